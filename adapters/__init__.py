@@ -1,0 +1,1 @@
+"""The outside world: channels, couriers, statements, notifiers. See CONTRIBUTING.md."""

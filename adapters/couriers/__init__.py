@@ -1,0 +1,1 @@
+"""How keys reach buyers: one file per route, each with FEATURES and build()."""

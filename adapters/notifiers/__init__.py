@@ -1,0 +1,1 @@
+"""How the owner hears of alerts: one file per way, each with FEATURES and build()."""

@@ -1,0 +1,1 @@
+"""Reads payout and transaction statements through the profiles in data/statements/."""

@@ -1,0 +1,1 @@
+"""What runs by itself: the job list, the job runner, the daemon."""

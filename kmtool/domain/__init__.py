@@ -1,0 +1,1 @@
+"""Pure rules: money, ids, states, orders. Standard library only, no clock, no files."""

@@ -1,0 +1,26 @@
+"""Identities: outside ids are text, our own are integers, and the type checker keeps them apart."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+OrderId = NewType("OrderId", int)
+LineId = NewType("LineId", int)
+KeyId = NewType("KeyId", int)
+BatchId = NewType("BatchId", int)
+ParcelId = NewType("ParcelId", int)
+EffectId = NewType("EffectId", int)
+AttemptId = NewType("AttemptId", int)
+SessionId = NewType("SessionId", int)
+AllocationId = NewType("AllocationId", int)
+
+_CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+
+def code_text(number: int, length: int) -> str:
+    """Return a number as text of easily read letters and digits (no 0 O 1 I L), most significant first."""
+    letters = []
+    for _ in range(length):
+        number, rest = divmod(number, len(_CODE_LETTERS))
+        letters.append(_CODE_LETTERS[rest])
+    return "".join(reversed(letters))
