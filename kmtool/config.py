@@ -1,0 +1,334 @@
+"""kmtool.toml → frozen dataclasses. An unknown key is an error that names the nearest known one.
+
+Found by `--config`, `$KMTOOL_CONFIG`, `./kmtool.toml` and parents, then the user's config folder.
+Durations are written as people write them (`30s`, `15m`, `2h`, `7d`). Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from kmtool.domain.states import Mode
+from kmtool.errors import ConfigError, FileMissing, NotSetUp, UnknownSetting
+from kmtool.toml_reader import read_toml
+
+FILE_NAME = "kmtool.toml"
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True, slots=True)
+class ShopSettings:
+    """`[shop]`"""
+
+    name: str = "我的小店"
+    timezone: str = "Asia/Shanghai"
+    currency: str = "CNY"
+    language: str = "zh_CN"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSettings:
+    """`[data]`: where things lie; `private` holds the master key and the send journal."""
+
+    database: str = "shop/shop.db"
+    backups: str = "shop/backups"
+    exports: str = "exports"
+    inbox: str = "inbox"
+    logs: str = "logs"
+    private: str = ""
+    backups_keep: int = 14
+    disk_min_mb: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """`[sync]`"""
+
+    every_ms: int = 60_000
+    first_ms: int = 86_400_000
+    push_stock: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverSettings:
+    """`[deliver]`"""
+
+    every_ms: int = 15_000
+    order_wait_ms: int = 1_800_000
+    reread_after_ms: int = 30_000
+    batch: int = 100
+    tries_max: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeSettings:
+    """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off."""
+
+    below_cost: bool = True
+    sku_pieces_per_hour: int = 200
+    sku_value_per_hour_minor: int = 500_000
+    buyer_pieces_per_hour: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """`[alerts]`"""
+
+    low_stock: int = 10
+    notify: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """`[channels.NAME]`"""
+
+    name: str
+    adapter: str
+    mode: Mode = Mode.ASK
+    couriers: tuple[str, ...] = ()
+    account: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """`[couriers.NAME]`"""
+
+    name: str
+    adapter: str
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """`[accounts.NAME]`: a wallet whose statements are reconciled."""
+
+    name: str
+    channels: tuple[str, ...] = ()
+    kind: str = ""
+    currency: str = "CNY"
+    opening_minor: int = 0
+    settle_lag_days: int = 1
+    publish_lag_days: int = 1
+    split_settlement: bool = False
+    personal_qr: bool = False
+    balance_guaranteed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """`[notify.NAME]`"""
+
+    name: str
+    adapter: str
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A shop's whole configuration and the folder it lives in."""
+
+    path: Path
+    shop: ShopSettings = field(default_factory=ShopSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
+    deliver: DeliverSettings = field(default_factory=DeliverSettings)
+    brakes: BrakeSettings = field(default_factory=BrakeSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    jobs: Mapping[str, str] = field(default_factory=dict)
+    channels: Mapping[str, ChannelSettings] = field(default_factory=dict)
+    couriers: Mapping[str, CourierSettings] = field(default_factory=dict)
+    accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
+    notify: Mapping[str, NotifySettings] = field(default_factory=dict)
+    example: bool = False
+
+    @property
+    def root(self) -> Path:
+        """The shop folder."""
+        return self.path.parent
+
+    def folder(self, name: str) -> Path:
+        """Return a path of `[data]`, absolute."""
+        return self.root / str(getattr(self.data, name))
+
+    @property
+    def database(self) -> str | Path:
+        """The database: a path, or a `postgresql://` address."""
+        target = self.data.database
+        return target if "://" in target else self.root / target
+
+    @property
+    def private(self) -> Path:
+        """The folder of master keys and journals, outside the shop folder by default."""
+        return self.root / self.data.private if self.data.private else user_folder()
+
+
+def user_folder() -> Path:
+    """Return the user's data folder of kmtool (KMTOOL_HOME, else the platform's place)."""
+    given = os.environ.get("KMTOOL_HOME")
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "kmtool"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/kmtool"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "kmtool"
+
+
+def find(given: str | None = None, start: Path | None = None) -> tuple[Path, str]:
+    """Return (path of kmtool.toml, why that one); raises `NotSetUp` when there is none."""
+    if given:
+        path = Path(given)
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise FileMissing(name=path)
+        return path.resolve(), "--config"
+    named = os.environ.get("KMTOOL_CONFIG")
+    if named:
+        return find(named)[0], "KMTOOL_CONFIG"
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME, "this folder" if folder == here else "a folder above"
+    fallback = user_folder() / FILE_NAME
+    if fallback.is_file():
+        return fallback, "your own config folder"
+    raise NotSetUp(detail=f"no {FILE_NAME} in {here} or above it")
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration; every error says the key and the mend."""
+    tables = read_toml(path)
+    schema = tables.pop("schema", 1)
+    if schema != 1:
+        raise ConfigError(detail=f"schema = {schema} is not known to this kmtool", where=path.name)
+    known = {f.name for f in fields(Config)} - {"path"}
+    for name in tables:
+        _check_name(name, known, "")
+    simple: dict[str, Any] = {
+        name: _section(kind, tables.pop(name, {}), name) for name, kind in _SIMPLE.items()
+    }
+    jobs = {str(k): str(v) for k, v in tables.pop("jobs", {}).items()}
+    groups: dict[str, Any] = {
+        name: {key: _section(kind, body, f"{name}.{key}", name=key) for key, body in group.items()}
+        for name, kind in _NAMED.items()
+        for group in [tables.pop(name, {})]
+    }
+    config = Config(
+        path=path, jobs=jobs, example=bool(tables.pop("example", False)), **simple, **groups
+    )
+    _check(config)
+    return config
+
+
+def parse_duration(text: str) -> int:
+    """Return `15m`, `30s`, `2h`, `7d`, `250ms` in milliseconds; raises `ValueError`."""
+    found = re.fullmatch(r"\s*(\d+)\s*(ms|s|m|h|d)\s*", text)
+    if not found:
+        raise ValueError(text)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+_SIMPLE: dict[str, type] = {
+    "shop": ShopSettings,
+    "data": DataSettings,
+    "sync": SyncSettings,
+    "deliver": DeliverSettings,
+    "brakes": BrakeSettings,
+    "alerts": AlertSettings,
+}
+_NAMED: dict[str, type] = {
+    "channels": ChannelSettings,
+    "couriers": CourierSettings,
+    "accounts": AccountSettings,
+    "notify": NotifySettings,
+}
+
+
+def _section(kind: type, body: object, where: str, **extra: str) -> Any:
+    if not isinstance(body, dict):
+        raise ConfigError(detail=f"[{where}] must be a section", where=where)
+    types = {f.name: f.type for f in fields(kind)}
+    public = {_public(name): name for name in types if name not in extra}
+    values: dict[str, Any] = dict(extra)
+    for key, value in body.items():
+        _check_name(key, set(public), where)
+        values[public[key]] = _convert(
+            value, public[key], str(types[public[key]]), f"{where}.{key}"
+        )
+    try:
+        return kind(**values)
+    except TypeError:
+        needed = [_public(f.name) for f in fields(kind) if f.name not in values]
+        raise ConfigError(detail=f"[{where}] lacks {needed[0]}") from None
+
+
+def _public(name: str) -> str:
+    """Names of durations and money lose their unit in the file: `every_ms` is `every`."""
+    return name.removesuffix("_ms").removesuffix("_minor")
+
+
+def _convert(value: Any, name: str, kind: str, where: str) -> Any:
+    if name.endswith("_ms"):
+        try:
+            return parse_duration(str(value))
+        except ValueError:
+            raise ConfigError(detail=f"{where} = {value!r} is no duration such as 15m") from None
+    if name.endswith("_minor"):
+        from kmtool.domain.money import parse_minor
+
+        try:
+            return parse_minor(str(value))
+        except ValueError:
+            raise ConfigError(detail=f"{where} = {value!r} is no amount such as 48.00") from None
+    if kind == "Mode":
+        if value not in set(Mode):
+            raise ConfigError(detail=f"{where} = {value!r}: use watch, ask or auto")
+        return Mode(value)
+    if kind.startswith("tuple"):
+        return tuple(str(v) for v in (value if isinstance(value, list) else [value]))
+    expected = {"str": str, "int": int, "bool": bool}.get(kind)
+    if expected is not None and (
+        not isinstance(value, expected) or (expected is int and isinstance(value, bool))
+    ):
+        raise ConfigError(detail=f"{where} = {value!r} must be {_KIND_WORDS[kind]}")
+    return value
+
+
+_KIND_WORDS = {"str": "text in quotes", "int": "a whole number", "bool": "true or false"}
+
+
+def _check_name(name: str, known: set[str], where: str) -> None:
+    if name in known:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.4) or sorted(known)[:1]
+    prefix = f"{where}." if where else ""
+    raise UnknownSetting(name=prefix + name, nearest=prefix + near[0], where=where)
+
+
+def _check(config: Config) -> None:
+    try:
+        ZoneInfo(config.shop.timezone)
+    except Exception as error:  # noqa: BLE001  (zoneinfo raises half a dozen kinds)
+        raise ConfigError(
+            detail=f"shop.timezone = {config.shop.timezone!r} is no zone such as Asia/Shanghai"
+        ) from error
+    for account in config.accounts.values():
+        for channel in account.channels:
+            if channel not in config.channels:
+                raise ConfigError(
+                    detail=f"accounts.{account.name}.channels names {channel!r}, which is no channel"
+                )

@@ -1,0 +1,67 @@
+"""The shop: the frozen record every operation works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kmtool.clock import Clock
+from kmtool.config import Config
+from kmtool.domain.ids import SessionId
+from kmtool.errors import ExampleConfig
+from kmtool.journal import Journal
+from kmtool.ports import Channel, Courier, Notifier
+from kmtool.store import house
+from kmtool.store.db import Db
+from kmtool.vault import Vault
+
+T = TypeVar("T")
+
+
+def quiet(items: Iterable[T], _title: str, _total: int | None = None) -> Iterable[T]:
+    """Pass items through: the progress wrapper of whoever has no terminal."""
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Builds adapters by their name in kmtool.toml, at first use."""
+
+    channel: Callable[[str], Channel]
+    courier: Callable[[str, str], Courier]
+    notifier: Callable[[str], Notifier]
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Configuration, clock, database, vault, journal and adapters of one shop.
+
+    `actor` is who acts (for the audit), `session` the sender's session once there is one,
+    `progress(items, title, total)` wraps long loops.
+    """
+
+    config: Config
+    clock: Clock
+    db: Db
+    vault: Vault
+    journal: Journal
+    adapters: Adapters
+    actor: str = "owner"
+    session: SessionId | None = None
+    progress: Callable[..., Iterable[T]] = field(default=quiet)  # type: ignore[valid-type]
+
+    def now_ms(self) -> int:
+        """Return the wall time in UTC milliseconds."""
+        return self.clock.now_ms()
+
+    def audit(self, action: str, subject: str, detail: str = "") -> None:
+        """Write an audit row inside the open transaction. `detail` never holds a key."""
+        house.write_audit(
+            self.db, self.clock.now_ms(), self.actor, action, subject, detail, self.session
+        )
+
+    def must_be_writable(self) -> None:
+        """Refuse to write to the example that comes with the program."""
+        if self.config.example:
+            raise ExampleConfig

@@ -1,0 +1,39 @@
+"""Copies of the database: SQLite's online backup, test-opened. Never opens the live file twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kmtool.store.db import Db
+from kmtool.store.sqlite import sqlite3
+
+
+def copy_sqlite(db: Db, target: Path) -> None:
+    """Write a consistent copy beside busy writers (online backup), forced to the disk."""
+    assert db.dialect == "sqlite"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".part")
+    partial.unlink(missing_ok=True)
+    copy = sqlite3.connect(str(partial))
+    try:
+        db.raw.backup(copy, pages=4096)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+
+
+def test_open(path: Path) -> str:
+    """Open a copy read-only and check it; return `ok` or what is wrong."""
+    raw = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    try:
+        result = raw.execute("PRAGMA quick_check").fetchone()[0]
+        raw.execute("SELECT count(*) FROM meta").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    finally:
+        raw.close()
+    return str(result)

@@ -1,0 +1,5 @@
+"""Tables of the settlement side."""
+
+from __future__ import annotations
+
+SETTLEMENT: tuple[str, ...] = ()

@@ -1,0 +1,5 @@
+"""Tables of the statement side."""
+
+from __future__ import annotations
+
+STATEMENTS: tuple[str, ...] = ()

@@ -1,0 +1,61 @@
+"""Reads kmtool.toml as people save it: with a BOM, in GBK, with full-width quotes or bare backslashes.
+
+What can be read without a doubt is read; the rest is `BadToml` with the line and how it should look.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from kmtool.errors import BadToml
+
+_FULL_WIDTH = str.maketrans(
+    {"“": '"', "”": '"', "‘": "'", "’": "'", "＝": "=", "［": "[", "］": "]"}
+)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file, or raise `BadToml` with file, line and the mended line."""
+    raw = path.read_bytes()
+    text = _decode(raw, path)
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _explain(text, str(error), path) from None
+
+
+def _decode(raw: bytes, path: Path) -> str:
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise BadToml(
+        detail="it is neither UTF-8 nor GBK text",
+        where=path.name,
+        mend="open it in an editor and save it as UTF-8",
+    )
+
+
+def _explain(text: str, message: str, path: Path) -> BadToml:
+    lines = text.split("\n")
+    found = re.search(r"line (\d+)", message)
+    number = min(int(found[1]), len(lines)) if found else len(lines)
+    line = lines[number - 1].strip()
+    mended = line.translate(_FULL_WIDTH)
+    if mended != line:
+        reason = "full-width quotes or brackets"
+    elif "\\" in line and '"' in line:
+        reason = "a backslash inside double quotes; use single quotes for Windows paths"
+        mended = re.sub(r'"([^"]*)"', r"'\1'", line)
+    else:
+        reason = re.sub(r"\s*\(at .*\)$", "", message)
+        return BadToml(detail=reason, where=f"{path.name}:{number}: {line[:60]}")
+    return BadToml(
+        detail=reason,
+        where=f"{path.name}:{number}: {line[:60]}",
+        mend=f"write line {number} as: {mended[:80]}",
+    )

@@ -1,0 +1,175 @@
+"""Seals, opens and fingerprints keys and credentials.
+
+- A master key (a 0600 file outside the shop folder, or KMTOOL_MASTER_KEY) holds two secrets: one that
+  wraps data keys, one for fingerprints that is never rotated.
+- A value is sealed with AES-256-GCM under a data key, random 96-bit nonce; its associated data is
+  (label, data-key id), for a key the label is its fingerprint, so a swapped ciphertext does not open.
+- The fingerprint of a key is keyed BLAKE2b, 128 bit, over its exact bytes: equal keys are found over
+  all history without storing anything that can be searched.
+- Digests of payloads are HMACs, because short card numbers could be searched for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmtool.domain.secret import Secret
+from kmtool.errors import Broken, MasterKeyMissing, MasterKeyWrong
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+RECORDS_PER_DATA_KEY = 2**24
+ENVIRONMENT = "KMTOOL_MASTER_KEY"
+_PREFIX = "kmtool-master-1"
+_NONCE = 12
+
+
+class MasterKey:
+    """The two secrets of a shop. Its text form is one line."""
+
+    __slots__ = ("fingerprint", "wrap")
+
+    def __init__(self, wrap: bytes, fingerprint: bytes) -> None:
+        self.wrap = wrap
+        self.fingerprint = fingerprint
+
+    @classmethod
+    def new(cls) -> MasterKey:
+        """Draw a new master key from the operating system."""
+        return cls(os.urandom(32), os.urandom(32))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> MasterKey:
+        """Read the text form; raises `MasterKeyMissing` naming the source when it is damaged."""
+        parts = text.split()
+        try:
+            if len(parts) != 4 or parts[0] != _PREFIX:
+                raise ValueError
+            wrap, fingerprint = (base64.b64decode(p, validate=True) for p in parts[1:3])
+            if len(wrap) != 32 or len(fingerprint) != 32:
+                raise ValueError
+            if parts[3] != _checksum(wrap + fingerprint):
+                raise ValueError
+        except (ValueError, binascii.Error):
+            raise MasterKeyMissing(detail=f"{source} is damaged or cut short") from None
+        return cls(wrap, fingerprint)
+
+    def text(self) -> str:
+        """Return the line that goes into the key file: treat it as the shop's purse."""
+        wrap, fingerprint = (base64.b64encode(v).decode() for v in (self.wrap, self.fingerprint))
+        return f"{_PREFIX} {wrap} {fingerprint} {_checksum(self.wrap + self.fingerprint)}\n"
+
+    def __repr__(self) -> str:
+        return "MasterKey(…)"
+
+
+def load_master(path: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
+    """Return the master key from KMTOOL_MASTER_KEY or the 0600 file; `MasterKeyMissing` if neither."""
+    given = environment.get(ENVIRONMENT)
+    if given:
+        return MasterKey.parse(given, ENVIRONMENT)
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise MasterKeyMissing(detail=f"{path} is not there or not readable") from None
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise MasterKeyMissing(
+            detail=f"{path} can be read by others on this machine", mend=f"chmod 600 {path}"
+        )
+    return MasterKey.parse(text, str(path))
+
+
+def save_master(path: Path, master: MasterKey) -> None:
+    """Write the key file with mode 0600; an existing one is never overwritten."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(master.text())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Vault:
+    """Opens and seals with the data keys of one shop. `current` seals new values."""
+
+    def __init__(self, master: MasterKey) -> None:
+        self._master = master
+        self._aead: dict[int, AESGCM] = {}
+        self._pool = b""
+        self._pool_at = 0
+        self.current = 0
+
+    def new_data_key(self) -> bytes:
+        """Draw a data key and return it wrapped; store it, then `load()` it under its number."""
+        return self._wrap(os.urandom(32))
+
+    def load(self, number: int, wrapped: bytes) -> None:
+        """Unwrap a data key; `MasterKeyWrong` when it was wrapped by another master key."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            plain = AESGCM(self._master.wrap).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], b"data")
+        except InvalidTag:
+            raise MasterKeyWrong from None
+        self._aead[number] = AESGCM(plain)
+        self.current = max(self.current, number)
+
+    def fingerprint(self, value: bytes) -> bytes:
+        """Return the 16-byte keyed fingerprint of exact key bytes (BLAKE2b, RFC 7693)."""
+        return hashlib.blake2b(value, digest_size=16, key=self._master.fingerprint).digest()
+
+    def digest(self, value: bytes) -> str:
+        """Return an HMAC-SHA256 (hex) that proves a payload without telling it."""
+        return hmac.new(self._master.fingerprint, b"payload:" + value, "sha256").hexdigest()
+
+    def seal(self, secret: Secret, label: bytes) -> tuple[bytes, int]:
+        """Return (nonce + ciphertext, data-key id)."""
+        number = self.current
+        assert number, "no data key loaded"
+        nonce = self._nonce()
+        sealed = self._aead[number].encrypt(nonce, secret.reveal(), self._bind(label, number))
+        return nonce + sealed, number
+
+    def open(self, sealed: bytes, number: int, label: bytes) -> Secret:
+        """Return the plain value; a ciphertext that was changed or swapped is `Broken`."""
+        from cryptography.exceptions import InvalidTag
+
+        sealed = bytes(sealed)
+        try:
+            plain = self._aead[number].decrypt(
+                sealed[:_NONCE], sealed[_NONCE:], self._bind(label, number)
+            )
+        except (InvalidTag, KeyError):
+            raise Broken(detail="a sealed value does not open: it was changed or swapped") from None
+        return Secret(plain)
+
+    def _nonce(self) -> bytes:
+        if self._pool_at + _NONCE > len(self._pool):
+            self._pool = os.urandom(_NONCE * 4096)
+            self._pool_at = 0
+        nonce = self._pool[self._pool_at : self._pool_at + _NONCE]
+        self._pool_at += _NONCE
+        return nonce
+
+    def _wrap(self, plain: bytes) -> bytes:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(_NONCE)
+        return nonce + AESGCM(self._master.wrap).encrypt(nonce, plain, b"data")
+
+    @staticmethod
+    def _bind(label: bytes, number: int) -> bytes:
+        return label + b"|" + str(number).encode()
+
+
+def _checksum(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()[:8]
