@@ -1,0 +1,124 @@
+"""Shared fixtures: a shop on a real temporary database, on SQLite and on PostgreSQL.
+
+PostgreSQL comes from the package `pgserver` (a real server, no root, no service). Where it has no
+wheel those tests are skipped, and say so. Time stands still unless a test moves it.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kmtool.app import create_shop, open_shop
+from kmtool.clock import ManualClock
+from kmtool.config import Config, load
+from kmtool.shop import Shop
+from kmtool.store.db import Db, connect
+from tests import fakes
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it complains of a machine without XDG_RUNTIME_DIR
+    try:
+        import pgserver
+    except ImportError:
+        pgserver = None
+
+START_MS = 1_795_305_600_000
+"""2026-11-22T00:00:00Z: where the clock of every test starts."""
+
+TOML = """schema = 1
+[shop]
+name = "测试小店"
+[data]
+private = ".private"
+{database}
+[channels.shop1]
+adapter = "{adapter}"
+mode = "auto"
+couriers = ["{courier}"]
+{extra}
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running PostgreSQL; one server per test process."""
+    if pgserver is None:
+        pytest.skip("PostgreSQL is NOT tested here: pgserver has no wheel for this Python")
+    server = pgserver.get_server(str(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | Path]:
+    """An empty database of each kind: a path, or an address."""
+    if request.param == "sqlite":
+        yield tmp_path / "shop" / "shop.db"
+        return
+    uri = request.getfixturevalue("postgres_uri")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    admin = connect(uri)
+    admin.run(f'CREATE DATABASE "{name}"')
+    yield uri.replace("/postgres?", f"/{name}?", 1)
+    admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    admin.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves only when told to."""
+    return ManualClock(START_MS)
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, database: str | Path) -> Any:
+    """Return a function that writes kmtool.toml and loads it."""
+
+    def make(extra: str = "", adapter: str = "tests.fakes", courier: str = "tests.fakes") -> Config:
+        line = f'database = "{database}"' if isinstance(database, str) else ""
+        path = tmp_path / "kmtool.toml"
+        path.write_text(
+            TOML.format(database=line, adapter=adapter, courier=courier, extra=extra),
+            encoding="utf-8",
+        )
+        return load(path)
+
+    return make
+
+
+@pytest.fixture
+def shop(make_config: Any, clock: ManualClock) -> Iterator[Shop]:
+    """An open, empty shop with one channel `shop1` and the fake courier (tests/fakes.py)."""
+    config = make_config()
+    create_shop(config, clock)
+    with open_shop(config, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def db(shop: Shop) -> Db:
+    """The database of `shop`."""
+    return shop.db
+
+
+@pytest.fixture(autouse=True)
+def _fresh_worlds() -> None:
+    """What a test left outside does not reach the next one."""
+    fakes.WORLDS.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test touches the user's own folder or configuration."""
+    monkeypatch.setenv("KMTOOL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KMTOOL_CONFIG", raising=False)
+    monkeypatch.delenv("KMTOOL_MASTER_KEY", raising=False)
+    monkeypatch.setenv("KMTOOL_LANG", "en")
+    assert os.environ["KMTOOL_HOME"]

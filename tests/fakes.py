@@ -1,0 +1,196 @@
+"""A channel and a courier under the test's control, built through the registry by dotted name.
+
+`outside` is the world beyond the border: what the buyers hold is recorded there, not in our database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from kmtool.domain.states import OrderStatus, RefundState
+from kmtool.errors import Rejected, Retriable, Unknown
+from kmtool.ports import (
+    AdapterSettings,
+    AuthReport,
+    Buyer,
+    Features,
+    Item,
+    LineFact,
+    Message,
+    OrderFact,
+    OrderRef,
+    Page,
+    Receipt,
+    Repeat,
+    StockPush,
+    Verdict,
+    Window,
+)
+
+FEATURES = Features(
+    title="fake",
+    kind="test",
+    pull=True,
+    mark_shipped=True,
+    shipped_repeat=Repeat.QUERYABLE,
+    notes=True,
+    push_stock=True,
+    shelf=True,
+    reread=True,
+    repeat=Repeat.QUERYABLE,
+    repeat_max=3,
+)
+
+
+@dataclass
+class Outside:
+    """The truth at the channel and the buyers. `faults` are used up one per send."""
+
+    orders: dict[str, OrderFact] = field(default_factory=dict)
+    received: dict[str, list[str]] = field(default_factory=dict)
+    shipped: set[str] = field(default_factory=set)
+    stock: dict[tuple[str, str], int] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    probe: Verdict | None = None
+    refuse_address: str = ""
+    reads: int = 0
+
+    def fault(self) -> str:
+        return self.faults.pop(0) if self.faults else ""
+
+
+WORLDS: dict[str, Outside] = {}
+
+
+def world(name: str = "shop1") -> Outside:
+    """Return (and make) the world behind a channel name."""
+    return WORLDS.setdefault(name, Outside())
+
+
+def order(
+    number: str = "A1",
+    *,
+    item: str = "i1",
+    quantity: int = 1,
+    amount: int = 1000,
+    status: OrderStatus = OrderStatus.PAID,
+    refund: RefundState = RefundState.NONE,
+    at_ms: int = 1_795_305_600_000,
+    revision_ms: int | None = None,
+    lines: tuple[LineFact, ...] | None = None,
+    **more: object,
+) -> OrderFact:
+    """Return an order fact with sensible defaults."""
+    if lines is None:
+        lines = (LineFact("1", item, "", f"item {item}", quantity, amount),)
+    return OrderFact(
+        number=number,
+        revision_ms=at_ms if revision_ms is None else revision_ms,
+        status=status,
+        refund=refund,
+        currency="CNY",
+        total_minor=sum(line.amount_minor for line in lines),
+        lines=lines,
+        created_ms=at_ms,
+        paid_ms=at_ms if status is not OrderStatus.UNPAID else None,
+        buyer=Buyer(ref="b-1", name="demo_buyer", email="buyer@example.test"),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+class Fake:
+    """Both ports in one: a channel, and a courier that hands to the same world."""
+
+    features = FEATURES
+
+    def __init__(self, name: str) -> None:
+        self.world = world(name)
+
+    def auth_check(self) -> AuthReport:
+        return AuthReport(ok=True, detail="fake", skew_ms=0)
+
+    def list_changed(self, window: Window) -> Iterator[Page]:
+        found = tuple(
+            o
+            for o in self.world.orders.values()
+            if window.from_ms <= o.revision_ms < window.to_ms
+        )
+        half = len(found) // 2
+        if half:
+            yield Page(found[half:], last=False)
+            yield Page(found[:half], last=True)
+        else:
+            yield Page(found, last=True)
+
+    def acknowledge(self, page: Page) -> None:
+        return None
+
+    def get_order(self, number: str) -> OrderFact | None:
+        self.world.reads += 1
+        return self.world.orders.get(number)
+
+    def mark_shipped(self, order: OrderRef) -> Receipt:
+        match self.world.fault():
+            case "ship_rejected":
+                raise Rejected(who="fake", detail="no")
+            case "ship_lost":
+                self.world.shipped.add(order.number)
+                raise Unknown(who="fake", detail="lost reply")
+        self.world.shipped.add(order.number)
+        return Receipt("shipped")
+
+    def query_shipped(self, order: OrderRef) -> Verdict:
+        return Verdict.DONE if order.number in self.world.shipped else Verdict.NOT_DONE
+
+    def post_note(self, message: Message) -> Receipt:
+        return self.send(message)
+
+    def find_note(self, message: Message) -> Verdict:
+        return self.query(message)
+
+    def list_items(self) -> Iterable[Item]:
+        return [Item("i1", "", "item i1", sku_hint="S1", price_minor=1000, quantity=0)]
+
+    def push_stock(self, items: Sequence[StockPush]) -> None:
+        for item in items:
+            self.world.stock[item.item_id, item.variant_id] = item.quantity
+
+    def set_shelf(self, item_id: str, variant_id: str, *, on: bool) -> None:
+        return None
+
+    def refusal(self, message: Message) -> str:
+        return self.world.refuse_address
+
+    def send(self, message: Message) -> Receipt:
+        match self.world.fault():
+            case "down":
+                raise Retriable(who="fake", detail="connection refused", after_s=5)
+            case "rejected":
+                raise Rejected(who="fake", detail="business refusal")
+            case "lost":
+                self._hand(message)
+                raise Unknown(who="fake", detail="reply lost")
+            case "unknown":
+                raise Unknown(who="fake", detail="time-out, nothing arrived")
+            case "crash":
+                self._hand(message)
+                raise KeyboardInterrupt
+            case "crash_before":
+                raise KeyboardInterrupt
+        self._hand(message)
+        return Receipt("note-1", "ok")
+
+    def query(self, message: Message) -> Verdict:
+        if self.world.probe is not None:
+            return self.world.probe
+        sent = any(message.marker in text for text in self.world.received.get(message.order_number, []))
+        return Verdict.DONE if sent else Verdict.NOT_DONE
+
+    def _hand(self, message: Message) -> None:
+        self.world.received.setdefault(message.order_number, []).append(message.text.text())
+
+
+def build(settings: AdapterSettings) -> Fake:
+    """Build the fake; a courier speaks into the world of its channel."""
+    return Fake("shop1" if settings.channel is not None else settings.name)
