@@ -13,26 +13,27 @@ PY  := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check -qq
 RUN := .venv/.run
 DEV := .venv/.dev
+WORDS := .venv/.words
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
-setup: $(DEV) ## set up .venv for work on the program
+setup: $(DEV) $(WORDS) ## set up .venv for work on the program
 
-demo: $(RUN) ## a whole working day of a simulated shop; leaves a shop folder in demo/
+demo: $(RUN) $(WORDS) ## a whole working day of a simulated shop; leaves a shop folder in demo/
 	.venv/bin/kmtool demo demo --yes
 
-test: $(DEV) ## run the tests
+test: $(DEV) $(WORDS) ## run the tests
 	$(PY) -m pytest -q $(ARGS)
 
-check: $(DEV) ## lint, format, types, directions of import, generated documents
+check: $(DEV) $(WORDS) ## lint, format, types, directions of import, generated documents
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PY) tools/docs.py --check
 
-coverage: $(DEV) ## run the tests and hold branch coverage of domain, operations and store
+coverage: $(DEV) $(WORDS) ## run the tests and hold branch coverage of domain, operations and store
 	$(PY) -m pytest -q --cov --cov-report=term $(ARGS)
 
 docs: $(DEV) ## write the generated documents anew
@@ -59,6 +60,10 @@ $(PY):
 	@python=$$($(FIND)); \
 	[ -n "$$python" ] || { echo "kmtool needs Python 3.11 or newer with venv (make PYTHON=/path/to/python3)" >&2; exit 1; }; \
 	"$$python" -m venv .venv
+
+$(WORDS): $(wildcard data/locale/*/LC_MESSAGES/*.po)
+	@$(PY) tools/build_hook.py >/dev/null
+	@touch $@
 
 $(RUN): requirements.txt pyproject.toml | $(PY)
 	$(PIP) install --require-hashes -r requirements.txt

@@ -1,7 +1,8 @@
-"""Compiles the translations when the package is built: `data/locale/**/*.po` → `.mo`.
+"""What is done when the package is built: translations compiled, `data/` put where it is found.
 
-gettext reads only `.mo`, the repository keeps only `.po`. The compiler is the few lines below, so
-that building needs nothing that has to be installed beside the build backend.
+`data/locale/**/*.po` → `.mo`, and in a wheel `data/` becomes `kmtool/_data`; an editable
+installation reads `data/` where it is. gettext reads only `.mo`, the repository keeps only `.po`.
+The compiler is the few lines below, so that building needs nothing beside the build backend.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MAGIC = 0x950412DE
 
 
-class WordsHook(BuildHookInterface[Any]):
-    """Runs before a wheel is put together, for an editable installation too."""
+class DataHook(BuildHookInterface[Any]):
+    """Runs before a wheel is put together; `version` says whether it is an editable one."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the translations in place; they travel with `data/`."""
-        compile_all(Path(self.root))
+        root = Path(self.root)
+        compile_all(root)
+        if version != "editable" and (root / "data").is_dir():
+            build_data["force_include"][str(root / "data")] = "kmtool/_data"
 
 
 def compile_all(root: Path) -> list[Path]:
