@@ -123,13 +123,13 @@ def commands_page() -> str:
         return ""
     import typer
 
-    root = _root_command(importlib.import_module("kmtool.cli.main"))
+    root = root_command(importlib.import_module("kmtool.cli.main"))
     lines = ["# Commands", NOTE.format(source="the command table"), ""]
-    lines += _command(root, typer.Context(root, info_name="kmtool"), 1)
+    lines += command_lines(root, typer.Context(root, info_name="kmtool"), 1)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _root_command(module: Any) -> Any:
+def root_command(module: Any) -> Any:
     """Return the command tree: `app` in kmtool/cli/main.py, as a Typer or as its command."""
     import typer
 
@@ -137,7 +137,7 @@ def _root_command(module: Any) -> Any:
     return typer.main.get_command(app) if isinstance(app, typer.Typer) else app
 
 
-def _command(command: Any, ctx: Any, level: int) -> Iterator[str]:
+def command_lines(command: Any, ctx: Any, level: int) -> Iterator[str]:
     if level > 1:
         yield "#" * min(level, 4) + " " + ctx.command_path.removeprefix("kmtool ")
         yield ""
@@ -147,7 +147,7 @@ def _command(command: Any, ctx: Any, level: int) -> Iterator[str]:
     for name in command.list_commands(ctx):
         sub = command.get_command(ctx, name)
         if sub is not None and not sub.hidden:
-            yield from _command(sub, type(ctx)(sub, info_name=name, parent=ctx), level + 1)
+            yield from command_lines(sub, type(ctx)(sub, info_name=name, parent=ctx), level + 1)
 
 
 def _help(command: Any, ctx: Any) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Tests of the house itself: its doors, its shape, its words, its start-up."""
