@@ -69,6 +69,15 @@ def calls(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, called
 
 
+def patterns(path: Path) -> Iterator[str]:
+    """Yield the texts handed to the functions of `re`."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+            for part in ast.walk(node):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.value
+
+
 def _docstrings(root: ast.Module) -> Iterator[int]:
     for node in ast.walk(root):
         body = getattr(node, "body", None)
