@@ -142,8 +142,14 @@ class Gate(StrEnum):
 
 KEY_ARROWS: dict[KeyState, frozenset[KeyState]] = {
     KeyState.FREE: frozenset(
-        {KeyState.RESERVED, KeyState.LENT, KeyState.QUARANTINE, KeyState.VOID, KeyState.EXPIRED,
-         KeyState.RETURNED}
+        {
+            KeyState.RESERVED,
+            KeyState.LENT,
+            KeyState.QUARANTINE,
+            KeyState.VOID,
+            KeyState.EXPIRED,
+            KeyState.RETURNED,
+        }
     ),
     KeyState.RESERVED: frozenset({KeyState.FREE, KeyState.EXPOSED, KeyState.QUARANTINE}),
     KeyState.EXPOSED: frozenset({KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.QUARANTINE}),
@@ -161,8 +167,13 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
         {LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED, LineState.CLOSED}
     ),
     LineState.READY: frozenset(
-        {LineState.RESERVED, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED,
-         LineState.CLOSED}
+        {
+            LineState.RESERVED,
+            LineState.HELD,
+            LineState.UNMAPPED,
+            LineState.CANCELLED,
+            LineState.CLOSED,
+        }
     ),
     LineState.HELD: frozenset(
         {LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED, LineState.CLOSED}
@@ -171,20 +182,40 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
         {LineState.READY, LineState.HELD, LineState.CANCELLED, LineState.CLOSED}
     ),
     LineState.RESERVED: frozenset(
-        {LineState.SENDING, LineState.READY, LineState.CANCELLED, LineState.HUMAN,
-         LineState.REFUND_CASE}
+        {
+            LineState.SENDING,
+            LineState.READY,
+            LineState.CANCELLED,
+            LineState.HUMAN,
+            LineState.REFUND_CASE,
+        }
     ),
     LineState.SENDING: frozenset(
-        {LineState.DELIVERED, LineState.RESERVED, LineState.UNKNOWN, LineState.HUMAN,
-         LineState.REFUND_CASE}
+        {
+            LineState.DELIVERED,
+            LineState.RESERVED,
+            LineState.UNKNOWN,
+            LineState.HUMAN,
+            LineState.REFUND_CASE,
+        }
     ),
     LineState.UNKNOWN: frozenset(
-        {LineState.SENDING, LineState.DELIVERED, LineState.RESERVED, LineState.HUMAN,
-         LineState.REFUND_CASE}
+        {
+            LineState.SENDING,
+            LineState.DELIVERED,
+            LineState.RESERVED,
+            LineState.HUMAN,
+            LineState.REFUND_CASE,
+        }
     ),
     LineState.HUMAN: frozenset(
-        {LineState.SENDING, LineState.RESERVED, LineState.DELIVERED, LineState.REFUND_CASE,
-         LineState.CLOSED}
+        {
+            LineState.SENDING,
+            LineState.RESERVED,
+            LineState.DELIVERED,
+            LineState.REFUND_CASE,
+            LineState.CLOSED,
+        }
     ),
     LineState.DELIVERED: frozenset({LineState.REFUND_CASE, LineState.CLOSED}),
     LineState.REFUND_CASE: frozenset({LineState.CLOSED, LineState.DELIVERED}),
