@@ -30,7 +30,9 @@ def module(kind: str, name: str) -> Any:
         if error.name is None or not (path + ".").startswith(error.name + "."):
             raise
         known = ", ".join(names(kind))
-        raise ConfigError(detail=f"there is no {kind} adapter «{name}» (there are: {known})") from None
+        raise ConfigError(
+            detail=f"there is no {kind} adapter «{name}» (there are: {known})"
+        ) from None
 
 
 def features(kind: str, name: str) -> Features:
