@@ -19,6 +19,7 @@ HOUSE: tuple[str, ...] = (
     """CREATE TABLE sessions (
         id {id},
         kind {text} NOT NULL,
+        token {int} NOT NULL UNIQUE,
         host {text} NOT NULL,
         pid {int} NOT NULL,
         state {text} NOT NULL CHECK (state IN ('live', 'ended', 'dead')),

@@ -1,0 +1,310 @@
+"""The gates before a key is reserved: pure functions, walked in order, the first that is shut decides.
+
+`order why` prints the walk. A `Shut` names the gate, says why in words, and gives the command that
+opens it. `released` is the operator's answer to a gate that asks (amount, shipped elsewhere, price,
+burst, risk, mode); nothing releases an unpaid, refunded, closed or unmapped line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kmtool.domain.money import e5_to_minor, format_minor
+from kmtool.domain.states import Gate, Mode, OrderStatus, RefundState
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The brakes of the shop; 0 switches one off."""
+
+    below_cost: bool
+    sku_pieces: int
+    sku_value_minor: int
+    buyer_pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the gates look at for one line. `cost_e5` is the dearest key that would leave."""
+
+    channel: str
+    number: str
+    status: OrderStatus
+    refund: RefundState
+    currency: str
+    shop_currency: str
+    history: bool
+    hold_reason: str
+    released: bool
+    risk: str
+    mode: Mode
+    title: str
+    kind: str
+    sku: str | None
+    product_on: bool
+    listing_on: bool
+    quantity: int
+    needed: int
+    amount_minor: int
+    listing_price_minor: int | None
+    floor_minor: int | None
+    cost_e5: int
+    free: int
+    sku_pieces_hour: int
+    sku_value_hour_minor: int
+    buyer_pieces_hour: int
+    paused: str
+    route_refusal: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """A gate that is shut: why, and the command that opens it."""
+
+    gate: Gate
+    reason: str
+    command: str
+
+
+def paid(s: Situation) -> Shut | None:
+    """Only a paid order goes out; history brought in at the start never does."""
+    if s.history:
+        return Shut(Gate.PAID, "it was there before kmtool and counts as done", "")
+    if s.status is OrderStatus.UNPAID:
+        return Shut(Gate.PAID, "it is not paid", "kmtool sync")
+    return None
+
+
+def closed(s: Situation) -> Shut | None:
+    """A closed order gets nothing."""
+    if s.status is OrderStatus.CLOSED:
+        return Shut(Gate.CLOSED, "the channel closed it", "")
+    return None
+
+
+def refund(s: Situation) -> Shut | None:
+    """Any refund that is open or done stops the delivery."""
+    if s.refund is RefundState.NONE:
+        return None
+    words = {
+        RefundState.OPEN: "the buyer asks for a refund",
+        RefundState.PARTIAL: "part of it was refunded",
+        RefundState.FULL: "it was refunded",
+    }
+    return Shut(Gate.REFUND, words[s.refund], f"kmtool order show {s.number}")
+
+
+def currency(s: Situation) -> Shut | None:
+    """The money must be of the currency we sell in."""
+    if s.currency == s.shop_currency:
+        return None
+    return Shut(
+        Gate.AMOUNT,
+        f"it was paid in {s.currency}, the channel is set to {s.shop_currency}",
+        f"kmtool order release {s.number}",
+    )
+
+
+def amount(s: Situation) -> Shut | None:
+    """What was paid must reach the price agreed for the listing, when one is set."""
+    if s.listing_price_minor is None:
+        return None
+    wanted = s.listing_price_minor * s.quantity
+    if s.amount_minor >= wanted:
+        return None
+    paid_text = format_minor(s.amount_minor, s.currency)
+    return Shut(
+        Gate.AMOUNT,
+        f"{paid_text} was paid, the listing says {format_minor(wanted, s.currency)}",
+        f"kmtool order release {s.number}",
+    )
+
+
+def shipped(s: Situation) -> Shut | None:
+    """An order that the channel calls shipped was delivered by somebody else, or by hand."""
+    if s.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:
+        return Shut(
+            Gate.SHIPPED,
+            "the channel says it is shipped, but not by kmtool",
+            f"kmtool order release {s.number}",
+        )
+    return None
+
+
+def mapped(s: Situation) -> Shut | None:
+    """The listing must be mapped to a product."""
+    if s.sku is None:
+        return Shut(
+            Gate.MAPPED,
+            f"«{s.title}» is not mapped to a product",
+            f"kmtool product unmapped --channel {s.channel}",
+        )
+    return None
+
+
+def product(s: Situation) -> Shut | None:
+    """The product and its listing must be on, and of a kind that this version delivers."""
+    if not s.product_on:
+        return Shut(
+            Gate.PRODUCT, f"product {s.sku} is off", f"kmtool product set {s.sku} --state on"
+        )
+    if not s.listing_on:
+        return Shut(Gate.PRODUCT, "this listing is off", f"kmtool product show {s.sku}")
+    if s.kind not in {"key", "bundle"}:
+        return Shut(
+            Gate.PRODUCT, f"a {s.kind} line is delivered by hand", f"kmtool order show {s.number}"
+        )
+    return None
+
+
+def price(s: Situation) -> Shut | None:
+    """The price brake: net per key not below its cost, nor below the product's floor."""
+    if not s.needed:
+        return None
+    each = s.amount_minor // s.needed
+    if s.floor_minor is not None and each < s.floor_minor:
+        return Shut(
+            Gate.PRICE,
+            f"{format_minor(each, s.currency)} a key is below the floor of"
+            f" {format_minor(s.floor_minor, s.currency)}",
+            f"kmtool order release {s.number}",
+        )
+    cost_minor = e5_to_minor(s.cost_e5 * s.needed, s.currency)
+    if s.limits.below_cost and s.amount_minor < cost_minor:
+        return Shut(
+            Gate.PRICE,
+            f"{format_minor(s.amount_minor, s.currency)} paid, the keys cost"
+            f" {format_minor(cost_minor, s.currency)}",
+            f"kmtool order release {s.number}",
+        )
+    return None
+
+
+def burst(s: Situation) -> Shut | None:
+    """The burst brake: pieces and value per SKU and hour, pieces per buyer and hour."""
+    limits = s.limits
+    command = f"kmtool order release {s.number}"
+    if limits.sku_pieces and s.sku_pieces_hour + s.needed > limits.sku_pieces:
+        return Shut(
+            Gate.BURST,
+            f"{s.sku_pieces_hour} keys of {s.sku} left within an hour, the limit is"
+            f" {limits.sku_pieces}",
+            command,
+        )
+    value = s.sku_value_hour_minor + s.amount_minor
+    if limits.sku_value_minor and value > limits.sku_value_minor:
+        return Shut(
+            Gate.BURST,
+            f"{format_minor(value, s.currency)} of {s.sku} within an hour, the limit is"
+            f" {format_minor(limits.sku_value_minor, s.currency)}",
+            command,
+        )
+    if limits.buyer_pieces and s.buyer_pieces_hour + s.needed > limits.buyer_pieces:
+        return Shut(
+            Gate.BURST,
+            f"this buyer would get {s.buyer_pieces_hour + s.needed} keys within an hour,"
+            f" the limit is {limits.buyer_pieces}",
+            command,
+        )
+    return None
+
+
+def risk(s: Situation) -> Shut | None:
+    """The operator's hold, or the channel's own flag."""
+    if s.hold_reason:
+        return Shut(Gate.RISK, f"you hold it: {s.hold_reason}", f"kmtool order release {s.number}")
+    if s.status is OrderStatus.REVIEW or s.risk:
+        return Shut(
+            Gate.RISK,
+            f"the channel flags it: {s.risk or 'under review'}",
+            f"kmtool order release {s.number}",
+        )
+    return None
+
+
+def held(s: Situation) -> Shut | None:
+    """The operator's own hold stands above an earlier release."""
+    return risk(s) if s.hold_reason else None
+
+
+def mode(s: Situation) -> Shut | None:
+    """A channel on trial computes (watch) or asks before each order (ask)."""
+    if s.mode is Mode.WATCH:
+        return Shut(
+            Gate.MODE,
+            "the channel is on watch: this would have been sent",
+            f"kmtool channel set {s.channel} --mode ask",
+        )
+    if s.mode is Mode.ASK:
+        return Shut(
+            Gate.MODE, "the channel asks before it sends", f"kmtool order release {s.number}"
+        )
+    return None
+
+
+def stock(s: Situation) -> Shut | None:
+    """There must be enough free keys."""
+    if s.free >= s.needed:
+        return None
+    return Shut(
+        Gate.STOCK,
+        f"{s.needed} of {s.sku} needed, {s.free} free",
+        f"kmtool import FILE --sku {s.sku}",
+    )
+
+
+def route(s: Situation) -> Shut | None:
+    """The way to the buyer must be usable: login, address, quota."""
+    if s.route_refusal:
+        return Shut(Gate.ROUTE, s.route_refusal, f"kmtool order show {s.number}")
+    return None
+
+
+def pause(s: Situation) -> Shut | None:
+    """The shop, the channel or the product may be paused."""
+    if s.paused:
+        return Shut(Gate.PAUSE, f"{s.paused} is paused", f"kmtool resume {s.paused}")
+    return None
+
+
+GATES: tuple[tuple[Gate, Callable[[Situation], Shut | None], bool], ...] = (
+    (Gate.PAID, paid, False),
+    (Gate.CLOSED, closed, False),
+    (Gate.REFUND, refund, False),
+    (Gate.AMOUNT, currency, True),
+    (Gate.AMOUNT, amount, True),
+    (Gate.SHIPPED, shipped, True),
+    (Gate.MAPPED, mapped, False),
+    (Gate.PRODUCT, product, False),
+    (Gate.RISK, held, False),
+    (Gate.STOCK, stock, False),
+    (Gate.PRICE, price, True),
+    (Gate.BURST, burst, True),
+    (Gate.RISK, risk, True),
+    (Gate.MODE, mode, True),
+    (Gate.ROUTE, route, False),
+    (Gate.PAUSE, pause, False),
+)
+"""(name, rule, does an operator's release open it). Stock stands before price: no key, no cost."""
+
+
+def walk(situation: Situation) -> list[tuple[Gate, Shut | None]]:
+    """Return every gate with what shuts it, in order (`order why`)."""
+    result = []
+    for name, rule, releasable in GATES:
+        shut = None if releasable and situation.released else rule(situation)
+        result.append((name, shut))
+    return result
+
+
+def first_shut(situation: Situation) -> Shut | None:
+    """Return the first gate that is shut, None when all are open."""
+    for _, rule, releasable in GATES:
+        if releasable and situation.released:
+            continue
+        shut = rule(situation)
+        if shut is not None:
+            return shut
+    return None

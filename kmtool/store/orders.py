@@ -1,0 +1,306 @@
+"""SQL of orders, their facts, refunds and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.ids import LineId, OrderId
+from kmtool.domain.states import LineState
+from kmtool.store.db import Db, Row, in_clause
+
+OPEN = "('new', 'ready', 'held', 'unmapped')"
+
+
+def find(db: Db, channel: str, number: str, *, lock: bool = False) -> Row | None:
+    """Return an order by its outside identity; `lock` holds its row until the transaction ends."""
+    return db.one(
+        "SELECT * FROM orders WHERE channel = :c AND number = :n" + (" {lock}" if lock else ""),
+        c=channel,
+        n=number,
+    )
+
+
+def by_number(db: Db, number: str) -> list[Row]:
+    """Return the orders of that number on any channel (people rarely name the channel)."""
+    return db.all("SELECT * FROM orders WHERE number = :n ORDER BY channel", n=number)
+
+
+def by_code(db: Db, code: str) -> Row | None:
+    """Return the order of a redemption code."""
+    return db.one("SELECT * FROM orders WHERE code = :c", c=code)
+
+
+def get(db: Db, order_id: OrderId, *, lock: bool = False) -> Row:
+    """Return an order by our id."""
+    row = db.one(
+        "SELECT * FROM orders WHERE id = :id" + (" {lock}" if lock else ""), id=order_id
+    )
+    assert row is not None, f"order {order_id} is gone"
+    return row
+
+
+_COLUMNS = (
+    "channel", "number", "account", "status", "refund", "refunded_minor", "revision_ms",
+    "created_ms", "paid_ms", "currency", "total_minor", "expected_gross_minor", "ext_txn_id",
+    "risk", "note", "buyer_ref", "buyer_name", "buyer_email", "buyer_phone", "fact_hash",
+    "facts_ms", "seen_ms", "code", "history",
+)  # fmt: skip
+_FACTS = (
+    "status", "refund", "refunded_minor", "revision_ms", "paid_ms", "currency", "total_minor",
+    "expected_gross_minor", "ext_txn_id", "risk", "note", "buyer_ref", "buyer_name",
+    "buyer_email", "buyer_phone", "fact_hash", "facts_ms",
+)  # fmt: skip
+
+
+def insert(db: Db, values: Row) -> OrderId | None:
+    """Insert a new order; None when another session was faster."""
+    names = ", ".join(_COLUMNS)
+    marks = ", ".join(f":{c}" for c in _COLUMNS)
+    found = db.value(
+        f"INSERT INTO orders ({names}) VALUES ({marks})"
+        " ON CONFLICT (channel, number) DO NOTHING RETURNING id",
+        **values,
+    )
+    return None if found is None else OrderId(int(found))
+
+
+def update_facts(db: Db, order_id: OrderId, values: Row) -> None:
+    """Replace what the channel says of an order."""
+    sets = ", ".join(f"{c} = :{c}" for c in _FACTS)
+    db.run(
+        f"UPDATE orders SET {sets} WHERE id = :id",
+        id=order_id,
+        **{c: values[c] for c in _FACTS},
+    )
+
+
+def touch(db: Db, order_id: OrderId, now_ms: int) -> None:
+    """Remember that the facts were read again and had not changed."""
+    db.run("UPDATE orders SET facts_ms = :now WHERE id = :id", now=now_ms, id=order_id)
+
+
+def add_fact(db: Db, order_id: OrderId, values: Row) -> bool:
+    """Keep a fact as it came; False when that very fact is known."""
+    return (
+        db.run(
+            "INSERT INTO facts (order_id, revision_ms, received_ms, hash, applied, body)"
+            " VALUES (:order_id, :revision_ms, :received_ms, :hash, :applied, :body)"
+            " ON CONFLICT (order_id, revision_ms, hash) DO NOTHING",
+            order_id=order_id,
+            **values,
+        )
+        == 1
+    )
+
+
+def add_event(db: Db, channel: str, event: str, number: str, now_ms: int) -> bool:
+    """Record an incoming event; False when it was there already."""
+    return (
+        db.run(
+            "INSERT INTO inbox (channel, event, number, received_ms) VALUES (:c, :e, :n, :now)"
+            " ON CONFLICT (channel, event) DO NOTHING",
+            c=channel,
+            e=event,
+            n=number,
+            now=now_ms,
+        )
+        == 1
+    )
+
+
+def put_refund(
+    db: Db, order_id: OrderId, number: str, amount: int, state: str, at_ms: int | None, now_ms: int
+) -> bool:
+    """Insert or update a refund; tell whether anything changed."""
+    return (
+        db.run(
+            "INSERT INTO refunds (order_id, number, amount_minor, state, at_ms, seen_ms)"
+            " VALUES (:o, :n, :a, :s, :at, :now)"
+            " ON CONFLICT (order_id, number) DO UPDATE SET amount_minor = excluded.amount_minor,"
+            " state = excluded.state, at_ms = excluded.at_ms, seen_ms = excluded.seen_ms"
+            " WHERE refunds.amount_minor <> excluded.amount_minor OR refunds.state <> excluded.state",
+            o=order_id,
+            n=number,
+            a=amount,
+            s=state,
+            at=at_ms,
+            now=now_ms,
+        )
+        == 1
+    )
+
+
+def refunds(db: Db, order_id: OrderId) -> list[Row]:
+    """Return the refunds of an order."""
+    return db.all("SELECT * FROM refunds WHERE order_id = :o ORDER BY at_ms, number", o=order_id)
+
+
+def insert_line(db: Db, values: Row) -> bool:
+    """Insert a line; False when the order has that line already."""
+    return (
+        db.run(
+            "INSERT INTO lines (order_id, line_no, item_id, variant_id, title, quantity,"
+            " amount_minor, account, kind, sku, needed, state, gate, reason, since_ms)"
+            " VALUES (:order_id, :line_no, :item_id, :variant_id, :title, :quantity,"
+            " :amount_minor, :account, :kind, :sku, :needed, :state, '', '', :since_ms)"
+            " ON CONFLICT (order_id, line_no) DO NOTHING",
+            **values,
+        )
+        == 1
+    )
+
+
+def change_line(db: Db, line_id: LineId, values: Row) -> bool:
+    """Take over a changed line from the channel, only while no key is bound to it."""
+    return (
+        db.run(
+            "UPDATE lines SET quantity = :quantity, amount_minor = :amount_minor, title = :title,"
+            " sku = :sku, kind = :kind, needed = :needed, item_id = :item_id,"
+            f" variant_id = :variant_id WHERE id = :id AND state IN {OPEN}",
+            id=line_id,
+            **values,
+        )
+        == 1
+    )
+
+
+def lines(db: Db, order_id: OrderId) -> list[Row]:
+    """Return the lines of an order."""
+    return db.all("SELECT * FROM lines WHERE order_id = :o ORDER BY id", o=order_id)
+
+
+def lines_of(db: Db, order_ids: Sequence[int]) -> list[Row]:
+    """Return the lines of several orders."""
+    if not order_ids:
+        return []
+    marks, params = in_clause(order_ids)
+    return db.all(f"SELECT * FROM lines WHERE order_id IN {marks} ORDER BY order_id, id", **params)
+
+
+def move_line(
+    db: Db,
+    line_id: LineId,
+    source: LineState,
+    target: LineState,
+    now_ms: int,
+    *,
+    gate: str = "",
+    reason: str = "",
+) -> bool:
+    """Compare-and-set the state of a line; False when it was no longer in `source`."""
+    return (
+        db.run(
+            "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
+            " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END"
+            " WHERE id = :id AND state = :source",
+            id=line_id,
+            source=source,
+            target=target,
+            gate=gate,
+            reason=reason,
+            now=now_ms,
+        )
+        == 1
+    )
+
+
+def stamp_line(db: Db, line_id: LineId, column: str, now_ms: int) -> None:
+    """Set a stamp of a line once."""
+    assert column in {"reserved_ms", "sent_ms", "acknowledged_ms", "opened_ms"}
+    db.run(
+        f"UPDATE lines SET {column} = :now WHERE id = :id AND {column} IS NULL",
+        now=now_ms,
+        id=line_id,
+    )
+
+
+def due(db: Db, after: int, limit: int) -> list[Row]:
+    """Return orders with lines that wait for keys, by id after `after` (walks all of them once)."""
+    return db.all(
+        "SELECT o.* FROM orders o WHERE o.id > :after AND o.history = 0 AND EXISTS"
+        f" (SELECT 1 FROM lines l WHERE l.order_id = o.id AND l.state IN {OPEN})"
+        " ORDER BY o.id LIMIT :limit",
+        after=after,
+        limit=limit,
+    )
+
+
+def set_hold(db: Db, order_id: OrderId, reason: str | None, now_ms: int) -> None:
+    """Set or clear the operator's hold."""
+    db.run(
+        "UPDATE orders SET hold_reason = :r, hold_ms = :now WHERE id = :id",
+        r=reason,
+        now=None if reason is None else now_ms,
+        id=order_id,
+    )
+
+
+def set_released(db: Db, order_id: OrderId, now_ms: int | None) -> None:
+    """Set the operator's answer to the gates that ask."""
+    db.run("UPDATE orders SET released_ms = :now WHERE id = :id", now=now_ms, id=order_id)
+
+
+def set_marked(db: Db, order_id: OrderId, now_ms: int) -> None:
+    """Stamp that the channel shows the order as shipped by us."""
+    db.run(
+        "UPDATE orders SET marked_ms = :now WHERE id = :id AND marked_ms IS NULL",
+        now=now_ms,
+        id=order_id,
+    )
+
+
+def cursor(db: Db, channel: str, stream: str = "orders") -> int | None:
+    """Return up to where a channel was pulled."""
+    value = db.value(
+        "SELECT value_ms FROM cursors WHERE channel = :c AND stream = :s", c=channel, s=stream
+    )
+    return None if value is None else int(value)
+
+
+def move_cursor(db: Db, channel: str, value_ms: int, now_ms: int, stream: str = "orders") -> None:
+    """Move a cursor forward; it never goes back."""
+    db.run(
+        "INSERT INTO cursors (channel, stream, value_ms, updated_ms) VALUES (:c, :s, :v, :now)"
+        " ON CONFLICT (channel, stream) DO UPDATE SET value_ms = excluded.value_ms,"
+        " updated_ms = excluded.updated_ms WHERE cursors.value_ms <= excluded.value_ms",
+        c=channel,
+        s=stream,
+        v=value_ms,
+        now=now_ms,
+    )
+
+
+def listing(
+    db: Db,
+    *,
+    channel: str | None = None,
+    state: str | None = None,
+    text: str | None = None,
+    limit: int = 51,
+) -> list[Row]:
+    """Return orders for people, newest first, with a summary of their lines."""
+    where = ["1 = 1"]
+    params: Row = {"limit": limit}
+    if channel:
+        where.append("o.channel = :channel")
+        params["channel"] = channel
+    if text:
+        where.append("(o.number = :text OR o.code = :text OR o.buyer_name = :text)")
+        params["text"] = text
+    if state:
+        where.append("EXISTS (SELECT 1 FROM lines x WHERE x.order_id = o.id AND x.state = :state)")
+        params["state"] = state
+    return db.all(
+        "SELECT o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
+        " o.buyer_name, o.paid_ms, o.created_ms, o.history, count(l.id) AS lines,"
+        " CAST(sum(l.quantity) AS BIGINT) AS quantity,"
+        " min(l.title) AS title, min(l.state) AS state_low, max(l.state) AS state_high,"
+        " max(l.gate) AS gate"
+        " FROM (SELECT * FROM orders o WHERE " + " AND ".join(where) +
+        " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC LIMIT :limit) o"
+        " LEFT JOIN lines l ON l.order_id = o.id"
+        " GROUP BY o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
+        " o.buyer_name, o.paid_ms, o.created_ms, o.history"
+        " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC",
+        **params,
+    )
