@@ -1,0 +1,284 @@
+"""The simulated shop on loopback (adapters/demo_shop), spoken to like any marketplace.
+
+Paging goes from the last page to the first: an order that changes during the pull leaves the frozen
+window, later ones move forward, and reading backwards then reads one twice instead of skipping it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from adapters.http import Call, Client, Reply, Site, get, percent, write_json
+from kmtool.clock import Clock
+from kmtool.domain.money import parse_minor
+from kmtool.domain.secret import Secret
+from kmtool.domain.states import OrderStatus, RefundState
+from kmtool.errors import ConfigError, Rejected
+from kmtool.ports import (
+    AdapterSettings,
+    AuthReport,
+    Buyer,
+    Features,
+    Item,
+    LineFact,
+    Message,
+    OrderFact,
+    OrderRef,
+    Page,
+    Receipt,
+    RefundFact,
+    Repeat,
+    StockPush,
+    Verdict,
+    Window,
+)
+
+PAGE_SIZE = 50
+
+FEATURES = Features(
+    title="Simulated shop 模拟店铺",
+    kind="demo",
+    approval="none",
+    automatic="orders, messages, shipping, stock",
+    proved="every fault of the simulated shop, in the tests",
+    pull=True,
+    window_max_ms=86_400_000,
+    lag_ms=2_000,
+    overlap_ms=60_000,
+    mark_shipped=True,
+    shipped_repeat=Repeat.QUERYABLE,
+    notes=True,
+    push_stock=True,
+    shelf=True,
+    reread=True,
+    repeat=Repeat.QUERYABLE,
+    repeat_max=8,
+    grace_ms=5_000,
+    text_max=2_000,
+    credentials=("token", "secret"),
+    options={"url": "address of the running simulated shop"},
+)
+
+STATUSES = {
+    "WAIT_PAY": OrderStatus.UNPAID,
+    "PAID": OrderStatus.PAID,
+    "SHIPPED": OrderStatus.SHIPPED,
+    "FINISHED": OrderStatus.DONE,
+    "CLOSED": OrderStatus.CLOSED,
+}
+REFUNDS = {"APPLIED": "open", "REFUNDED": "done", "WITHDRAWN": "ended", "REFUSED": "ended"}
+
+
+class DemoChannel:
+    """The channel port over the simulated shop's HTTP calls."""
+
+    features = FEATURES
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+
+    def auth_check(self) -> AuthReport:
+        """Ping the shop and compare the clocks."""
+        data = self._send(get("/api/ping"))
+        skew = int(data["time_ms"]) - self._clock.now_ms()
+        return AuthReport(ok=True, detail=f"shop {data['shop']} answers", skew_ms=skew)
+
+    def list_changed(self, window: Window) -> Iterator[Page]:
+        """Yield the pages of the window, last one first; the first call only tells how many."""
+        first = self._page(window, 1)
+        for number in range(int(first["pages"]), 1, -1):
+            yield _page(self._page(window, number), last=False)
+        yield _page(self._page(window, 1) if int(first["pages"]) > 1 else first, last=True)
+
+    def acknowledge(self, page: Page) -> None:
+        """Do nothing: the cursor is ours."""
+
+    def get_order(self, number: str) -> OrderFact | None:
+        """Read one order with its refunds."""
+        try:
+            return order_fact(self._send(get(f"/api/orders/{percent(number)}")))
+        except Rejected as error:
+            if error.facts["detail"].endswith(" 2001"):
+                return None
+            raise
+
+    def mark_shipped(self, order: OrderRef) -> Receipt:
+        """Ship; a refusal counts as success when the shop shows the order as shipped already."""
+        path = f"/api/orders/{percent(order.number)}/ship"
+        try:
+            self._send(write_json("POST", path, {"request_id": order.effect_id}))
+        except Rejected:
+            if self.query_shipped(order) is not Verdict.DONE:
+                raise
+            return Receipt("shipped", "was shipped already")
+        return Receipt("shipped")
+
+    def query_shipped(self, order: OrderRef) -> Verdict:
+        """Ask whether the order was shipped."""
+        data = self._send(get(f"/api/orders/{percent(order.number)}"))
+        return Verdict.NOT_DONE if data["shipped_ms"] is None else Verdict.DONE
+
+    def post_note(self, message: Message) -> Receipt:
+        """Send a message to the buyer. Not idempotent there: ask `find_note` when in doubt."""
+        path = f"/api/orders/{percent(message.order_number)}/messages"
+        body = {"client_id": message.effect_id, "text": message.text.text()}
+        self._send(write_json("POST", path, body))
+        return Receipt(message.effect_id, "message accepted")
+
+    def find_note(self, message: Message) -> Verdict:
+        """Look for our id among the order's messages."""
+        data = self._send(get(f"/api/orders/{percent(message.order_number)}/messages"))
+        found = any(sent["client_id"] == message.effect_id for sent in data["messages"])
+        return Verdict.DONE if found else Verdict.NOT_DONE
+
+    def list_items(self) -> Iterable[Item]:
+        """Yield what is on offer."""
+        for row in self._send(get("/api/items"))["items"]:
+            yield Item(
+                item_id=row["item"],
+                variant_id=row["variant"],
+                title=row["title"],
+                sku_hint=row["code"],
+                price_minor=parse_minor(row["price"]),
+                quantity=int(row["quantity"]),
+                on_shelf=bool(row["on"]),
+            )
+
+    def push_stock(self, items: Sequence[StockPush]) -> None:
+        """Set absolute quantities, one call each."""
+        for item in items:
+            body = {"variant": item.variant_id, "quantity": item.quantity}
+            self._send(write_json("PUT", f"/api/items/{percent(item.item_id)}/stock", body))
+
+    def set_shelf(self, item_id: str, variant_id: str, *, on: bool) -> None:
+        """Put an item on or off the shelf."""
+        body = {"variant": variant_id, "on": on}
+        self._send(write_json("PUT", f"/api/items/{percent(item_id)}/shelf", body))
+
+    def _page(self, window: Window, number: int) -> Any:
+        query = {"from": window.from_ms, "to": window.to_ms, "page": number, "size": PAGE_SIZE}
+        return self._send(get("/api/orders", {key: str(value) for key, value in query.items()}))
+
+    def _send(self, call: Call) -> Any:
+        reply = self._client.send(call)
+        answer = reply.data
+        if not isinstance(answer, dict) or answer.get("code") != 0 or "data" not in answer:
+            raise self._client.broken(call, "the answer is not one the shop documents")
+        return answer["data"]
+
+
+def _page(data: Any, *, last: bool) -> Page:
+    """Return one page; an order that cannot be read is a reject and does not stop the others."""
+    orders, rejects = [], []
+    for raw in data["orders"]:
+        try:
+            orders.append(order_fact(raw))
+        except (KeyError, ValueError, TypeError) as error:
+            number = raw.get("number") if isinstance(raw, dict) else None
+            rejects.append(f"order {number}: cannot be read ({error!r})")
+    return Page(tuple(orders), last, tuple(rejects))
+
+
+def order_fact(raw: Mapping[str, Any]) -> OrderFact:
+    """Return one order of the platform as ours. An unknown status is for a person to look at."""
+    status = STATUSES.get(raw["status"], OrderStatus.REVIEW)
+    risk = str(raw["risk"])
+    if status is OrderStatus.REVIEW:
+        risk = f"unknown status «{raw['status']}»"
+    total = parse_minor(raw["total"])
+    refunds = tuple(_refund(refund) for refund in raw["refunds"])
+    buyer = raw["buyer"]
+    return OrderFact(
+        number=str(raw["number"]),
+        revision_ms=int(raw["modified_ms"]),
+        status=status,
+        refund=refund_state(refunds, total),
+        currency=str(raw["currency"]),
+        total_minor=total,
+        lines=tuple(_line(line) for line in raw["lines"]),
+        created_ms=int(raw["created_ms"]),
+        paid_ms=None if raw["paid_ms"] is None else int(raw["paid_ms"]),
+        refunds=refunds,
+        buyer=Buyer(buyer["id"], buyer["nick"], buyer["email"], buyer["phone"]),
+        expected_gross_minor=total,
+        ext_txn_id=str(raw["pay_no"]),
+        risk=risk,
+        note=str(raw["note"]),
+    )
+
+
+def refund_state(refunds: Sequence[RefundFact], total_minor: int) -> RefundState:
+    """Sum refunds up: an open one outweighs what was paid back."""
+    if any(refund.state == "open" for refund in refunds):
+        return RefundState.OPEN
+    back = sum(refund.amount_minor for refund in refunds if refund.state == "done")
+    if back <= 0:
+        return RefundState.NONE
+    return RefundState.FULL if back >= total_minor else RefundState.PARTIAL
+
+
+def _refund(raw: Mapping[str, Any]) -> RefundFact:
+    """Return a refund; a state that is not documented counts as open, which holds the order."""
+    state = REFUNDS.get(raw["state"], "open")
+    return RefundFact(raw["refund_no"], parse_minor(raw["amount"]), state, int(raw["time_ms"]))
+
+
+def _line(raw: Mapping[str, Any]) -> LineFact:
+    return LineFact(
+        line_no=str(raw["line_no"]),
+        item_id=str(raw["item"]),
+        variant_id=str(raw["variant"]),
+        title=str(raw["title"]),
+        quantity=int(raw["quantity"]),
+        amount_minor=parse_minor(raw["amount"]),
+        account=str(raw["account"]),
+    )
+
+
+def signed(call: Call, token: Secret, secret: Secret, clock: Clock) -> Call:
+    """Sign one attempt over the bytes that go out (rules: adapters/demo_shop)."""
+    now = str(clock.now_ms() // 1000)
+    query = "&".join(f"{percent(name)}={percent(value)}" for name, value in call.query)
+    body = hashlib.sha256(call.body).hexdigest()
+    text = "\n".join((call.method, urlsplit(call.url).path, query, now, body))
+    sign = hmac.new(secret.reveal(), text.encode(), "sha256").hexdigest()
+    headers = (("X-Demo-Token", token.text()), ("X-Demo-Time", now), ("X-Demo-Sign", sign))
+    return replace(call, headers=(*call.headers, *headers))
+
+
+def _code_of(reply: Reply) -> str:
+    import json
+
+    try:
+        return str(json.loads(reply.body)["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def build(settings: AdapterSettings) -> DemoChannel:
+    """Build the channel from `url`, `token` and `secret`."""
+    url = str(settings.options.get("url", ""))
+    if urlsplit(url).hostname not in {"127.0.0.1", "localhost"}:
+        raise ConfigError(
+            detail=f"channels.{settings.name}.options.url is no address on this machine",
+            mend="the simulated shop runs inside: kmtool demo",
+        )
+    for name in FEATURES.credentials:
+        if name not in settings.credentials:
+            raise ConfigError(detail=f"channels.{settings.name}.credentials lacks {name}")
+    token, secret = settings.credentials["token"], settings.credentials["secret"]
+    site = Site(
+        who=settings.name,
+        base=url,
+        clock=settings.clock,
+        sign=lambda call: signed(call, token, secret, settings.clock),
+        code_of=_code_of,
+        read_s=float(str(settings.options.get("read_seconds", 5))),
+    )
+    return DemoChannel(Client(site), settings.clock)
