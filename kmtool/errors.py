@@ -59,7 +59,11 @@ class KmError(Exception):
 
     def next_step(self) -> str:
         """Return what to do, in English."""
-        return fill(self._mend or self.mend, self.facts)
+        return fill(self.mend_template(), self.facts)
+
+    def mend_template(self) -> str:
+        """Return the next step with its braces: what is translated before facts are filled in."""
+        return self._mend or self.mend
 
     def __str__(self) -> str:
         return " · ".join(part for part in (self.message(), self.where) if part)
@@ -199,8 +203,10 @@ class Retriable(OutsideError):
     code = "KM-E701"
     mend = "nothing to do: it is tried again by itself"
 
-    def __init__(self, *, after_s: float = 30.0, where: str = "", **facts: object) -> None:
-        super().__init__(where=where, **facts)
+    def __init__(
+        self, *, after_s: float = 30.0, where: str = "", mend: str = "", **facts: object
+    ) -> None:
+        super().__init__(where=where, mend=mend, **facts)
         self.after_s = after_s
 
 
@@ -239,6 +245,13 @@ class InputRefused(KmError):
     code = "KM-E900"
     exit_code = EXIT_INPUT
     mend = "mend the file and try again; nothing was taken in"
+
+
+class WrongFile(InputRefused):
+    """{name} is no file of keys: {what}"""
+
+    code = "KM-E901"
+    mend = "kmtool import FILE with a txt, csv, xlsx or zip of keys"
 
 
 class NotSetUp(KmError):

@@ -1,0 +1,199 @@
+"""What a screen is made of, and how it becomes plain lines of text. Nothing here prints.
+
+A view turns a result into blocks: `Heading`, `Line`, `Facts` (label and value) and `Table`. Tables
+are plain columns without box characters; an East Asian wide character counts as two columns. Cells
+are text, numbers, None, or one of `Money`, `Moment`, `Marked`, which know how they look to a person
+and to a machine. Foreign text loses control characters and terminal escapes on the way.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kmtool.clock import iso_text, local_text
+from kmtool.domain.money import format_minor, format_plain
+
+_ESCAPES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"
+    r"|\x1b\[[0-?]*[ -/]*[@-~]|\x1b.|\x9b[0-?]*[ -/]*[@-~]",
+    re.DOTALL,
+)
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in a cell."""
+
+    minor: int | None
+    currency: str = "CNY"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time in a cell (UTC milliseconds, shown in the shop's zone)."""
+
+    ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Text in a cell with a style: good, warn, bad or dim (colour on a terminal only)."""
+
+    text: str
+    style: str
+
+
+Cell = str | int | float | Money | Moment | Marked | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its stable key (csv, ids) and its title; numbers stand to the right."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A line that names what follows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence; style is good, warn, bad or dim."""
+
+    text: str
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Labels with their values, one below the other."""
+
+    pairs: Sequence[tuple[str, Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns. `id_key` names the column of `--ids` (the first by default).
+
+    `total` is how many there are when `rows` holds only the first of them.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    id_key: str = ""
+    total: int | None = None
+    empty: str = ""
+
+
+Block = Heading | Line | Facts | Table
+
+
+def plain(text: str) -> str:
+    """Return foreign text fit for a terminal: no escapes, no controls, one line."""
+    text = _ESCAPES.sub("", text)
+    if text.isprintable():
+        return text
+    return "".join(" " if c in "\n\r\t" else c for c in text if _shown(c))
+
+
+def _shown(char: str) -> bool:
+    return char in "\n\r\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def width(text: str) -> int:
+    """Return how many columns a text takes: wide characters two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def cut(text: str, columns: int) -> str:
+    """Return a text no wider than `columns`, ending in … where something is left out."""
+    if width(text) <= columns:
+        return text
+    kept = ""
+    for char in text:
+        if width(kept + char) > columns - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+def for_people(cell: Cell, zone: str) -> str:
+    """Return a cell as a person reads it."""
+    match cell:
+        case None:
+            return ""
+        case Money(minor, currency):
+            return "" if minor is None else format_minor(minor, currency)
+        case Moment(ms):
+            return local_text(ms, zone)
+        case Marked(text, _):
+            return plain(text)
+        case _:
+            return plain(str(cell))
+
+
+def for_machines(cell: Cell, zone: str) -> str:
+    """Return a cell as a program reads it: amounts without sign and groups, times ISO 8601."""
+    match cell:
+        case None:
+            return ""
+        case Money(minor, currency):
+            return "" if minor is None else format_plain(minor, currency)
+        case Moment(ms):
+            return iso_text(ms, zone) or ""
+        case Marked(text, _):
+            return plain(text)
+        case _:
+            return plain(str(cell))
+
+
+def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iterable[list[Cell]]:
+    """Yield the lines of a table, title first, each a list of padded cells (last one unpadded)."""
+    shown = table.rows if rows is None else table.rows[:rows]
+    texts = [[for_people(cell, zone) for cell in row] for row in shown]
+    titles = [column.title for column in table.columns]
+    widths = [
+        max([width(title), *(width(row[i]) for row in texts)]) for i, title in enumerate(titles)
+    ]
+    _squeeze(widths, columns)
+    right = [
+        any(isinstance(row[i], int | float | Money) for row in shown)
+        and all(isinstance(row[i], int | float | Money | None) for row in shown)
+        for i in range(len(titles))
+    ]
+    yield [_pad(t, w, r) for t, w, r in zip(titles, widths, right, strict=True)]
+    for row, line in zip(shown, texts, strict=True):
+        padded = [_pad(t, w, r) for t, w, r in zip(line, widths, right, strict=True)]
+        yield [
+            Marked(text, cell.style) if isinstance(cell, Marked) else text
+            for text, cell in zip(padded, row, strict=True)
+        ]
+
+
+def _squeeze(widths: list[int], columns: int) -> None:
+    """Narrow the widest columns until the line fits, none below twelve."""
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - columns
+    while over > 0:
+        widest = max(range(len(widths)), key=lambda i: widths[i])
+        if widths[widest] <= 12:
+            return
+        widths[widest] -= 1
+        over -= 1
+
+
+def _pad(text: str, columns: int, right: bool) -> str:
+    text = cut(text, columns)
+    space = " " * (columns - width(text))
+    return space + text if right else text + space
