@@ -1,0 +1,298 @@
+"""Mail over SMTP, with one question kept in view: has the server taken the message or not?
+
+Up to the server's answer to DATA nothing was handed over: a break or a 4xx is `Retriable`, a 5xx
+`Rejected` (the address) or `NeedsOperator` (login, sender, TLS). From then on only the final reply
+decides; a break before it is `Unknown`. After a 250 nothing can undo the message any more.
+
+Errors carry status codes only: the server's own words often repeat addresses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import smtplib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, formataddr, parseaddr
+
+from kmtool.clock import Clock
+from kmtool.domain.secret import Secret
+from kmtool.errors import ConfigError, NeedsOperator, OutsideError, Rejected, Retriable, Unknown
+from kmtool.ports import AdapterSettings
+
+OPTIONS = {
+    "host": "the mail server",
+    "port": "its port; by default 587 (starttls), 465 (ssl) or 25 (none)",
+    "from": "the sender, such as My shop <shop@shop.example>",
+    "tls": "starttls (default), ssl, or none (only on this machine, or without a login)",
+    "ca_file": "a certificate to trust besides the usual ones (an own mail server)",
+}
+CREDENTIALS = ("user", "password")
+
+CONNECT_S = 10.0
+READ_S = 60.0
+FINAL_S = 120.0
+"""Servers scan before they answer; breaking off early makes an unknown of an accepted mail."""
+
+_PORTS = {"starttls": 587, "ssl": 465, "none": 25}
+_LOCAL = ("127.0.0.1", "::1", "localhost")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,253}")
+_ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+Answer = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class MailServer:
+    """Where mail is handed in, and as whom. `who` names it in errors."""
+
+    who: str
+    host: str
+    port: int
+    tls: str
+    sender: str
+    sender_name: str
+    clock: Clock
+    user: Secret | None = None
+    password: Secret | None = None
+    ca_file: str = ""
+
+
+def mail_server(settings: AdapterSettings) -> MailServer:
+    """Return the server that an adapter's settings name; raises `ConfigError`."""
+    options, given = settings.options, settings.credentials
+    host, tls = str(options.get("host", "")), str(options.get("tls", "starttls"))
+    name, sender = parseaddr(str(options.get("from", "")))
+    problem = ""
+    if not host:
+        problem = "it needs a host"
+    elif tls not in _PORTS:
+        problem = "tls is starttls, ssl or none"
+    elif address(sender) is None:
+        problem = "from is no address"
+    elif ("user" in given) != ("password" in given):
+        problem = "user and password belong together"
+    elif tls == "none" and "user" in given and host not in _LOCAL:
+        problem = "a password does not go over a connection without TLS"
+    port = options.get("port", _PORTS.get(tls, 0))
+    if not isinstance(port, int) or not 0 < port < 65_536:
+        problem = problem or "port is a number"
+    if problem:
+        raise ConfigError(detail=f"{settings.name}: {problem}")
+    assert isinstance(port, int)
+    return MailServer(
+        who=settings.name,
+        host=host,
+        port=port,
+        tls=tls,
+        sender=sender,
+        sender_name=name,
+        clock=settings.clock,
+        user=given.get("user"),
+        password=given.get("password"),
+        ca_file=str(options.get("ca_file", "")),
+    )
+
+
+def address(text: str) -> str | None:
+    """Return an address as it goes over the wire (domain in ASCII), None when it is none."""
+    text = text.strip()
+    if not _ADDRESS.fullmatch(text):
+        return None
+    local, _, domain = text.partition("@")
+    try:
+        return f"{local}@{domain.encode('idna').decode('ascii')}"
+    except UnicodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Mail:
+    """One message. `number` becomes its Message-ID, together with the sender's domain."""
+
+    to: str
+    subject: str
+    text: str
+    number: str
+
+
+def deliver(server: MailServer, mail: Mail) -> tuple[str, str]:
+    """Hand in a message and return (its Message-ID, the server's final answer)."""
+    message_id = _message_id(server, mail.number)
+    payload = _payload(server, mail, message_id)
+    # Raised here, outside any `except`: smtplib's own errors hold addresses.
+    result = _converse(server, mail.to, payload)
+    if isinstance(result, OutsideError):
+        raise result
+    return message_id, result
+
+
+def text_refusal(text: str) -> str:
+    """Return why a mail would not carry `text` unchanged, empty when it would."""
+    if _IN_TEXT.search(text.replace("\r\n", "\n")):
+        return "the text holds control characters, which a mail does not keep"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the text is not UTF-8"
+    return ""
+
+
+def rejected(server: MailServer, detail: str) -> OutsideError:
+    """Return a refusal of our own: nothing was sent."""
+    return Rejected(who=server.who, detail=detail)
+
+
+def _message_id(server: MailServer, number: str) -> str:
+    """Return the Message-ID of `number`; a long one is hashed, because folding would break it."""
+    local = re.sub(r"[^A-Za-z0-9._-]", lambda found: f"={ord(found[0]):02X}", number)
+    whole = f"<{local}@kmtool.{server.sender.partition('@')[2]}>"
+    if len(whole) <= 64 and ".." not in local and not local.startswith("."):
+        return whole
+    return f"<{hashlib.sha256(whole.encode()).hexdigest()[:40]}@kmtool.invalid>"
+
+
+def _payload(server: MailServer, mail: Mail, message_id: str) -> bytes:
+    """Return the message in wire form: UTF-8 as quoted-printable, CRLF, leading dots doubled."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = formataddr((_CONTROLS.sub(" ", server.sender_name), server.sender))
+    message["To"] = mail.to
+    message["Subject"] = _CONTROLS.sub(" ", mail.subject).strip()
+    moment = datetime.fromtimestamp(server.clock.now_ms() // 1000, UTC)
+    message["Date"] = format_datetime(moment)
+    message["Message-ID"] = message_id
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(mail.text, charset="utf-8", cte="quoted-printable")
+    wire = message.as_bytes()
+    wire = wire if wire.endswith(b"\r\n") else wire + b"\r\n"
+    return re.sub(rb"(?m)^\.", b"..", wire) + b".\r\n"
+
+
+def _converse(server: MailServer, to: str, payload: bytes) -> str | OutsideError:
+    connection: smtplib.SMTP | None = None
+    try:
+        connection = _connect(server)
+        refusal = _hand_in(server, connection, to)
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        refusal = _not_sent(server, error)
+    if refusal is not None:
+        _close(connection)
+        return refusal
+    assert connection is not None
+    assert connection.sock is not None
+    try:
+        connection.sock.settimeout(FINAL_S)
+        connection.send(payload)
+        code, words = connection.getreply()
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        _close(connection)
+        return _unclear(server, type(error).__name__)
+    result = _final(server, (code, words))
+    _close(connection, quit_first=True)
+    return result
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    context = ssl.create_default_context()
+    if server.ca_file:
+        context.load_verify_locations(server.ca_file)
+    own_name = server.sender.partition("@")[2]  # the machine's own name is nobody's business
+    connection: smtplib.SMTP
+    if server.tls == "ssl":
+        connection = smtplib.SMTP_SSL(
+            server.host, server.port, own_name, timeout=CONNECT_S, context=context
+        )
+    else:
+        connection = smtplib.SMTP(server.host, server.port, own_name, timeout=CONNECT_S)
+    try:
+        assert connection.sock is not None
+        connection.sock.settimeout(READ_S)
+        connection.ehlo_or_helo_if_needed()
+        if server.tls == "starttls":
+            connection.starttls(context=context)
+            connection.ehlo_or_helo_if_needed()
+        if server.user is not None and server.password is not None:
+            connection.login(server.user.text(), server.password.text())
+    except BaseException:
+        _close(connection)
+        raise
+    return connection
+
+
+def _hand_in(server: MailServer, connection: smtplib.SMTP, to: str) -> OutsideError | None:
+    """Walk up to the answer to DATA; return the refusal, None when the text may come."""
+    steps: tuple[tuple[str, str, Callable[[], Answer], range], ...] = (
+        ("MAIL", "sender", lambda: connection.mail(server.sender), range(200, 300)),
+        ("RCPT", "address", lambda: connection.rcpt(to), range(200, 300)),
+        ("DATA", "message", lambda: connection.docmd("DATA"), range(354, 355)),
+    )
+    for step, subject, ask, wanted in steps:
+        code, words = ask()
+        if code in wanted:
+            continue
+        detail = f"it does not take the {subject} ({_codes((code, words))})"
+        if 500 <= code <= 599:
+            login = code in (530, 535) or step == "MAIL"
+            error = NeedsOperator if login else Rejected
+            return error(who=server.who, detail=detail)
+        return Retriable(after_s=60.0, who=server.who, detail=detail)
+    return None
+
+
+def _not_sent(server: MailServer, error: Exception) -> OutsideError:
+    """Return what a failure before the answer to DATA means: nothing was handed over."""
+    who, what = server.who, type(error).__name__
+    code = error.smtp_code if isinstance(error, smtplib.SMTPResponseException) else 0
+    if isinstance(error, smtplib.SMTPNotSupportedError):
+        return NeedsOperator(who=who, detail="it has no TLS or no login of a kind we know")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return NeedsOperator(who=who, detail="its certificate is not valid for this name")
+    if isinstance(error, UnicodeError):
+        return NeedsOperator(who=who, detail="host, user or password hold letters it cannot take")
+    if isinstance(error, FileNotFoundError):
+        return NeedsOperator(who=who, detail="the ca_file is not there")
+    if 500 <= code <= 599:
+        return NeedsOperator(who=who, detail=f"it does not let us in ({code})")
+    return Retriable(after_s=60.0, who=who, detail=f"no connection ({code or what})")
+
+
+def _final(server: MailServer, answer: Answer) -> str | OutsideError:
+    code = answer[0]
+    if 200 <= code <= 299:
+        return _codes(answer)
+    if 400 <= code <= 499:
+        return Retriable(
+            after_s=60.0, who=server.who, detail=f"it did not take the text ({_codes(answer)})"
+        )
+    if 500 <= code <= 599:
+        return Rejected(who=server.who, detail=f"it refused the text ({_codes(answer)})")
+    return _unclear(server, "no answer we know")
+
+
+def _unclear(server: MailServer, what: str) -> OutsideError:
+    return Unknown(who=server.who, detail=f"the mail was sent, its answer did not come ({what})")
+
+
+def _codes(answer: Answer) -> str:
+    found = _ENHANCED.search(answer[1].decode("ascii", "replace"))
+    return f"{answer[0]} {found[0]}" if found else str(answer[0])
+
+
+def _close(connection: smtplib.SMTP | None, *, quit_first: bool = False) -> None:
+    """Hang up. Nothing that goes wrong here changes what the server has said."""
+    if connection is None:
+        return
+    try:
+        if quit_first and connection.sock is not None:
+            connection.sock.settimeout(CONNECT_S)
+            connection.quit()
+        connection.close()
+    except (smtplib.SMTPException, OSError, ValueError):
+        connection.close()
