@@ -72,9 +72,9 @@ def digest(text: str) -> str:
 
 
 def _vendor_key(row: Row, profile: Profile) -> str:
-    """Return the vendor's key, empty where the profile has none or a spreadsheet destroyed it."""
+    """Return the vendor's key, empty where the file has none or a spreadsheet destroyed it."""
     columns = profile.row_key.columns
-    if not columns or not row.lossy.isdisjoint(columns):
+    if row.values.keys().isdisjoint(columns) or not row.lossy.isdisjoint(columns):
         return ""
     parts = [str(_plain(row.values.get(role))) for role in columns]
     if not any(parts):
