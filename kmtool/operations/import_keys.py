@@ -1,0 +1,401 @@
+"""Brings key batches in: read, look for twins over all history, show, seal, book.
+
+Every file is one batch and one transaction: all its accepted rows or none. The same code runs under
+`db.rehearsal()` for a dry run. A twin is no error: it is counted and named with where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from kmtool import sheets
+from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
+from kmtool.domain.money import e5_to_minor
+from kmtool.domain.secret import Secret, tail_of
+from kmtool.domain.states import KeyState
+from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError
+from kmtool.operations import key_sources, products, suppliers
+from kmtool.operations.key_sources import KeyFile, Source
+from kmtool.shop import Shop
+from kmtool.store import house, keys, ledger
+from kmtool.store import products as product_store
+from kmtool.store import suppliers as supplier_store
+from kmtool.vault import RECORDS_PER_DATA_KEY
+
+WINDOW = 250_000
+"""How many keys are sorted by fingerprint before they are inserted (small windows collapse)."""
+SHOWN = 20
+"""How many twins and refused rows a result names; the rejects file names all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator says of the files: product, supplier, cost, and how to read them."""
+
+    sku: str
+    supplier: str
+    cost_e5: int = 0
+    expires: date | None = None
+    separator: str = ""
+    mapping: dict[str, str] | None = None
+    preset: str = ""
+    history: bool = False
+    mode: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A row whose key is known: where the other one lies. `batch` is empty within this import."""
+
+    line_no: int
+    key: str
+    batch: str
+    twin_line_no: int
+    state: str
+    sku: str
+    file: str = ""
+
+    def reason(self) -> str:
+        """Return where the twin lies, in words."""
+        if self.batch:
+            return (
+                f"duplicate of batch {self.batch} line {self.twin_line_no}"
+                f" ({self.state}, {self.sku})"
+            )
+        return f"duplicate of line {self.twin_line_no} of {self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class FilePreview:
+    """What is about to be taken in from one file."""
+
+    file: str
+    form: str
+    encoding: str
+    separator: str
+    columns: tuple[str, ...]
+    first: tuple[str, ...]
+    rows: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    warnings: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the operator is asked to agree to."""
+
+    files: tuple[FilePreview, ...]
+    sku: str
+    supplier: str
+    mode: str
+    cost_e5: int
+    currency: str
+    amount_minor: int
+    accepted: int
+    history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one file. `same_file_ms`: it was imported then, and brought nothing now."""
+
+    file: str
+    batch: str | None
+    rows: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    rejects_file: str | None = None
+    same_file_ms: int | None = None
+    twins: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    warnings: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """All files of an import. `agreed` is False when the operator said no: nothing was taken in."""
+
+    files: tuple[FileResult, ...]
+    rows: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    agreed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A file with its keys told apart: `fresh` is (fingerprint, line number, text)."""
+
+    file: KeyFile
+    fresh: list[tuple[bytes, int, str]]
+    twins: list[Twin]
+
+
+def run(
+    shop: Shop,
+    sources: Sequence[Source],
+    terms: Terms,
+    *,
+    agree: Callable[[Preview], bool],
+    create: Callable[[str, str], bool],
+) -> ImportResult:
+    """Import files as batches. `agree` sees the preview, `create` is asked for unknown names.
+
+    Raises `InputRefused` for a file we will not take, `NotFound` when an unknown product or
+    supplier may not be created, `StateMoved` when another import was faster with the same keys.
+    """
+    shop.must_be_writable()
+    _check_terms(terms)
+    how = key_sources.reading(shop, terms.separator, terms.mapping, terms.preset)
+    files = [file for source in sources for file in key_sources.read(source, how)]
+    plans = _tell_apart(shop, files)
+    if any(plan.fresh for plan in plans):
+        _may_create(shop, terms, create)
+        if not agree(_preview(shop, plans, terms)):
+            return _result([], agreed=False)
+    return _result([_take_in(shop, plan, terms) for plan in plans])
+
+
+def _check_terms(terms: Terms) -> None:
+    products.check_code(terms.sku, "SKU")
+    products.check_code(terms.supplier, "supplier code")
+    if terms.cost_e5 < 0:
+        raise UsageError(detail="a key cannot cost less than nothing", mend="--cost 12.50")
+    if terms.mode and terms.mode not in suppliers.MODES:
+        raise UsageError(detail=f"there is no mode {terms.mode}", mend="--mode consignment|buyout")
+
+
+def _tell_apart(shop: Shop, files: Iterable[KeyFile]) -> list[_Plan]:
+    """Part the rows of all files into fresh keys and twins (of history, or within this import)."""
+    here: dict[bytes, tuple[str, int]] = {}
+    plans: list[_Plan] = []
+    fingerprint = shop.vault.fingerprint
+    for file in files:
+        printed = [(fingerprint(text.encode()), n, text) for n, text in file.parsed.keys]
+        known = keys.fingerprints_known(shop.db, [row[0] for row in printed])
+        plan = _Plan(file, [], [])
+        for row in printed:
+            mark, line_no, text = row
+            if mark in known:
+                old = known[mark]
+                plan.twins.append(
+                    Twin(line_no, tail_of(text), old["batch"], old["line_no"], old["state"],
+                         old["sku"])
+                )  # fmt: skip
+            elif mark in here:
+                other, other_line = here[mark]
+                plan.twins.append(Twin(line_no, tail_of(text), "", other_line, "", "", other))
+            else:
+                here[mark] = (file.name, line_no)
+                plan.fresh.append(row)
+        plans.append(plan)
+    return plans
+
+
+def _may_create(shop: Shop, terms: Terms, create: Callable[[str, str], bool]) -> None:
+    for kind, name, found in (
+        ("product", terms.sku, product_store.product(shop.db, terms.sku)),
+        ("supplier", terms.supplier, supplier_store.supplier(shop.db, terms.supplier)),
+    ):
+        if found is None and not create(kind, name):
+            raise NotFound(kind=kind, name=name, mend="kmtool {kind} add {name}, or add --new")
+
+
+def _preview(shop: Shop, plans: list[_Plan], terms: Terms) -> Preview:
+    accepted = sum(len(plan.fresh) for plan in plans)
+    mode, currency = _mode_and_currency(shop, terms)
+    return Preview(
+        files=tuple(_file_preview(plan) for plan in plans),
+        sku=terms.sku,
+        supplier=terms.supplier,
+        mode=mode,
+        cost_e5=terms.cost_e5,
+        currency=currency,
+        amount_minor=e5_to_minor(accepted * terms.cost_e5, currency),
+        accepted=accepted,
+        history=terms.history,
+    )
+
+
+def _file_preview(plan: _Plan) -> FilePreview:
+    parsed = plan.file.parsed
+    return FilePreview(
+        file=plan.file.name,
+        form=parsed.form,
+        encoding=plan.file.encoding,
+        separator=parsed.separator,
+        columns=parsed.columns.names if parsed.columns else (),
+        first=tuple(str(Secret(text)) for _, _, text in plan.fresh[:3]),
+        rows=parsed.rows,
+        accepted=len(plan.fresh),
+        duplicates=len(plan.twins),
+        rejected=len(parsed.refused),
+        warnings=_warnings(plan),
+    )
+
+
+def _warnings(plan: _Plan) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(rows[:SHOWN]) for name, rows in sorted(plan.file.parsed.warnings.items())}
+
+
+def _mode_and_currency(shop: Shop, terms: Terms) -> tuple[str, str]:
+    found = supplier_store.supplier(shop.db, terms.supplier)
+    if found is None:
+        return terms.mode or suppliers.MODES[0], shop.config.shop.currency
+    return terms.mode or found["mode"], found["currency"]
+
+
+def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
+    refused = plan.file.parsed.refused
+    if refused and not plan.fresh and not plan.twins:
+        first = refused[0]
+        raise InputRefused(
+            where=f"{plan.file.name}:{first.line_no}",
+            detail=f"none of {len(refused)} rows can be taken; the first: {first.reason}",
+        )
+    earlier = keys.batch_of_file(shop.db, plan.file.sha256)
+    same = earlier is not None and not plan.fresh
+    number = _accept(shop, plan, terms) if plan.fresh else None
+    return FileResult(
+        file=plan.file.name,
+        batch=number,
+        rows=plan.file.parsed.rows,
+        accepted=len(plan.fresh),
+        duplicates=len(plan.twins),
+        rejected=len(refused),
+        rejects_file=None if same else _write_rejects(shop, plan),
+        same_file_ms=earlier["imported_ms"] if earlier and same else None,
+        twins=tuple(f"{twin.line_no}: {twin.reason()}" for twin in plan.twins[:SHOWN]),
+        refused=tuple(f"{row.line_no}: {row.reason}" for row in refused[:SHOWN]),
+        warnings=_warnings(plan),
+    )
+
+
+def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
+    """Write one batch in one transaction and return its number."""
+    db, now = shop.db, shop.now_ms()
+    count, zone = len(plan.fresh), shop.config.shop.timezone
+    _room_in_data_key(shop, count)
+    with db.tx():
+        keys.lock_imports(db)
+        products.ensure(shop, terms.sku, terms.title)
+        suppliers.ensure(shop, terms.supplier, terms.mode)
+        mode, currency = _mode_and_currency(shop, terms)
+        number = keys.next_batch_number(db, business_day(now, zone).strftime("%Y%m%d"))
+        expires_ms = day_end_ms(terms.expires, zone) if terms.expires else NEVER_MS
+        batch_id = keys.add_batch(
+            db,
+            number=number,
+            sku=terms.sku,
+            supplier=terms.supplier,
+            mode=mode,
+            kind="history" if terms.history else "stock",
+            cost_e5=terms.cost_e5,
+            currency=currency,
+            file_name=plan.file.name,
+            file_sha256=plan.file.sha256,
+            rows=plan.file.parsed.rows,
+            accepted=count,
+            duplicates=len(plan.twins),
+            rejected=len(plan.file.parsed.refused),
+            expires_ms=expires_ms,
+            imported_ms=now,
+        )
+        state = KeyState.DELIVERED if terms.history else KeyState.FREE
+        common: dict[str, object] = {
+            "sku": terms.sku,
+            "batch_id": batch_id,
+            "state": state.value,
+            "uses_left": 0 if terms.history else 1,
+            "expires_ms": expires_ms,
+            "state_ms": now,
+        }
+        for start in range(0, count, WINDOW):
+            keys.insert_keys(db, _sealed(shop, sorted(plan.fresh[start : start + WINDOW]), common))
+        if keys.count_of_batch(db, batch_id) != count:
+            raise StateMoved(what="the stock of keys", state="holding some of these keys already")
+        house.count_sealed(db, shop.vault.current, count)
+        if not terms.history:
+            keys.add_stock(db, terms.sku, count)
+            _book(shop, number, mode, terms, currency, count)
+        shop.audit(
+            "key.import",
+            f"batch:{number}",
+            f"{count} keys of {terms.sku} from {terms.supplier}, {plan.file.name}",
+        )
+    return number
+
+
+def _sealed(
+    shop: Shop, rows: Iterable[tuple[bytes, int, str]], common: dict[str, object]
+) -> Iterator[dict[str, object]]:
+    seal = shop.vault.seal
+    for fingerprint, line_no, text in rows:
+        sealed, number = seal(Secret(text), fingerprint)
+        yield {
+            **common,
+            "fingerprint": fingerprint,
+            "sealed": sealed,
+            "data_key_id": number,
+            "tail": tail_of(text),
+            "line_no": line_no,
+        }
+
+
+def _book(shop: Shop, number: str, mode: str, terms: Terms, currency: str, count: int) -> None:
+    """Bought keys are an asset and a debt at once; keys on consignment are neither."""
+    amount = e5_to_minor(count * terms.cost_e5, currency)
+    if mode == "buyout" and amount:
+        ledger.post(
+            shop.db,
+            shop.now_ms(),
+            "batch_accepted",
+            number,
+            f"{count} × {terms.sku}",
+            [
+                ("asset:stock", currency, amount),
+                (f"payable:supplier:{terms.supplier}", currency, -amount),
+            ],
+        )
+
+
+def _room_in_data_key(shop: Shop, count: int) -> None:
+    """Change to a new data key before too many records were sealed under the present one."""
+    used = {row["id"]: row["records"] for row in house.data_keys(shop.db)}
+    if used[shop.vault.current] + count <= RECORDS_PER_DATA_KEY or shop.db.rehearsing:
+        return
+    wrapped = shop.vault.new_data_key()
+    with shop.db.tx():
+        number = house.add_data_key(shop.db, wrapped, shop.now_ms())
+        shop.audit("vault.data_key", f"data_key:{number}")
+    shop.vault.load(number, wrapped)
+
+
+def _write_rejects(shop: Shop, plan: _Plan) -> str | None:
+    """Write refused rows and twins for people; keys masked. A dry run writes nothing."""
+    rows = [(row.line_no, "", row.reason) for row in plan.file.parsed.refused]
+    rows += [(twin.line_no, f"…{twin.key}", twin.reason()) for twin in plan.twins]
+    if not rows or shop.db.rehearsing:
+        return None
+    stem = "".join(c if c.isalnum() or c in "-_." else "_" for c in plan.file.name)[:80]
+    at = local_text(shop.now_ms(), shop.config.shop.timezone, "%Y%m%d-%H%M%S")
+    path = shop.config.folder("exports") / f"{stem}-rejects-{at}.csv"
+    return str(sheets.write_csv_for_people(path, ("row", "key", "reason"), sorted(rows)))
+
+
+def _result(files: list[FileResult], *, agreed: bool = True) -> ImportResult:
+    return ImportResult(
+        files=tuple(files),
+        rows=sum(file.rows for file in files),
+        accepted=sum(file.accepted for file in files),
+        duplicates=sum(file.duplicates for file in files),
+        rejected=sum(file.rejected for file in files),
+        agreed=agreed,
+    )

@@ -1,0 +1,195 @@
+"""Reads files that should hold keys, and says what they are when they do not.
+
+A zip is a bundle of files of its own; every file becomes a batch. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from kmtool import resources, sheets
+from kmtool.domain import keyfiles
+from kmtool.errors import InputRefused, UsageError, WrongFile
+from kmtool.shop import Shop
+from kmtool.toml_reader import read_toml
+
+_TABLES = (".csv", ".tsv")
+_HEAD = 30
+"""How many rows are looked at to tell an order export or a bill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file's name and bytes, as they came."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are to be read: the separator between parts, and column → header text or number."""
+
+    separator: str = ""
+    mapping: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file that was read: its identity, encoding and what it holds."""
+
+    name: str
+    sha256: str
+    encoding: str
+    parsed: keyfiles.Parsed
+
+
+def load(path: Path) -> Source:
+    """Return a file from the disk; a folder or a lock file is refused with what to do instead."""
+    if path.is_dir():
+        inside = sorted(p.name for p in path.iterdir() if p.is_file())
+        listed = ", ".join(inside[:10]) or "nothing"
+        raise WrongFile(
+            name=path, what=f"it is a folder; it holds {listed}", mend="kmtool import {name}/FILE"
+        )
+    if path.name.startswith("~$"):
+        raise WrongFile(
+            name=path.name,
+            what="Excel keeps this lock file beside an open workbook",
+            mend="kmtool import {book}",
+            book=path.name[2:],
+        )
+    return Source(path.name, sheets.read_bytes(path))
+
+
+def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, preset: str) -> Reading:
+    """Return how to read; a preset is a section of `presets/keys.toml` (the shop's own first).
+
+    Raises `UsageError` for an unknown preset.
+    """
+    if not preset:
+        return Reading(separator, mapping)
+    tables = read_toml(resources.find(shop.config.root, "presets", "keys.toml"))
+    found = tables.get(preset)
+    if not isinstance(found, dict):
+        raise UsageError(
+            detail=f"there is no preset {preset}; there are: {', '.join(sorted(tables))}",
+            mend="kmtool import FILE --preset NAME, or --map key=COLUMN",
+        )
+    columns = {name: str(found[name]) for name in ("key", "password") if name in found}
+    return Reading(separator or str(found.get("sep", "")), mapping or columns or None)
+
+
+def read(source: Source, how: Reading) -> Iterator[KeyFile]:
+    """Yield what a source holds, one `KeyFile` per file in it. Raises `InputRefused`."""
+    if not source.data.strip():
+        raise WrongFile(
+            name=source.name,
+            what="it is empty",
+            mend="save it again in the program it came from, then repeat the import",
+        )
+    _refuse_other_kinds(source)
+    form = sheets.form_of(source.data)
+    if form == "zip":
+        members = list(sheets.unpack(source.data, source.name))
+        if not members:
+            raise WrongFile(name=source.name, what="the zip is empty")
+        for name, data in members:
+            inner = Source(f"{source.name}/{name}", data)
+            if sheets.form_of(data) == "zip":
+                raise WrongFile(name=inner.name, what="it is a zip inside a zip", mend="unpack it")
+            yield from read(inner, how)
+        return
+    try:
+        encoding, parsed = _parse(source, form, how)
+    except keyfiles.Unclear as unclear:
+        raise InputRefused(
+            where=source.name,
+            detail=f"it is not clear which column holds the key: {unclear}",
+            mend="name it: kmtool import FILE --map key=COLUMN,password=COLUMN (text or number)",
+        ) from None
+    if parsed.rows > sheets.ROWS_MAX:
+        raise InputRefused(
+            where=source.name,
+            detail=f"more than {sheets.ROWS_MAX:,} rows",
+            mend="split the file; every part becomes a batch",
+        )
+    if not parsed.rows:
+        raise WrongFile(name=source.name, what="it has no row with a key")
+    yield KeyFile(source.name, hashlib.sha256(source.data).hexdigest(), encoding, parsed)
+
+
+def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parsed]:
+    if form in {"xlsx", "xls"}:
+        tables = [t for t in sheets.read_workbook(source.data, source.name) if _filled(t.rows)]
+        if not tables:
+            raise WrongFile(name=source.name, what="its sheets are empty")
+        _refuse_exports(source.name, [row for t in tables for _, row in t.rows[:_HEAD]])
+        if len(tables) > 1:
+            names = ", ".join(table.name for table in tables)
+            raise InputRefused(
+                where=source.name,
+                detail=f"several sheets hold rows ({names}), and each is a batch of its own",
+                mend="keep one sheet per file",
+            )
+        return form, keyfiles.from_table(form, tables[0].rows, how.mapping, how.separator)
+    text, encoding = sheets.decode(source.data, source.name)
+    head = [line for _, line in islice(keyfiles.lines(text), _HEAD)]
+    _refuse_exports(source.name, [_loose_cells(line) for line in head])
+    if source.name.lower().endswith(_TABLES):
+        rows = sheets.read_csv(text, source.name).rows
+        return encoding, keyfiles.from_table("csv", rows, how.mapping, how.separator)
+    return encoding, keyfiles.from_text(text, how.separator, how.mapping)
+
+
+def _loose_cells(line: str) -> list[object]:
+    """Part a line of any text export into cells well enough to recognise it."""
+    return [cell.strip('" ') for cell in line.replace("\t", ",").split(",")]
+
+
+def _filled(rows: list[sheets.Row]) -> bool:
+    return any(cell not in (None, "") for _, cells in rows for cell in cells)
+
+
+def _refuse_other_kinds(source: Source) -> None:
+    kind = keyfiles.wrong_kind(source.data)
+    if kind == "picture":
+        raise WrongFile(
+            name=source.name,
+            what="it is a picture; keys must be text that can be copied",
+            mend="ask the supplier for a txt, csv or xlsx",
+        )
+    if kind == "pdf":
+        raise WrongFile(
+            name=source.name,
+            what="it is a PDF",
+            mend="copy its lines into a .txt file, then: kmtool import FILE.txt",
+        )
+    if kind in {"rar", "7z", "gzip"}:
+        raise WrongFile(
+            name=source.name,
+            what=f"it is a {kind} archive",
+            mend="unpack it, then import the files",
+        )
+    if kind:
+        raise WrongFile(name=source.name, what=f"it is a {kind}")
+
+
+def _refuse_exports(name: str, first_rows: list[list[object]]) -> None:
+    match keyfiles.looks_like(first_rows):
+        case "bill":
+            raise WrongFile(
+                name=name,
+                what="it looks like a bill of a payment account",
+                mend="kmtool reconcile {name}",
+            )
+        case "orders":
+            raise WrongFile(
+                name=name,
+                what="it looks like an export of orders",
+                mend="put it into inbox/orders/CHANNEL/, then: kmtool sync",
+            )

@@ -1,0 +1,131 @@
+"""Suppliers: who keys come from, and on which terms they are paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmtool.errors import NotFound, Refused, UsageError
+from kmtool.operations.products import check_code
+from kmtool.shop import Shop
+from kmtool.store import suppliers as store
+from kmtool.store.db import Row
+
+MODES = ("consignment", "buyout")
+"""Paid when a key was sold, or bought when the batch came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supplier:
+    """A supplier and its terms; `settle_days` is T+N in natural days."""
+
+    code: str
+    name: str
+    mode: str
+    settle_days: int
+    currency: str
+    payee: str
+    batches: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suppliers:
+    """All suppliers."""
+
+    suppliers: tuple[Supplier, ...]
+
+
+def add(
+    shop: Shop, code: str, *, name: str = "", mode: str = "", settle_days: int = 0, payee: str = ""
+) -> Supplier:
+    """Add a supplier; `Refused` when the code is taken."""
+    shop.must_be_writable()
+    check_code(code, "supplier code")
+    _check(mode, settle_days)
+    with shop.db.tx():
+        if not _insert(shop, code, name, mode, settle_days, payee):
+            raise Refused(
+                detail=f"there is a supplier {code} already",
+                mend="kmtool supplier set {code} …",
+                code=code,
+            )
+    return show(shop, code)
+
+
+def ensure(shop: Shop, code: str, mode: str = "") -> None:
+    """Add a supplier of that code inside the open transaction unless there is one."""
+    _insert(shop, code, "", mode, 0, "")
+
+
+def change(
+    shop: Shop,
+    code: str,
+    *,
+    name: str | None = None,
+    mode: str | None = None,
+    settle_days: int | None = None,
+    payee: str | None = None,
+) -> Supplier:
+    """Change what is given; terms of batches that are here stay. Raises `NotFound`."""
+    shop.must_be_writable()
+    _check(mode or "", settle_days or 0)
+    given = {"name": name, "mode": mode, "settle_days": settle_days, "payee": payee}
+    changes = {column: value for column, value in given.items() if value is not None}
+    if not changes:
+        raise UsageError(detail="nothing to change", mend="kmtool supplier set --help")
+    with shop.db.tx():
+        if not store.set_supplier(shop.db, code, **changes):
+            raise NotFound(kind="supplier", name=code)
+        told = ", ".join(f"{k}={v}" for k, v in changes.items() if k != "payee")
+        shop.audit("supplier.set", f"supplier:{code}", told)
+    return show(shop, code)
+
+
+def show(shop: Shop, code: str) -> Supplier:
+    """Return one supplier; raises `NotFound`."""
+    row = store.supplier(shop.db, code)
+    if row is None:
+        raise NotFound(kind="supplier", name=code)
+    return _supplier(shop, row)
+
+
+def every(shop: Shop) -> Suppliers:
+    """Return all suppliers, by code."""
+    return Suppliers(tuple(_supplier(shop, row) for row in store.suppliers(shop.db)))
+
+
+def _insert(shop: Shop, code: str, name: str, mode: str, settle_days: int, payee: str) -> bool:
+    added = store.add_supplier(
+        shop.db,
+        code=code,
+        name=name or code,
+        mode=mode or MODES[0],
+        settle_days=settle_days,
+        currency=shop.config.shop.currency,
+        payee=payee,
+        now_ms=shop.now_ms(),
+    )
+    if added:
+        shop.audit("supplier.add", f"supplier:{code}", mode or MODES[0])
+    return added
+
+
+def _check(mode: str, settle_days: int) -> None:
+    if mode and mode not in MODES:
+        raise UsageError(detail=f"there is no mode {mode}", mend="--mode consignment|buyout")
+    if not 0 <= settle_days <= 365:
+        raise UsageError(detail="settle days must lie between 0 and 365", mend="--settle-days 7")
+
+
+def _supplier(shop: Shop, row: Row) -> Supplier:
+    totals = store.batch_totals(shop.db, row["code"])
+    return Supplier(
+        code=row["code"],
+        name=row["name"],
+        mode=row["mode"],
+        settle_days=row["settle_days"],
+        currency=row["currency"],
+        payee=row["payee"],
+        batches=totals["batches"],
+        keys=totals["keys"],
+    )

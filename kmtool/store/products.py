@@ -1,0 +1,132 @@
+"""SQL of products and listings (what a channel shows → which product, how many units of it)."""
+
+from __future__ import annotations
+
+from kmtool.store.db import Db, Row
+
+_PRODUCT = (
+    "SELECT sku, title, kind, state, currency, price_minor, floor_minor, low_stock, buffer, guide,"
+    " created_ms FROM products"
+)
+_LISTING = (
+    "SELECT id, channel, item_id, variant_id, title, sku, units, price_minor, state, pushed,"
+    " pushed_ms FROM listings"
+)
+PRODUCT_COLUMNS = (
+    "title",
+    "kind",
+    "state",
+    "price_minor",
+    "floor_minor",
+    "low_stock",
+    "buffer",
+    "guide",
+)
+"""What `set_product` may change."""
+
+
+def product(db: Db, sku: str) -> Row | None:
+    """Return a product."""
+    return db.one(f"{_PRODUCT} WHERE sku = :sku", sku=sku)
+
+
+def products(db: Db, limit: int) -> list[Row]:
+    """Return products with their free counter, by SKU."""
+    return db.all(
+        "SELECT p.sku, p.title, p.kind, p.state, p.currency, p.price_minor, p.floor_minor,"
+        " p.low_stock, coalesce(s.free, 0) AS free"
+        " FROM products p LEFT JOIN stock s ON s.sku = p.sku ORDER BY p.sku LIMIT :n",
+        n=limit,
+    )
+
+
+def add_product(db: Db, **values: object) -> bool:
+    """Insert a product (sku, title, kind, currency, prices …, now_ms); False when it is there."""
+    return (
+        db.run(
+            "INSERT INTO products (sku, title, kind, state, currency, price_minor, floor_minor,"
+            " low_stock, buffer, guide, created_ms) VALUES (:sku, :title, :kind, 'on', :currency,"
+            " :price_minor, :floor_minor, :low_stock, :buffer, :guide, :now_ms)"
+            " ON CONFLICT (sku) DO NOTHING",
+            **values,
+        )
+        == 1
+    )
+
+
+def set_product(db: Db, sku: str, **changes: object) -> bool:
+    """Change columns of a product (`PRODUCT_COLUMNS`); tell whether there is one."""
+    assert changes and set(changes) <= set(PRODUCT_COLUMNS)
+    sets = ", ".join(f"{name} = :{name}" for name in changes)
+    return db.run(f"UPDATE products SET {sets} WHERE sku = :sku", sku=sku, **changes) == 1
+
+
+def listing(db: Db, channel: str, item_id: str, variant_id: str) -> Row | None:
+    """Return the mapping of one item and variant of a channel."""
+    return db.one(
+        f"{_LISTING} WHERE channel = :channel AND item_id = :item AND variant_id = :variant",
+        channel=channel,
+        item=item_id,
+        variant=variant_id,
+    )
+
+
+def listings(db: Db, *, sku: str = "", channel: str = "") -> list[Row]:
+    """Return mappings, of one product or channel or all."""
+    return db.all(
+        f"{_LISTING} WHERE (:sku = '' OR sku = :sku) AND (:channel = '' OR channel = :channel)"
+        " ORDER BY channel, item_id, variant_id",
+        sku=sku,
+        channel=channel,
+    )
+
+
+def put_listing(db: Db, **values: object) -> Row:
+    """Insert or change a mapping (channel, item_id, variant_id, title, sku, units, price_minor).
+
+    An empty title and a missing price leave what is there.
+    """
+    found = db.one(
+        "INSERT INTO listings (channel, item_id, variant_id, title, sku, units, price_minor,"
+        " state) VALUES (:channel, :item_id, :variant_id, :title, :sku, :units, :price_minor,"
+        " 'on') ON CONFLICT (channel, item_id, variant_id) DO UPDATE SET sku = excluded.sku,"
+        " units = excluded.units,"
+        " title = CASE WHEN excluded.title = '' THEN listings.title ELSE excluded.title END,"
+        " price_minor = coalesce(excluded.price_minor, listings.price_minor)"
+        " RETURNING channel, item_id, variant_id, title, sku, units, price_minor, state",
+        **values,
+    )
+    assert found is not None
+    return found
+
+
+def map_lines(db: Db, listing: Row, kind: str, now_ms: int) -> int:
+    """Give waiting lines of a listing its product, to be looked at anew; return how many.
+
+    Compare-and-set on `unmapped` and `held`: both stand before any key was taken.
+    """
+    return db.run(
+        "UPDATE lines SET sku = :sku, needed = quantity * :units, kind = :kind, state = 'new',"
+        " gate = '', reason = '', since_ms = :now"
+        " WHERE state IN ('unmapped', 'held') AND item_id = :item AND variant_id = :variant"
+        " AND order_id IN (SELECT id FROM orders WHERE channel = :channel)",
+        sku=listing["sku"],
+        units=listing["units"],
+        kind=kind,
+        now=now_ms,
+        item=listing["item_id"],
+        variant=listing["variant_id"],
+        channel=listing["channel"],
+    )
+
+
+def unmapped(db: Db, limit: int) -> list[Row]:
+    """Return listings that wait for a mapping: what they are called, how many lines and pieces."""
+    return db.all(
+        "SELECT o.channel, l.item_id, l.variant_id, max(l.title) AS title, count(*) AS lines,"
+        " CAST(sum(l.quantity) AS BIGINT) AS pieces, min(o.paid_ms) AS oldest_ms"
+        " FROM lines l JOIN orders o ON o.id = l.order_id WHERE l.state = 'unmapped'"
+        " GROUP BY o.channel, l.item_id, l.variant_id"
+        " ORDER BY count(*) DESC, o.channel, l.item_id, l.variant_id LIMIT :n",
+        n=limit,
+    )
