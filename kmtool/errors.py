@@ -239,6 +239,20 @@ class Differences(KmError):
     mend = "kmtool doctor"
 
 
+class SheetUnbalanced(Differences):
+    """The sheet of {supplier} does not add up: {detail}"""
+
+    code = "KM-E801"
+    mend = "kmtool doctor; nothing was closed"
+
+
+class SheetChanged(Differences):
+    """{number} is not what was closed: {detail}"""
+
+    code = "KM-E802"
+    mend = "kmtool settle export {number} writes the sheet as it was closed"
+
+
 class InputRefused(KmError):
     """{detail}"""
 
@@ -252,6 +266,13 @@ class WrongFile(InputRefused):
 
     code = "KM-E901"
     mend = "kmtool import FILE with a txt, csv, xlsx or zip of keys"
+
+
+class FileNotWritten(InputRefused):
+    """{name} cannot be written: {detail}"""
+
+    code = "KM-E905"
+    mend = "make room or make the folder writable, then repeat the command"
 
 
 class NotSetUp(KmError):

@@ -29,7 +29,7 @@ class Repeat(StrEnum):
 
 
 class Verdict(StrEnum):
-    """The answer to «did it happen?»."""
+    """The answer to 「did it happen?」."""
 
     DONE = "done"
     NOT_DONE = "not_done"

@@ -31,7 +31,7 @@ def module(kind: str, name: str) -> Any:
             raise
         known = ", ".join(names(kind))
         raise ConfigError(
-            detail=f"there is no {kind} adapter «{name}» (there are: {known})"
+            detail=f"there is no {kind} adapter 「{name}」 (there are: {known})"
         ) from None
 
 

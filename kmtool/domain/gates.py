@@ -138,7 +138,7 @@ def mapped(s: Situation) -> Shut | None:
     if s.sku is None:
         return Shut(
             Gate.MAPPED,
-            f"«{s.title}» is not mapped to a product",
+            f"「{s.title}」 is not mapped to a product",
             f"kmtool product unmapped --channel {s.channel}",
         )
     return None

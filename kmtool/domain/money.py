@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 _ZERO = frozenset({"JPY", "KRW", "VND", "CLP", "ISK"})
 _THREE = frozenset({"KWD", "BHD", "OMR", "JOD", "TND"})
-_SIGNS = {"CNY": "￥", "USD": "$", "EUR": "€"}
+_SIGNS = {"CNY": "￥", "USD": "$"}
 _MONEY = re.compile(
     r"^(?P<sign>[+-])?(?:[¥￥$€£]|CNY|RMB|USD|EUR)?\s*(?P<sign2>[+-])?"
     r"(?P<whole>\d{1,3}(?:,\d{3})+|\d+)?(?:\.(?P<part>\d+))?$"

@@ -176,10 +176,10 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
         }
     ),
     LineState.HELD: frozenset(
-        {LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED, LineState.CLOSED}
+        {LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED, LineState.CLOSED}
     ),
     LineState.UNMAPPED: frozenset(
-        {LineState.READY, LineState.HELD, LineState.CANCELLED, LineState.CLOSED}
+        {LineState.NEW, LineState.READY, LineState.HELD, LineState.CANCELLED, LineState.CLOSED}
     ),
     LineState.RESERVED: frozenset(
         {

@@ -32,9 +32,7 @@ def by_code(db: Db, code: str) -> Row | None:
 
 def get(db: Db, order_id: OrderId, *, lock: bool = False) -> Row:
     """Return an order by our id."""
-    row = db.one(
-        "SELECT * FROM orders WHERE id = :id" + (" {lock}" if lock else ""), id=order_id
-    )
+    row = db.one("SELECT * FROM orders WHERE id = :id" + (" {lock}" if lock else ""), id=order_id)
     assert row is not None, f"order {order_id} is gone"
     return row
 
@@ -296,8 +294,9 @@ def listing(
         " CAST(sum(l.quantity) AS BIGINT) AS quantity,"
         " min(l.title) AS title, min(l.state) AS state_low, max(l.state) AS state_high,"
         " max(l.gate) AS gate"
-        " FROM (SELECT * FROM orders o WHERE " + " AND ".join(where) +
-        " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC LIMIT :limit) o"
+        " FROM (SELECT * FROM orders o WHERE "
+        + " AND ".join(where)
+        + " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC LIMIT :limit) o"
         " LEFT JOIN lines l ON l.order_id = o.id"
         " GROUP BY o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
         " o.buyer_name, o.paid_ms, o.created_ms, o.history"

@@ -1,0 +1,112 @@
+"""The network side of an effect: try it, or ask whether it happened. Never inside a transaction.
+
+Every outcome is one of five; whatever is not documented is `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from kmtool.domain.states import EffectKind
+from kmtool.errors import KmError, NeedsOperator, Rejected, Retriable, Unknown
+from kmtool.ports import Features, Message, OrderRef, Receipt, Repeat, Verdict
+from kmtool.shop import Shop
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Result(StrEnum):
+    """How a try ended, as far as we know."""
+
+    OK = "ok"
+    REJECTED = "rejected"
+    RETRIABLE = "retriable"
+    OPERATOR = "operator"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one try with what the other side said (no secrets)."""
+
+    result: Result
+    reference: str = ""
+    detail: str = ""
+    after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What a try of an effect needs: a message for the courier, or an order for the channel."""
+
+    effect_id: int
+    kind: EffectKind
+    channel: str
+    route: str
+    message: Message | None
+    order: OrderRef | None
+
+
+def repeat_rule(shop: Shop, kind: str, route: str, channel: str) -> tuple[Repeat, int, int]:
+    """Return (repeat rule, tries allowed while unclear, grace in ms) of an effect's route."""
+    found = features_of(shop, kind, route, channel)
+    if kind == EffectKind.MARK_SHIPPED:
+        return found.shipped_repeat, max(2, found.repeat_max), found.grace_ms
+    return found.repeat, found.repeat_max, found.grace_ms
+
+
+def features_of(shop: Shop, kind: str, route: str, channel: str) -> Features:
+    """Return the declared features of the adapter that carries an effect."""
+    if kind == EffectKind.MARK_SHIPPED:
+        return shop.adapters.channel(channel).features
+    return shop.adapters.courier(route, channel).features
+
+
+def attempt(shop: Shop, parcel: Parcel) -> Outcome:
+    """Try an effect once."""
+    try:
+        receipt = _do(shop, parcel)
+    except Retriable as error:
+        return Outcome(Result.RETRIABLE, detail=str(error), after_s=error.after_s)
+    except Rejected as error:
+        return Outcome(Result.REJECTED, detail=str(error))
+    except NeedsOperator as error:
+        return Outcome(Result.OPERATOR, detail=str(error))
+    except Unknown as error:
+        return Outcome(Result.UNKNOWN, detail=str(error))
+    except KmError as error:
+        return Outcome(Result.REJECTED, detail=str(error))
+    except Exception as error:  # noqa: BLE001  (the edge: an adapter's bug must not lose the order)
+        return Outcome(Result.UNKNOWN, detail=f"{type(error).__name__} in the adapter")
+    return Outcome(Result.OK, receipt.reference, receipt.detail)
+
+
+def probe(shop: Shop, parcel: Parcel) -> Verdict:
+    """Ask whether an effect happened; any trouble in asking means `unclear`."""
+    try:
+        if parcel.order is not None:
+            return shop.adapters.channel(parcel.channel).query_shipped(parcel.order)
+        assert parcel.message is not None
+        return shop.adapters.courier(parcel.route, parcel.channel).query(parcel.message)
+    except Exception:  # noqa: BLE001  (the edge: asking changes nothing, so it may be asked again)
+        return Verdict.UNCLEAR
+
+
+def _do(shop: Shop, parcel: Parcel) -> Receipt:
+    if parcel.order is not None:
+        return shop.adapters.channel(parcel.channel).mark_shipped(parcel.order)
+    assert parcel.message is not None
+    return shop.adapters.courier(parcel.route, parcel.channel).send(parcel.message)
+
+
+def side_by_side(work: Callable[[T], R], items: Sequence[T], parallel: int) -> list[R]:
+    """Do work on several items at once, results in order; Ctrl-C in one of them comes through."""
+    if len(items) <= 1 or parallel <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(parallel, len(items))) as pool:
+        return list(pool.map(work, items))

@@ -1,0 +1,369 @@
+"""Sends what is due: intent, journal, network, outcome (transactions 3 and 4 of the delivery ledger).
+
+Intent commits before the journal, the journal before the first byte. A try whose outcome is unclear is
+resolved by asking; only routes that bear it get the same text again. Nothing here ever picks a key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
+from kmtool.domain.money import e5_to_minor, split
+from kmtool.domain.secret import Secret
+from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState, RefundState
+from kmtool.errors import Broken
+from kmtool.journal import JournalEntry
+from kmtool.operations.ingest import apply_refund
+from kmtool.operations.reserve import address_digest, buyer_of, parcel_label
+from kmtool.operations.routes import Outcome, Parcel, Result
+from kmtool.ports import Message, OrderRef
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, ledger, orders, sessions
+from kmtool.store.db import Row
+
+WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
+BACKOFF_S = (5, 15, 60, 300, 900, 3600)
+
+
+@dataclass
+class Sent:
+    """Counts of one round: lines delivered, unclear, for a person, failed for now."""
+
+    delivered: int = 0
+    unknown: int = 0
+    needs_you: int = 0
+    failed: int = 0
+    shipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt on record, ready for the network."""
+
+    effect: Row
+    attempt_id: int
+    n: int
+    parcel: Parcel
+    line_ids: tuple[LineId, ...]
+
+
+def begin(shop: Shop, due: Sequence[Row]) -> list[Begun]:
+    """Write the intents of effects in one transaction, then the journal; only then may bytes leave.
+
+    An effect whose order was refunded, whose lines moved, or that somebody else took is left out.
+    Raises `Broken` when this session was fenced off.
+    """
+    assert shop.session is not None, "only a session sends"
+    begun: list[Begun] = []
+    entries: list[JournalEntry] = []
+    with shop.db.tx():
+        must_be_live(shop)
+        for effect in due:
+            one = _begin_one(shop, effect, entries)
+            if one is not None:
+                begun.append(one)
+    shop.journal.append(entries)
+    return begun
+
+
+def must_be_live(shop: Shop) -> None:
+    """Refuse to go on when another sender took over from this one."""
+    assert shop.session is not None
+    if not sessions.is_live(shop.db, shop.session, lock=True):
+        raise Broken(
+            detail="another sender took over from this one; it stops without sending",
+            mend="kmtool status",
+        )
+
+
+def _begin_one(shop: Shop, effect: Row, entries: list[JournalEntry]) -> Begun | None:
+    db, now = shop.db, shop.now_ms()
+    order = orders.get(db, OrderId(effect["order_id"]), lock=True)
+    if order["refund"] != RefundState.NONE or order["status"] == "closed":
+        apply_refund(shop, OrderId(order["id"]))
+        return None
+    lines: list[Row] = []
+    if effect["parcel_id"] is not None:
+        lines = deliveries.parcel_lines(db, ParcelId(effect["parcel_id"]))
+        if not _may_leave(shop, effect, order, lines):
+            return None
+    parcel = parcel_of(shop, effect, order)
+    n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
+    if n is None:
+        return None
+    if lines:
+        _expose(shop, order, lines, entries)
+    payload = parcel.message.text.reveal() if parcel.message else str(parcel.order).encode()
+    attempt_id = effects.add_attempt(
+        db,
+        {
+            "effect_id": effect["id"],
+            "n": n,
+            "session_id": shop.session,
+            "digest": shop.vault.digest(payload),
+            "started_ms": now,
+        },
+    )
+    shop.audit("intent", f"order:{order['channel']}:{order['number']}", f"{effect['kind']} {n}")
+    return Begun(effect, attempt_id, n, parcel, tuple(LineId(line["id"]) for line in lines))
+
+
+def _may_leave(shop: Shop, effect: Row, order: Row, lines: list[Row]) -> bool:
+    """Lines must wait for this very hand-over, and the buyer's contact must not have moved."""
+    if effect["generation"] > 1:
+        return True
+    allowed = {LineState.RESERVED, LineState.UNKNOWN}
+    if any(LineState(line["state"]) not in allowed for line in lines):
+        return False
+    parcel = deliveries.parcel(shop.db, ParcelId(effect["parcel_id"]))
+    if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
+        to_human(shop, effect, lines, "the buyer's contact changed between two tries")
+        return False
+    return True
+
+
+def _expose(shop: Shop, order: Row, lines: list[Row], entries: list[JournalEntry]) -> None:
+    db, now = shop.db, shop.now_ms()
+    ids = [line["id"] for line in lines]
+    deliveries.expose(db, ids, now)
+    for line in lines:
+        if line["state"] in {LineState.RESERVED, LineState.UNKNOWN}:
+            orders.move_line(
+                db, LineId(line["id"]), LineState(line["state"]), LineState.SENDING, now
+            )
+    deliveries.stamp_sent(db, ids, "sent_ms", now)
+    by_id = {line["id"]: line for line in lines}
+    assert shop.session is not None
+    entries.extend(
+        JournalEntry(
+            kind="SEND",
+            channel=order["channel"],
+            order=order["number"],
+            line=by_id[row["line_id"]]["line_no"],
+            fingerprint=bytes(row["fingerprint"]).hex(),
+            session=int(shop.session),
+        )
+        for row in deliveries.allocations(db, ids)
+    )
+
+
+def parcel_of(shop: Shop, effect: Row, order: Row) -> Parcel:
+    """Return what the network needs for an effect: the opened message, or the order's name."""
+    kind = EffectKind(effect["kind"])
+    if kind is EffectKind.MARK_SHIPPED:
+        ref = OrderRef(order["number"], f"{order['code']}-S")
+        return Parcel(effect["id"], kind, effect["channel"], effect["route"], None, ref)
+    parcel = deliveries.parcel(shop.db, ParcelId(effect["parcel_id"]))
+    body = shop.vault.open(
+        parcel["sealed"], parcel["data_key_id"], parcel_label(order, parcel["n"])
+    )
+    written = json.loads(body.text())
+    marker = f"{order['code']}-{parcel['n']}"
+    if effect["generation"] > 1:
+        marker += f"-{effect['generation']}"
+    lines = [line["id"] for line in deliveries.parcel_lines(shop.db, ParcelId(parcel["id"]))]
+    keys = tuple(
+        shop.vault.open(row["sealed"], row["data_key_id"], bytes(row["fingerprint"]))
+        for row in deliveries.allocations(shop.db, lines)
+    )
+    message = Message(
+        effect_id=marker,
+        channel=effect["channel"],
+        order_number=order["number"],
+        subject=written["subject"],
+        text=Secret(f"{written['text']}发货编号：{marker}\n"),
+        marker=marker,
+        buyer=buyer_of(order),
+        keys=keys,
+    )
+    return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)
+
+
+def finish(shop: Shop, done: Sequence[tuple[Begun, Outcome]], tally: Sent) -> None:
+    """Write the outcomes of attempts in one transaction."""
+    with shop.db.tx():
+        assert shop.session is not None
+        live = sessions.is_live(shop.db, shop.session, lock=True)
+        for begun, outcome in done:
+            if live:
+                _finish_one(shop, begun, outcome, tally)
+            else:
+                _too_late(shop, begun, outcome)
+    if not live:
+        must_be_live(shop)
+
+
+def _too_late(shop: Shop, begun: Begun, outcome: Outcome) -> None:
+    """A fenced-off sender only leaves its evidence; recovery uses it."""
+    if outcome.result is Result.OK:
+        effects.note_evidence(shop.db, begun.attempt_id, f"late ok: {outcome.reference}")
+    shop.audit("late_outcome", f"effect:{begun.effect['id']}", outcome.result)
+
+
+def _finish_one(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
+    state = {
+        Result.OK: AttemptState.OK,
+        Result.UNKNOWN: AttemptState.UNKNOWN,
+    }.get(outcome.result, AttemptState.REJECTED)
+    moved = effects.move_attempt(
+        shop.db,
+        begun.attempt_id,
+        AttemptState.INTENT,
+        state,
+        shop.now_ms(),
+        outcome.reference,
+        outcome.detail,
+    )
+    if not moved:
+        _too_late(shop, begun, outcome)
+        return
+    if outcome.result is Result.OK:
+        succeed(shop, begun.effect, tally)
+    elif outcome.result is Result.UNKNOWN:
+        _unclear(shop, begun, outcome, tally)
+    else:
+        _not_done(shop, begun, outcome, tally)
+
+
+def succeed(shop: Shop, effect: Row, tally: Sent) -> None:
+    """The effect happened: close it, deliver its lines, fix cost and amount, order the next effect."""
+    db, now = shop.db, shop.now_ms()
+    sources = [EffectState.INFLIGHT, EffectState.RETRY_AT, EffectState.HUMAN, EffectState.CANCELLED]
+    effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.DONE, now)
+    order = orders.get(db, OrderId(effect["order_id"]))
+    name = f"order:{order['channel']}:{order['number']}"
+    shop.audit("done", name, f"{effect['kind']} {effect['generation']}")
+    if effect["kind"] == EffectKind.MARK_SHIPPED:
+        orders.set_marked(db, OrderId(order["id"]), now)
+        tally.shipped += 1
+        return
+    for line in deliveries.parcel_lines(db, ParcelId(effect["parcel_id"])):
+        deliver_line(shop, order, line)
+        tally.delivered += 1
+    order_mark_shipped(shop, order)
+
+
+def deliver_line(shop: Shop, order: Row, line: Row) -> None:
+    """Set a line and its keys to delivered and book their cost, once (rounded once per batch)."""
+    db, now = shop.db, shop.now_ms()
+    for source in (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN):
+        orders.move_line(db, LineId(line["id"]), source, LineState.DELIVERED, now)
+    deliveries.stamp_sent(db, [LineId(line["id"])], "acknowledged_ms", now)
+    by_batch: dict[int, list[Row]] = {}
+    for row in deliveries.allocations(db, [line["id"]]):
+        deliveries.deliver_key(db, KeyId(row["key_id"]), now)
+        if row["state"] == "exposed":
+            by_batch.setdefault(row["batch_id"], []).append(row)
+    found = deliveries.batches(db, list(by_batch))
+    for batch_id, rows in by_batch.items():
+        batch = found[batch_id]
+        amount = e5_to_minor(rows[0]["cost_e5"] * len(rows), rows[0]["currency"])
+        for row, part in zip(rows, split(amount, [1] * len(rows)), strict=True):
+            deliveries.deliver_allocation(db, row["id"], part, now)
+        credit = (
+            "asset:stock"
+            if rows[0]["mode"] == "buyout"
+            else f"payable:supplier:{batch['supplier']}"
+        )
+        ledger.post(
+            db,
+            now,
+            "delivered",
+            f"{order['channel']}:{order['number']}:{line['line_no']}:{batch['number']}",
+            f"{len(rows)} keys of {batch['number']}",
+            [("cost:keys", batch["currency"], amount), (credit, batch["currency"], -amount)],
+        )
+
+
+def order_mark_shipped(shop: Shop, order: Row) -> None:
+    """When all lines are done and the channel can be told, put «shipped» on record as an effect."""
+    if order["channel"] not in shop.config.channels:
+        return
+    features = shop.adapters.channel(order["channel"]).features
+    if not features.mark_shipped or deliveries.open_lines_left(shop.db, OrderId(order["id"])):
+        return
+    effects.add_effect(
+        shop.db,
+        {
+            "order_id": order["id"],
+            "parcel_id": None,
+            "parcel_n": 0,
+            "kind": EffectKind.MARK_SHIPPED,
+            "generation": 1,
+            "channel": order["channel"],
+            "route": "channel",
+            "due_ms": shop.now_ms(),
+            "created_ms": shop.now_ms(),
+        },
+    )
+
+
+def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
+    db, now = shop.db, shop.now_ms()
+    effects.move_effect(
+        db,
+        EffectId(begun.effect["id"]),
+        [EffectState.INFLIGHT],
+        EffectState.RETRY_AT,
+        now,
+        due_ms=now + 2_000,
+        reason=outcome.detail,
+    )
+    for line_id in begun.line_ids:
+        orders.move_line(
+            db, line_id, LineState.SENDING, LineState.UNKNOWN, now, reason=outcome.detail[:200]
+        )
+    tally.unknown += len(begun.line_ids) or 1
+
+
+def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
+    """Definitely not sent: try again later, or ask a person when it will never work by itself."""
+    lines = (
+        [line for line in deliveries.parcel_lines(shop.db, ParcelId(begun.effect["parcel_id"]))]
+        if begun.effect["parcel_id"] is not None
+        else []
+    )
+    for line in lines:
+        orders.move_line(
+            shop.db,
+            LineId(line["id"]),
+            LineState.SENDING,
+            LineState.RESERVED,
+            shop.now_ms(),
+            reason=outcome.detail[:200],
+        )
+    hopeless = outcome.result is Result.REJECTED or begun.n >= shop.config.deliver.tries_max
+    if hopeless:
+        moved = [{**line, "state": LineState.RESERVED} for line in lines]
+        to_human(shop, begun.effect, moved, outcome.detail)
+        tally.needs_you += len(lines) or 1
+        return
+    wait_s = max(outcome.after_s, BACKOFF_S[min(begun.n - 1, len(BACKOFF_S) - 1)])
+    effects.move_effect(
+        shop.db,
+        EffectId(begun.effect["id"]),
+        [EffectState.INFLIGHT],
+        EffectState.RETRY_AT,
+        shop.now_ms(),
+        due_ms=shop.now_ms() + round(wait_s * 1000),
+        reason=outcome.detail,
+    )
+    tally.failed += len(lines) or 1
+    tally.notes.append(outcome.detail)
+
+
+def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> None:
+    """Stop trying by itself: the order goes to 「needs you」 with the reason."""
+    db, now = shop.db, shop.now_ms()
+    sources = [EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT]
+    effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.HUMAN, now, reason=reason)
+    for line in lines:
+        source = LineState(line["state"])
+        if source in {LineState.RESERVED, LineState.UNKNOWN}:
+            orders.move_line(
+                db, LineId(line["id"]), source, LineState.HUMAN, now, reason=reason[:200]
+            )

@@ -1,0 +1,143 @@
+"""Who may send: one session per sender, with a lock that dies with its process.
+
+- On SQLite one process at a time holds the sender lock; on PostgreSQL several send side by side.
+- A session's row is inserted after its token's lock is held, so a live row without a held lock is a
+  dead session. Whoever starts marks such sessions dead and turns their open attempts `unknown`
+  (compare-and-set; a refund case stays one).
+- An orderly end, Ctrl-C included, does the same for its own attempts before the session is `ended`.
+- `by_hand` sessions (a person shows keys) live beside the sender: they lock their token only.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
+from kmtool.domain.states import AttemptState, EffectState, LineState
+from kmtool.errors import Locked
+from kmtool.locks import FileLock
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders, sessions
+from kmtool.store.db import Db, Row
+
+SENDER = "sender"
+
+
+@contextmanager
+def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
+    """Yield the shop with a live session; `Locked` when another process is the sender."""
+    with ExitStack() as stack:
+        if not by_hand and shop.db.dialect == "sqlite":
+            lock = FileLock(_folder(shop) / SENDER)
+            if not lock.acquire():
+                raise Locked(detail=_holder(shop.db), mend="it sends what you ordered by itself")
+            stack.callback(lock.release)
+        token = secrets.randbits(62)
+        _hold_token(shop, token, stack)
+        with shop.db.tx():
+            session = sessions.start(
+                shop.db, kind, token, socket.gethostname(), os.getpid(), shop.now_ms()
+            )
+        mine = replace(shop, session=session)
+        try:
+            sweep(mine)
+            yield mine
+        finally:
+            close(mine, session, "ended")
+
+
+def sender_is_running(shop: Shop) -> bool:
+    """Tell whether another process holds the sender lock (SQLite)."""
+    if shop.db.dialect != "sqlite":
+        return False
+    lock = FileLock(_folder(shop) / SENDER)
+    free = lock.acquire()
+    lock.release()
+    return not free
+
+
+def sweep(shop: Shop) -> int:
+    """Bury sessions whose process is gone; return how many attempts became unknown."""
+    found = 0
+    for row in sessions.live(shop.db):
+        if row["id"] != shop.session and _token_is_free(shop, row["token"]):
+            found += close(shop, SessionId(row["id"]), "dead")
+    return found
+
+
+def close(shop: Shop, session: SessionId, state: str) -> int:
+    """End a session: its open attempts become `unknown`, to be resolved by asking."""
+    db, now = shop.db, shop.now_ms()
+    with db.tx():
+        left = effects.orphans(db, session)
+        for attempt in left:
+            _to_unknown(db, attempt, now)
+        ended = sessions.finish(db, session, state, now)
+        if left or (ended and state == "dead"):
+            shop.audit(f"session_{state}", f"session:{session}", f"{len(left)} attempts unknown")
+    return len(left)
+
+
+def _to_unknown(db: Db, attempt: Row, now: int) -> None:
+    moved = effects.move_attempt(
+        db, attempt["id"], AttemptState.INTENT, AttemptState.UNKNOWN, now, "", "the sender stopped"
+    )
+    if not moved:
+        return
+    effects.move_effect(
+        db,
+        EffectId(attempt["effect_id"]),
+        [EffectState.INFLIGHT],
+        EffectState.RETRY_AT,
+        now,
+        due_ms=now,
+        reason="the sender stopped in the middle",
+    )
+    if attempt["parcel_id"] is None:
+        return
+    for line in deliveries.parcel_lines(db, ParcelId(attempt["parcel_id"])):
+        if line["state"] == LineState.SENDING:
+            orders.move_line(db, LineId(line["id"]), LineState.SENDING, LineState.UNKNOWN, now)
+
+
+def _folder(shop: Shop) -> Path:
+    database = shop.config.database
+    base = database.parent if isinstance(database, Path) else shop.config.root
+    return base / "locks"
+
+
+def _hold_token(shop: Shop, token: int, stack: ExitStack) -> None:
+    if shop.db.dialect == "postgresql":
+        if not sessions.try_advisory(shop.db, token):
+            raise Locked(detail="a session number is in use twice")
+        stack.callback(sessions.free_advisory, shop.db, token)
+        return
+    lock = FileLock(_folder(shop) / f"session-{token:016x}")
+    if not lock.acquire():
+        raise Locked(detail="a session number is in use twice")
+    stack.callback(lock.release, remove=True)
+
+
+def _token_is_free(shop: Shop, token: int) -> bool:
+    if shop.db.dialect == "postgresql":
+        if not sessions.try_advisory(shop.db, token):
+            return False
+        sessions.free_advisory(shop.db, token)
+        return True
+    lock = FileLock(_folder(shop) / f"session-{token:016x}")
+    free = lock.acquire()
+    lock.release(remove=True)
+    return free
+
+
+def _holder(db: Db) -> str:
+    for row in sessions.live(db):
+        if row["kind"] in {"run", "deliver"}:
+            return f"`kmtool {row['kind']}` (process {row['pid']} on {row['host']})"
+    return "another kmtool is sending"

@@ -1,0 +1,156 @@
+"""Pulls orders and refunds from the channels, in frozen, lagged, overlapping windows.
+
+The upper end of a window is fixed at the start and lags behind the channel's clock; windows overlap,
+because upserts cost nothing and lost orders do. The cursor moves only in the transaction of the
+window's last page. A page that fails leaves it where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmtool.config import ChannelSettings
+from kmtool.errors import NotFound, OutsideError
+from kmtool.operations.ingest import ingest
+from kmtool.ports import Channel, Page, Window
+from kmtool.shop import Shop
+from kmtool.store import orders
+
+MAX_WINDOWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelResult:
+    """What the sync of one channel did. `error` is empty when all went well."""
+
+    channel: str
+    orders_new: int
+    orders_changed: int
+    refunds: int
+    unmapped: int
+    cursor_ms: int | None
+    rejects: tuple[str, ...] = ()
+    error: str = ""
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """The sync of all chosen channels."""
+
+    channels: tuple[ChannelResult, ...]
+
+    @property
+    def failed(self) -> int:
+        """How many channels did not come through."""
+        return sum(1 for c in self.channels if c.error)
+
+
+def sync(
+    shop: Shop,
+    names: list[str] | None = None,
+    *,
+    since_ms: int | None = None,
+    catch_up: bool = False,
+) -> SyncResult:
+    """Pull the named channels (all when none is named). `catch_up` takes everything as history.
+
+    A channel that fails does not stop the others; its error stands in the result.
+    """
+    shop.must_be_writable()
+    results = []
+    for name in names or list(shop.config.channels):
+        if name not in shop.config.channels:
+            raise NotFound(kind="channel", name=name)
+        results.append(sync_channel(shop, name, since_ms=since_ms, catch_up=catch_up))
+    return SyncResult(tuple(results))
+
+
+def sync_channel(
+    shop: Shop, name: str, *, since_ms: int | None = None, catch_up: bool = False
+) -> ChannelResult:
+    """Pull one channel from its cursor to now."""
+    tally = _Tally()
+    error = next_step = ""
+    try:
+        channel = shop.adapters.channel(name)
+        for window in windows(shop, name, channel, since_ms):
+            _pull(shop, name, channel, window, tally, catch_up)
+    except OutsideError as problem:
+        error, next_step = str(problem), problem.next_step()
+    return ChannelResult(
+        channel=name,
+        orders_new=tally.new,
+        orders_changed=tally.changed,
+        refunds=tally.refunds,
+        unmapped=tally.unmapped,
+        cursor_ms=orders.cursor(shop.db, name),
+        rejects=tuple(tally.rejects),
+        error=error,
+        next_step=next_step,
+    )
+
+
+def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> list[Window]:
+    """Cut the time from the cursor (less the overlap) to now (less the lag) into windows."""
+    features = channel.features
+    end = shop.now_ms() - features.lag_ms
+    cursor = orders.cursor(shop.db, name)
+    if since_ms is not None:
+        start = since_ms
+    elif cursor is not None:
+        start = cursor - features.overlap_ms
+    else:
+        start = end - shop.config.sync.first_ms
+    found: list[Window] = []
+    while start < end and len(found) < MAX_WINDOWS:
+        upper = min(end, start + features.window_max_ms)
+        found.append(Window(start, upper))
+        start = upper
+    return found
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.new = self.changed = self.refunds = self.unmapped = 0
+        self.rejects: list[str] = []
+
+
+def _pull(
+    shop: Shop, name: str, channel: Channel, window: Window, tally: _Tally, catch_up: bool
+) -> None:
+    account = account_of(shop, shop.config.channels[name])
+    for page in channel.list_changed(window):
+        _store(shop, name, page, window, tally, account, catch_up)
+        channel.acknowledge(page)
+
+
+def _store(
+    shop: Shop,
+    name: str,
+    page: Page,
+    window: Window,
+    tally: _Tally,
+    account: str,
+    catch_up: bool,
+) -> None:
+    with shop.db.tx():
+        for fact in sorted(page.orders, key=lambda f: f.number):
+            done = ingest(shop, name, fact, account=account, history=catch_up)
+            tally.new += done.new
+            tally.changed += done.changed
+            tally.refunds += done.refunded
+            tally.unmapped += done.unmapped if done.new else 0
+        if page.last:
+            orders.move_cursor(shop.db, name, window.to_ms, shop.now_ms())
+    tally.rejects.extend(page.rejects)
+
+
+def account_of(shop: Shop, channel: ChannelSettings) -> str:
+    """Return the statement account of a channel: its own setting, else the account that names it."""
+    if channel.account:
+        return channel.account
+    for account in shop.config.accounts.values():
+        if channel.name in account.channels:
+            return account.name
+    return ""

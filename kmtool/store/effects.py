@@ -1,0 +1,182 @@
+"""SQL of effects (one thing to happen outside) and their attempts.
+
+Every change of state is a compare-and-set and says so by its result; the operation decides what a
+lost race means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.ids import EffectId, OrderId, SessionId
+from kmtool.domain.states import EffectState
+from kmtool.store.db import Db, Row, in_clause
+
+
+def add_effect(db: Db, values: Row) -> EffectId | None:
+    """Write down one thing to happen outside; None when it is written already."""
+    found = db.value(
+        "INSERT INTO effects (order_id, parcel_id, parcel_n, kind, generation, channel, route,"
+        " state, due_ms, tries, reason, created_ms) VALUES (:order_id, :parcel_id, :parcel_n,"
+        " :kind, :generation, :channel, :route, 'pending', :due_ms, 0, '', :created_ms)"
+        " ON CONFLICT (order_id, parcel_n, kind, generation) DO NOTHING RETURNING id",
+        **values,
+    )
+    return None if found is None else EffectId(int(found))
+
+
+def effect(db: Db, effect_id: EffectId) -> Row:
+    """Return an effect."""
+    row = db.one("SELECT * FROM effects WHERE id = :id", id=effect_id)
+    assert row is not None
+    return row
+
+
+def effects_of(db: Db, order_id: OrderId) -> list[Row]:
+    """Return all effects of an order, oldest first."""
+    return db.all("SELECT * FROM effects WHERE order_id = :o ORDER BY id", o=order_id)
+
+
+def due_effects(
+    db: Db, now_ms: int, limit: int, routes_out: Sequence[str] = (), only: Sequence[int] = ()
+) -> list[Row]:
+    """Return effects whose time has come, with their last attempt, earliest first."""
+    where, params = "", {}
+    if routes_out:
+        marks, out = in_clause(routes_out, "r")
+        where += f" AND e.route NOT IN {marks}"
+        params.update(out)
+    if only:
+        marks, chosen = in_clause(only, "o")
+        where += f" AND e.order_id IN {marks}"
+        params.update(chosen)
+    return db.all(
+        "SELECT e.*, a.id AS attempt_id, a.state AS attempt_state, a.started_ms AS attempt_ms,"
+        " a.n AS attempt_n, a.detail AS attempt_detail, a.reference AS attempt_reference"
+        " FROM effects e LEFT JOIN attempts a ON a.effect_id = e.id AND a.n = e.tries"
+        f" WHERE e.state IN ('pending', 'retry_at') AND e.due_ms <= :now{where}"
+        " ORDER BY e.due_ms, e.id LIMIT :limit",
+        now=now_ms,
+        limit=limit,
+        **params,
+    )
+
+
+def move_effect(
+    db: Db,
+    effect_id: EffectId,
+    sources: Sequence[EffectState],
+    target: EffectState,
+    now_ms: int,
+    *,
+    due_ms: int | None = None,
+    reason: str = "",
+) -> bool:
+    """Compare-and-set the state of an effect."""
+    marks, params = in_clause(sources)
+    return (
+        db.run(
+            "UPDATE effects SET state = :target, reason = :reason,"
+            " due_ms = coalesce(CAST(:due AS BIGINT), due_ms),"
+            " done_ms = CASE WHEN :target = 'done' THEN CAST(:now AS BIGINT) ELSE done_ms END"
+            f" WHERE id = :id AND state IN {marks}",
+            id=effect_id,
+            target=target,
+            reason=reason[:300],
+            due=due_ms,
+            now=now_ms,
+            **params,
+        )
+        == 1
+    )
+
+
+def begin_effect(db: Db, effect_id: EffectId, sources: Sequence[EffectState]) -> int | None:
+    """Take an effect for a try and return the number of that try; None when somebody else did."""
+    marks, params = in_clause(sources)
+    value = db.value(
+        "UPDATE effects SET state = 'inflight', tries = tries + 1, reason = ''"
+        f" WHERE id = :id AND state IN {marks} RETURNING tries",
+        id=effect_id,
+        **params,
+    )
+    return None if value is None else int(value)
+
+
+def add_attempt(db: Db, values: Row) -> int:
+    """Put an attempt on record before anything leaves."""
+    return int(
+        db.value(
+            "INSERT INTO attempts (effect_id, n, session_id, state, digest, started_ms, reference,"
+            " detail) VALUES (:effect_id, :n, :session_id, 'intent', :digest, :started_ms, '', '')"
+            " RETURNING id",
+            **values,
+        )
+    )
+
+
+def move_attempt(
+    db: Db, attempt_id: int, source: str, target: str, now_ms: int, reference: str, detail: str
+) -> bool:
+    """Compare-and-set an attempt."""
+    return (
+        db.run(
+            "UPDATE attempts SET state = :target, ended_ms = :now, reference = :ref,"
+            " detail = :detail WHERE id = :id AND state = :source",
+            id=attempt_id,
+            source=source,
+            target=target,
+            now=now_ms,
+            ref=reference[:200],
+            detail=detail[:300],
+        )
+        == 1
+    )
+
+
+def attempt(db: Db, attempt_id: int) -> Row:
+    """Return an attempt."""
+    row = db.one("SELECT * FROM attempts WHERE id = :id", id=attempt_id)
+    assert row is not None
+    return row
+
+
+def attempts_of(db: Db, effect_ids: Sequence[int]) -> list[Row]:
+    """Return the attempts of some effects, in order."""
+    if not effect_ids:
+        return []
+    marks, params = in_clause(effect_ids)
+    return db.all(
+        f"SELECT * FROM attempts WHERE effect_id IN {marks} ORDER BY effect_id, n", **params
+    )
+
+
+def note_evidence(db: Db, attempt_id: int, text: str) -> None:
+    """Store what a fenced-off sender learned too late, for recovery to use."""
+    db.run(
+        "UPDATE attempts SET reference = :text WHERE id = :id AND state = 'unknown'",
+        text=text[:200],
+        id=attempt_id,
+    )
+
+
+def orphans(db: Db, session: SessionId) -> list[Row]:
+    """Return the attempts a dead session left open, with their effects."""
+    return db.all(
+        "SELECT a.id, a.effect_id, a.n, a.started_ms, e.kind, e.parcel_id, e.order_id"
+        " FROM attempts a JOIN effects e ON e.id = a.effect_id"
+        " WHERE a.session_id = :s AND a.state = 'intent' ORDER BY a.id",
+        s=session,
+    )
+
+
+def is_waiting(db: Db, order_id: OrderId) -> bool:
+    """Tell whether an order has effects that a sender will still touch soon."""
+    return (
+        db.value(
+            "SELECT 1 FROM effects WHERE order_id = :o"
+            " AND state IN ('pending', 'inflight') LIMIT 1",
+            o=order_id,
+        )
+        is not None
+    )

@@ -1,0 +1,41 @@
+"""SQL of message templates."""
+
+from __future__ import annotations
+
+from kmtool.store.db import Db, Row
+
+
+def best(db: Db, kind: str, channel: str, sku: str, language: str = "zh_CN") -> str | None:
+    """Return the closest template: channel and SKU, SKU alone, channel alone, the shop's default."""
+    value = db.value(
+        "SELECT body FROM templates WHERE kind = :kind AND language = :language"
+        " AND channel IN (:channel, '') AND sku IN (:sku, '')"
+        " ORDER BY CASE WHEN sku = '' THEN 1 ELSE 0 END, CASE WHEN channel = '' THEN 1 ELSE 0 END"
+        " LIMIT 1",
+        kind=kind,
+        language=language,
+        channel=channel,
+        sku=sku,
+    )
+    return None if value is None else str(value)
+
+
+def put(db: Db, kind: str, channel: str, sku: str, language: str, body: str, now_ms: int) -> None:
+    """Store a template, replacing the one of the same place."""
+    db.run(
+        "INSERT INTO templates (kind, channel, sku, language, body, updated_ms)"
+        " VALUES (:kind, :channel, :sku, :language, :body, :now)"
+        " ON CONFLICT (kind, channel, sku, language) DO UPDATE SET body = excluded.body,"
+        " updated_ms = excluded.updated_ms",
+        kind=kind,
+        channel=channel,
+        sku=sku,
+        language=language,
+        body=body,
+        now=now_ms,
+    )
+
+
+def listing(db: Db) -> list[Row]:
+    """Return all templates."""
+    return db.all("SELECT * FROM templates ORDER BY kind, channel, sku, language")
