@@ -190,7 +190,7 @@ def order_fact(raw: Mapping[str, Any]) -> OrderFact:
     status = STATUSES.get(raw["status"], OrderStatus.REVIEW)
     risk = str(raw["risk"])
     if status is OrderStatus.REVIEW:
-        risk = f"unknown status «{raw['status']}»"
+        risk = f"unknown status “{raw['status']}”"
     total = parse_minor(raw["total"])
     refunds = tuple(_refund(refund) for refund in raw["refunds"])
     buyer = raw["buyer"]

@@ -26,6 +26,7 @@ class FaultKind(StrEnum):
     UNDOCUMENTED = "undocumented"
     SLOW = "slow"
     BUSY = "busy"
+    DENIED = "denied"
 
     @property
     def acts(self) -> bool:

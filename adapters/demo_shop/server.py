@@ -195,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
             case FaultKind.BUSY:
                 raw = b'{"code": 4001, "message": "too many calls"}'
                 self._send(429, raw, retry_after=fault.seconds)
+            case FaultKind.DENIED:
+                self._send(401, b'{"code": 1002, "message": "unknown token"}')
             case FaultKind.SLOW:
                 return not self.server.shop.stopping.wait(fault.seconds)
             case _:
