@@ -18,6 +18,7 @@ from kmtool.domain import money
 _EDGES = "\ufeff\t\r\n\xa0\u3000 "
 _DESTROYED = re.compile(r"^\d(\.\d+)?[Ee]\+?\d+$")
 _NUMBER_ID_MAX = 10**15
+_SHEET_MAX = 10**12
 _OFF_MAX = Decimal("0.000001")
 
 
@@ -111,11 +112,10 @@ def parse_time(value: str | datetime, formats: Sequence[str]) -> datetime | None
 
 
 def _number_e5(number: float) -> int:
-    try:
-        exact = Decimal(str(number))
-        scaled = (exact * 100_000).quantize(Decimal(1), ROUND_HALF_UP)
-    except ArithmeticError:
-        raise ValueError("is not an amount") from None
+    exact = Decimal(str(number))
+    if not exact.is_finite() or abs(exact) > _SHEET_MAX:
+        raise ValueError("is not an amount")
+    scaled = (exact * 100_000).quantize(Decimal(1), ROUND_HALF_UP)
     if abs(scaled / 100_000 - exact) > _OFF_MAX:
         raise ValueError("has digits below 1e-5")
     return int(scaled)

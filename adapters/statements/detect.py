@@ -7,6 +7,7 @@ required column, 1 for each optional one, 5 for each preamble token, 1 for the f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -98,10 +99,10 @@ def _views(source: Source, known: Sequence[Profile]) -> list[_View]:
             views.append(_view(sheet, None, records[:SCAN_ROWS]))
         return views
     for dialect in sorted({profile.table.dialect for profile in known}):
-        try:
-            first = list(text_records(source.text, dialect, SCAN_ROWS))
-        except Stop:
-            continue  # this way of cutting does not fit the text; another may
+        first: list[Record] = []
+        # What comes before a broken quote may still hold the header; `cut` complains of the quote.
+        with suppress(Stop):
+            first.extend(text_records(source.text, dialect, SCAN_ROWS))
         views.append(_view(-1, dialect, first))
     return views
 

@@ -145,6 +145,7 @@ def _table(b: ProfileTree) -> p.Table:
         b.text(tree, "[table]", "comment"),
         b.regex(end, "[table] end") if end else None,
         b.roles(tree, "[table] overflow", "overflow", ("text",)),
+        b.text(tree, "[table]", "mark"),
     )
 
 

@@ -40,7 +40,7 @@ TOP = [
 ]
 KEYS = {
     "detect": ("preamble", "must", "none", "filename"),
-    "table": ("delimiter", "quoting", "comment", "end", "overflow"),
+    "table": ("delimiter", "quoting", "comment", "end", "overflow", "mark"),
     "column": ("names", "required", "type", "empty", "fallback", "formats", "notes", "decimal"),
     "notes": ("pattern", "refund"),
     "amount": (

@@ -64,6 +64,7 @@ class Table:
     comment: str = ""
     end: re.Pattern[str] | None = None
     overflow: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,39 +95,71 @@ class _Shape:
         found = len(cells)
         if found == self.width:
             return cells
-        spare = found if not self.is_text else max(self.wide, self.width + 1)
-        while found > self.width and found <= spare and not read.bare(cells[found - 1]):
-            found -= 1
         if found > self.width:
-            return self._joined(record)
-        if found == self.width:
-            return cells[: self.width]
+            return self._narrowed(record)
         if found < self.required_to:
-            name = self.names[found]
-            raise bad_row(
-                record.line, f"{found} cells, {self.width} columns; column {name} is missing"
-            )
+            lost = [
+                self.names[place]
+                for _, place, column in self.in_use
+                if column.required and place >= found
+            ]
+            why = f"{found} cells, {self.width} columns; missing: {', '.join(lost)}"
+            raise bad_row(record.line, why)
         self.warnings.add(
             "SHORT_ROW", "a row ends early; its last cells count as empty", record.line
         )
         return [*cells[:found], *[""] * (self.width - found)]
 
-    def _joined(self, record: Record) -> Sequence[Cell]:
-        """Put surplus cells back into the free text they were cut out of."""
-        surplus = len(record.cells) - self.width
-        delimiter = self.profile.table.dialect.delimiter
-        fits: list[list[Cell]] = []
-        if self.is_text:
-            for place in self.overflow:
-                piece = delimiter.join(str(c) for c in record.cells[place : place + surplus + 1])
-                cells = [*record.cells[:place], piece, *record.cells[place + surplus + 1 :]]
-                if self._typed(record.line, cells):
-                    fits.append(cells)
-        if len(fits) != 1:
-            raise bad_row(record.line, f"{len(record.cells)} cells, {self.width} columns")
+    def _narrowed(self, record: Record) -> Sequence[Cell]:
+        """Return a row with surplus cells in the header's width.
+
+        Empty cells at the end fall away; else the surplus goes back into the one free text it can
+        have been cut out of. Where both, or two texts, are possible and differ, the row is refused.
+        """
+        cells = self._marked(record.cells)
+        if len(cells) == self.width:
+            return cells
+        cells = list(record.cells)
+        spare = len(cells) if not self.is_text else max(self.wide, self.width + 1)
+        blank = all(not read.bare(cell) for cell in cells[self.width :])
+        if blank and (not self.overflow or self.wide > self.width or not self.is_text):
+            fits = [cells[: self.width]] if len(cells) <= spare else []
+        else:
+            tries = [cells[: self.width]] if blank and "\t" not in cells[-1:] else []
+            tries += self._joined(cells)
+            fits = [attempt for attempt in tries if self._typed(record.line, attempt)]
+        if not fits or any(self._firm(fit) != self._firm(fits[0]) for fit in fits[1:]):
+            raise bad_row(record.line, f"{len(cells)} cells, {self.width} columns")
         return fits[0]
 
+    def _marked(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Join cells that lack the mark which the vendor prints before every value."""
+        mark, table = self.profile.table.mark, self.profile.table
+        joined: list[Cell] = []
+        for cell in cells:
+            if mark and joined and not str(cell).startswith(mark):
+                joined[-1] = f"{joined[-1]}{table.dialect.delimiter}{cell}"
+            else:
+                joined.append(cell)
+        return joined
+
+    def _joined(self, cells: list[Cell]) -> list[list[Cell]]:
+        """Return the row with its surplus put back into each of the free texts."""
+        if not self.is_text:
+            return []
+        after = len(cells) - self.width + 1
+        delimiter = self.profile.table.dialect.delimiter
+        return [
+            [*cells[:at], delimiter.join(map(str, cells[at : at + after])), *cells[at + after :]]
+            for at in self.overflow
+        ]
+
+    def _firm(self, cells: Sequence[Cell]) -> list[str]:
+        """Return the cells in which two readings of a row must not differ."""
+        return [read.bare(cells[at]) for _, at, column in self.in_use if column.type != "text"]
+
     def _typed(self, line: int, cells: Sequence[Cell]) -> bool:
+        """Return whether every typed cell reads as its type, ids as ids usually look."""
         try:
             row = self._read(line, cells)
         except Stop:
@@ -136,13 +168,19 @@ class _Shape:
         known = (*amount.direction_in, *amount.direction_out, *amount.neutral)
         if amount.mode == "direction" and row.text("direction") not in known:
             return False
-        return all(
-            read.parse_time(value, column.formats) is not None
-            for role, _, column in self.in_use
-            if column.type == "time"
-            and isinstance(value := row.values[role], str)
-            and (value or column.required)
-        )
+        for role, _, column in self.in_use:
+            value = row.values[role]
+            if column.type == "id" and (not str(value).isascii() or " " in str(value)):
+                return False
+            known_time = column.type != "time" or (not value and not column.required)
+            if not known_time and not self._is_time(value, column):
+                return False
+        return True
+
+    def _is_time(self, value: Value, column: Column) -> bool:
+        if isinstance(value, datetime):
+            return True
+        return isinstance(value, str) and read.parse_time(value, column.formats) is not None
 
     def _read(self, line: int, cells: Sequence[Cell]) -> Row:
         values: dict[str, Value] = {}

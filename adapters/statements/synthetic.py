@@ -140,20 +140,7 @@ def alipay_flow(
     came_in = [row.amount_minor for row in rows if row.amount_minor > 0]
     exported = local_text(period[1] if exported_ms is None else exported_ms, ZONE, _CHINESE)
     return Printed(
-        header=[
-            "账务流水号",
-            "业务流水号",
-            "商户订单号",
-            "商品名称",
-            "发生时间",
-            "对方账号",
-            "收入金额（+元）",
-            "支出金额（-元）",
-            "账户余额（元）",
-            "交易渠道",
-            "业务类型",
-            "备注",
-        ],
+        header=list(_ALIPAY_FLOW),
         rows=cells,
         preamble=_alipay_head("账务明细", account, period),
         footer=[
@@ -182,14 +169,7 @@ def alipay_summary(account: str, period: tuple[int, int], rows: Sequence[AlipayM
             ]
         )
     return Printed(
-        header=[
-            "类型",
-            "收入笔数",
-            "收入金额（+元）",
-            "支出笔数",
-            "支出金额（-元）",
-            "总金额（元）",
-        ],
+        header=list(_ALIPAY_SUMMARY),
         rows=cells,
         preamble=_alipay_head("账务汇总", account, period),
         footer=[f"#{_RULE}账务汇总列表结束{_RULE}"],
@@ -199,7 +179,7 @@ def alipay_summary(account: str, period: tuple[int, int], rows: Sequence[AlipayM
 def wechat_trade(
     rows: Sequence[WechatTrade], *, merchant: str = "1900000109", bill: str = "ALL"
 ) -> Printed:
-    """Return 交易账单 in one of its forms: ALL (27 columns), SUCCESS (20), REFUND (29), EARLY (24)."""
+    """Return 交易账单 as ALL (27 columns), SUCCESS (20), REFUND (29) or EARLY (24)."""
     header = _WECHAT[bill]
     cells = []
     for row in rows:
@@ -239,6 +219,10 @@ def write_zip(path: Path, members: Sequence[tuple[str, bytes]]) -> None:
             archive.writestr(info, content)
 
 
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
 class _GbkName(zipfile.ZipInfo):
     """A member whose name is written as the vendor writes it."""
 
@@ -246,35 +230,17 @@ class _GbkName(zipfile.ZipInfo):
         return self.filename.encode("gbk"), self.flag_bits & ~0x800
 
 
-_WECHAT_ALL = [
-    "交易时间",
-    "公众账号ID",
-    "商户号",
-    "特约商户号",
-    "设备号",
-    "微信订单号",
-    "商户订单号",
-    "用户标识",
-    "交易类型",
-    "交易状态",
-    "付款银行",
-    "货币种类",
-    "应结订单金额",
-    "代金券金额",
-    "微信退款单号",
-    "商户退款单号",
-    "退款金额",
-    "充值券退款金额",
-    "退款类型",
-    "退款状态",
-    "商品名称",
-    "商户数据包",
-    "手续费",
-    "费率",
-    "订单金额",
-    "申请退款金额",
-    "费率备注",
-]
+_ALIPAY_FLOW = _names(
+    "账务流水号,业务流水号,商户订单号,商品名称,发生时间,对方账号,收入金额（+元）,"
+    "支出金额（-元）,账户余额（元）,交易渠道,业务类型,备注"
+)
+_ALIPAY_SUMMARY = _names("类型,收入笔数,收入金额（+元）,支出笔数,支出金额（-元）,总金额（元）")
+_WECHAT_ALL = _names(
+    "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,"
+    "交易类型,交易状态,付款银行,货币种类,应结订单金额,代金券金额,微信退款单号,"
+    "商户退款单号,退款金额,充值券退款金额,退款类型,退款状态,商品名称,商户数据包,手续费,"
+    "费率,订单金额,申请退款金额,费率备注"
+)
 _REFUND_ONLY = (
     *("微信退款单号", "商户退款单号", "退款金额", "充值券退款金额"),
     *("退款类型", "退款状态", "申请退款金额"),
@@ -290,22 +256,10 @@ _WECHAT = {
     "REFUND": [*_WECHAT_ALL[:14], "退款申请时间", "退款成功时间", *_WECHAT_ALL[14:]],
     "EARLY": [_EARLY_NAMES.get(name, name) for name in _WECHAT_ALL[:24]],
 }
-_WECHAT_TOTALS = [
-    "总交易单数",
-    "应结订单总金额",
-    "退款总金额",
-    "充值券退款总金额",
-    "手续费总金额",
-    "订单总金额",
-    "申请退款总金额",
-]
-_WECHAT_EARLY_TOTALS = [
-    "总交易单数",
-    "总交易额",
-    "总退款金额",
-    "总企业红包退款金额",
-    "手续费总金额",
-]
+_WECHAT_TOTALS = _names(
+    "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额"
+)
+_WECHAT_EARLY_TOTALS = _names("总交易单数,总交易额,总退款金额,总企业红包退款金额,手续费总金额")
 
 
 def _alipay_head(title: str, account: str, period: tuple[int, int]) -> list[str]:
