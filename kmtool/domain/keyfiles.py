@@ -157,7 +157,7 @@ def from_text(text: str, separator: str = "", mapping: Mapping[str, str] | None 
         table: list[Row] = [(number, line.split(found)) for number, line in rows]
         return _from_columns(parsed, table, choose(table, mapping), found)
     head = rows[0][1] if len(rows) > 1 else ""
-    if _is_header(head.split(found) if found else [head]):
+    if all(_word(part) in _HEADER_WORDS for part in (head.split(found) if found else [head])):
         parsed.columns = Columns((), rows[0][0])
         rows = rows[1:]
     for number, line in rows:
@@ -309,12 +309,11 @@ def _oddities(text: str) -> Iterator[str]:
 
 
 def _is_header(cells: Sequence[Cell]) -> bool:
-    """Tell whether a row holds nothing but known words, at least one of them naming a key."""
+    """Tell whether a row names its columns: a word for the key, no cell that looks like data."""
     words = [_word(cell) for cell in cells if _is_filled(cell)]
-    naming = CARD_WORDS | KEY_WORDS | PASSWORD_WORDS
-    if not any(word in naming for word in words):
+    if not any(word in CARD_WORDS | KEY_WORDS | PASSWORD_WORDS for word in words):
         return False
-    return len(words) > 1 or all(word in _HEADER_WORDS for word in words)
+    return all(word and sum(c.isdigit() for c in word) < 3 for word in words)
 
 
 def _word(cell: Cell) -> str:

@@ -7,8 +7,7 @@ Every file is one batch and one transaction: all its accepted rows or none. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, replace
 
 from kmtool import sheets
 from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
@@ -17,6 +16,14 @@ from kmtool.domain.secret import Secret, tail_of
 from kmtool.domain.states import KeyState
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError
 from kmtool.operations import key_sources, products, suppliers
+from kmtool.operations.import_records import (
+    FilePreview,
+    FileResult,
+    ImportResult,
+    Preview,
+    Terms,
+    Twin,
+)
 from kmtool.operations.key_sources import KeyFile, Source
 from kmtool.shop import Shop
 from kmtool.store import house, keys, ledger
@@ -26,107 +33,9 @@ from kmtool.vault import RECORDS_PER_DATA_KEY
 
 WINDOW = 250_000
 """How many keys are sorted by fingerprint before they are inserted (small windows collapse)."""
+COST_MAX_E5 = 10**12
 SHOWN = 20
 """How many twins and refused rows a result names; the rejects file names all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the operator says of the files: product, supplier, cost, and how to read them."""
-
-    sku: str
-    supplier: str
-    cost_e5: int = 0
-    expires: date | None = None
-    separator: str = ""
-    mapping: dict[str, str] | None = None
-    preset: str = ""
-    history: bool = False
-    mode: str = ""
-    title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A row whose key is known: where the other one lies. `batch` is empty within this import."""
-
-    line_no: int
-    key: str
-    batch: str
-    twin_line_no: int
-    state: str
-    sku: str
-    file: str = ""
-
-    def reason(self) -> str:
-        """Return where the twin lies, in words."""
-        if self.batch:
-            return (
-                f"duplicate of batch {self.batch} line {self.twin_line_no}"
-                f" ({self.state}, {self.sku})"
-            )
-        return f"duplicate of line {self.twin_line_no} of {self.file}"
-
-
-@dataclass(frozen=True, slots=True)
-class FilePreview:
-    """What is about to be taken in from one file."""
-
-    file: str
-    form: str
-    encoding: str
-    separator: str
-    columns: tuple[str, ...]
-    first: tuple[str, ...]
-    rows: int
-    accepted: int
-    duplicates: int
-    rejected: int
-    warnings: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What the operator is asked to agree to."""
-
-    files: tuple[FilePreview, ...]
-    sku: str
-    supplier: str
-    mode: str
-    cost_e5: int
-    currency: str
-    amount_minor: int
-    accepted: int
-    history: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FileResult:
-    """What became of one file. `same_file_ms`: it was imported then, and brought nothing now."""
-
-    file: str
-    batch: str | None
-    rows: int
-    accepted: int
-    duplicates: int
-    rejected: int
-    rejects_file: str | None = None
-    same_file_ms: int | None = None
-    twins: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    warnings: dict[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """All files of an import. `agreed` is False when the operator said no: nothing was taken in."""
-
-    files: tuple[FileResult, ...]
-    rows: int
-    accepted: int
-    duplicates: int
-    rejected: int
-    agreed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +61,8 @@ def run(
     supplier may not be created, `StateMoved` when another import was faster with the same keys.
     """
     shop.must_be_writable()
-    _check_terms(terms)
+    terms = _with_supplier(shop, terms)
+    _check_terms(shop, terms)
     how = key_sources.reading(shop, terms.separator, terms.mapping, terms.preset)
     files = [file for source in sources for file in key_sources.read(source, how)]
     plans = _tell_apart(shop, files)
@@ -163,11 +73,30 @@ def run(
     return _result([_take_in(shop, plan, terms) for plan in plans])
 
 
-def _check_terms(terms: Terms) -> None:
+def _with_supplier(shop: Shop, terms: Terms) -> Terms:
+    """Nobody named: the only supplier there is, or the shop itself as the first one."""
+    if terms.supplier:
+        return terms
+    known = [row["code"] for row in supplier_store.suppliers(shop.db)]
+    if len(known) > 1:
+        raise UsageError(
+            detail=f"which supplier are these keys from? There are {', '.join(known[:10])}",
+            mend="kmtool import FILE --supplier CODE",
+        )
+    return replace(terms, supplier=known[0] if known else suppliers.OWN)
+
+
+def _check_terms(shop: Shop, terms: Terms) -> None:
     products.check_code(terms.sku, "SKU")
     products.check_code(terms.supplier, "supplier code")
-    if terms.cost_e5 < 0:
-        raise UsageError(detail="a key cannot cost less than nothing", mend="--cost 12.50")
+    if not 0 <= terms.cost_e5 <= COST_MAX_E5:
+        raise UsageError(detail="that is no cost of a key", mend="--cost 12.50")
+    today = business_day(shop.now_ms(), shop.config.shop.timezone)
+    if terms.expires and terms.expires < today and not terms.history:
+        raise UsageError(
+            detail=f"{terms.expires} is past: such keys cannot be sold",
+            mend="--expires with a day to come, or --sold for history",
+        )
     if terms.mode and terms.mode not in suppliers.MODES:
         raise UsageError(detail=f"there is no mode {terms.mode}", mend="--mode consignment|buyout")
 

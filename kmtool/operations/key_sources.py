@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from kmtool import resources, sheets
 from kmtool.domain import keyfiles
@@ -64,6 +65,14 @@ def load(path: Path) -> Source:
             book=path.name[2:],
         )
     return Source(path.name, sheets.read_bytes(path))
+
+
+def from_stream(stream: BinaryIO, name: str) -> Source:
+    """Return what is piped in, up to the size a file may have."""
+    data = stream.read(sheets.FILE_MAX + 1)
+    if len(data) > sheets.FILE_MAX:
+        raise InputRefused(where=name, detail="more than a file may hold", mend="split it")
+    return Source(name, data)
 
 
 def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, preset: str) -> Reading:

@@ -16,6 +16,8 @@ from kmtool.store import products as store
 from kmtool.store.db import Row
 
 CODE_MAX = 64
+FIGURE_MAX = 10**12
+UNITS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +218,9 @@ def put_mapping(shop: Shop, mapping: Mapping) -> Mapped:
         raise NotFound(
             kind="product", name=mapping.sku, mend="kmtool product add {name}, then map it again"
         )
-    if mapping.units < 1:
-        raise UsageError(detail="a listing is at least one unit", mend="--units 1")
+    if not 1 <= mapping.units <= UNITS_MAX:
+        raise UsageError(detail=f"a listing is 1 to {UNITS_MAX} units", mend="--units 1")
+    _check(Fields(price_minor=mapping.price_minor))
     if not mapping.channel or not mapping.item:
         raise UsageError(detail="a mapping needs the channel and the item's id there")
     row = store.put_listing(
@@ -264,8 +267,8 @@ def _check(fields: Fields) -> None:
         raise UsageError(detail=f"a product is on or off, not {fields.state}", mend="--state on")
     for name in ("price_minor", "floor_minor", "low_stock", "buffer"):
         value = getattr(fields, name)
-        if value is not None and value < 0:
-            raise UsageError(detail=f"{name.removesuffix('_minor')} cannot be below zero")
+        if value is not None and not 0 <= value <= FIGURE_MAX:
+            raise UsageError(detail=f"{name.removesuffix('_minor')} cannot be {value}")
 
 
 def _product(row: Row, listings: list[Row]) -> Product:

@@ -12,6 +12,8 @@ from kmtool.store.db import Row
 
 MODES = ("consignment", "buyout")
 """Paid when a key was sold, or bought when the batch came in."""
+OWN = "own"
+"""The supplier of a shop that names none: keys it has already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,12 +182,12 @@ def sealed(db: Db, key_id: int) -> Row | None:
 def keys(
     db: Db, limit: int, *, sku: str = "", state: str = "", batch_id: int | None = None
 ) -> list[Row]:
-    """Return keys in the order they came in."""
+    """Return keys by batch and row."""
     where = ["(:sku = '' OR k.sku = :sku)", "(:state = '' OR k.state = :state)"]
     if batch_id is not None:
         where.append("k.batch_id = :batch_id")
     return db.all(
-        f"{_KEY} WHERE {' AND '.join(where)} ORDER BY k.id LIMIT :n",
+        f"{_KEY} WHERE {' AND '.join(where)} ORDER BY k.batch_id, k.line_no LIMIT :n",
         sku=sku,
         state=state,
         n=limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kmtool.operations import import_keys
-from kmtool.operations.import_keys import ImportResult, Terms
+from kmtool.operations.import_records import ImportResult, Terms
 from kmtool.operations.key_sources import Source
 from kmtool.shop import Shop
 

@@ -1,0 +1,114 @@
+"""`kmtool supplier`: who the keys come from, and on which terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kmtool.cli import doors, out
+from kmtool.words import _
+
+if TYPE_CHECKING:
+    from kmtool.cli.blocks import Block
+    from kmtool.operations.suppliers import Supplier, Suppliers
+
+app = doors.noun(_("who the keys come from, and on which terms"))
+
+Name = Annotated[str | None, typer.Option(help=_("what people call them"))]
+Mode = Annotated[str | None, typer.Option(help=_("consignment (paid when sold) or buyout"))]
+SettleDays = Annotated[
+    int | None, typer.Option("--settle-days", help=_("paid this many days after the sale"))
+]
+Payee = Annotated[str | None, typer.Option(help=_("account the money goes to"))]
+
+
+@app.command("list", help=_("all suppliers"))
+def list_() -> None:
+    """List suppliers."""
+    from kmtool.operations import suppliers
+
+    with doors.open_shop() as shop:
+        result = suppliers.every(shop)
+    out.show(result, _list)
+
+
+@app.command("show", help=_("one supplier"))
+def show(code: str) -> None:
+    """Show one supplier."""
+    from kmtool.operations import suppliers
+
+    with doors.open_shop() as shop:
+        result = suppliers.show(shop, code)
+    out.show(result, _one)
+
+
+@app.command("add", help=_("a new supplier"))
+def add(
+    code: str,
+    name: Name = None,
+    mode: Mode = None,
+    settle_days: SettleDays = None,
+    payee: Payee = None,
+    dry_run: doors.DryRun = False,
+) -> None:
+    """Add a supplier."""
+    from kmtool.operations import suppliers
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        result = suppliers.add(
+            shop, code, name=name or "", mode=mode or "", settle_days=settle_days or 0,
+            payee=payee or "",
+        )  # fmt: skip
+    out.show(result, _one)
+
+
+@app.command("set", help=_("change a supplier; batches that are here keep their terms"))
+def set_(
+    code: str,
+    name: Name = None,
+    mode: Mode = None,
+    settle_days: SettleDays = None,
+    payee: Payee = None,
+    dry_run: doors.DryRun = False,
+) -> None:
+    """Change a supplier."""
+    from kmtool.operations import suppliers
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        result = suppliers.change(
+            shop, code, name=name, mode=mode, settle_days=settle_days, payee=payee
+        )
+    out.show(result, _one)
+
+
+def _list(result: Suppliers) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Table
+
+    yield Table(
+        columns=(
+            Column("code", _("Supplier")), Column("name", _("Name")), Column("mode", _("Mode")),
+            Column("settle_days", _("T+")), Column("batches", _("Batches")),
+            Column("keys", _("Keys")),
+        ),
+        rows=[(s.code, s.name, s.mode, s.settle_days, s.batches, s.keys) for s in result.suppliers],
+        empty=_("No suppliers yet: kmtool supplier add CODE, or kmtool import --new."),
+    )  # fmt: skip
+
+
+def _one(result: Supplier) -> Iterable[Block]:
+    from kmtool.cli.blocks import Facts
+
+    yield Facts(
+        (
+            (_("Supplier"), result.code),
+            (_("Name"), result.name),
+            (_("Mode"), result.mode),
+            (_("Settled after days"), result.settle_days),
+            (_("Currency"), result.currency),
+            (_("Payee"), result.payee),
+            (_("Batches"), result.batches),
+            (_("Keys"), result.keys),
+        )
+    )

@@ -1,0 +1,43 @@
+"""Costs, prices and days as people type them; a bad one is a `UsageError` with an example."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from kmtool.errors import UsageError
+from kmtool.words import _
+
+
+def cost(text: str) -> int:
+    """Return a unit cost in 1e-5 major units; empty is zero."""
+    from kmtool.domain.money import parse_e5
+
+    try:
+        return parse_e5(text) if text else 0
+    except ValueError:
+        raise UsageError(
+            detail=_("{text} is no cost such as 12.50").format(text=text), mend="--cost 12.50"
+        ) from None
+
+
+def price(text: str | None, currency: str) -> int | None:
+    """Return a price in minor units, None for none."""
+    from kmtool.domain.money import parse_minor
+
+    try:
+        return parse_minor(text, currency) if text else None
+    except ValueError:
+        raise UsageError(
+            detail=_("{text} is no price such as 48.00").format(text=text), mend="--price 48.00"
+        ) from None
+
+
+def day(text: str) -> date | None:
+    """Return a calendar day written as 2027-01-31, None for none."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(
+            detail=_("{text} is no day such as 2027-01-31").format(text=text),
+            mend="--expires 2027-01-31",
+        ) from None
