@@ -1,4 +1,4 @@
-"""WooCommerce through its REST API v3: orders, «completed», customer notes, stock and shelf.
+"""WooCommerce through its REST API v3: orders, 「completed」, customer notes, stock and shelf.
 
 https uses HTTP Basic; plain http (a shop on this machine) needs OAuth 1.0a. Facts of the protocol
 that the code rests on, seen on servers of version 11.0.1:
@@ -7,7 +7,7 @@ that the code rests on, seen on servers of version 11.0.1:
 - A list that is sorted by a time is not stable within one second; it is sorted by id here.
 - `status=any` leaves out the trash, so the trash is asked for by itself.
 - A page past the end is an empty list that says it has a total of 0.
-- «completed» is accepted from every status, also from cancelled and from the trash.
+- 「completed」 is accepted from every status, also from cancelled and from the trash.
 - Notes lose one level of backslashes and everything that looks like a tag.
 """
 
@@ -59,8 +59,9 @@ FEATURES = Features(
     credentials=("key", "secret"),
     options={
         "url": "the shop's address, such as https://shop.example",
-        "completed": "what «completed» without our mark means: shipped (default) or paid",
+        "completed": "what 「completed」 without our mark means: shipped (default) or paid",
         "account_field": "the order field that holds the account of a top-up",
+        "read_seconds": "how long to wait for an answer, by default 30",
         "proxy": "a proxy, such as http://127.0.0.1:3128",
     },
 )
@@ -138,7 +139,7 @@ class WooCommerce:
             raise self._server.rejected(f"order {number}: {error}") from None
 
     def mark_shipped(self, order: OrderRef) -> Receipt:
-        """Set the order to «completed» and leave our effect's id in it."""
+        """Set the order to 「completed」 and leave our effect's id in it."""
         before = self._server.order(order.number)
         if before is None:
             raise self._server.rejected(f"order {order.number} is not there")
@@ -310,7 +311,7 @@ class WooCommerce:
 def _completed(settings: AdapterSettings) -> str:
     value = str(settings.options.get("completed", "shipped"))
     if value not in ("shipped", "paid"):
-        raise ConfigError(detail=f"channel {settings.name}: completed is «shipped» or «paid»")
+        raise ConfigError(detail=f"channel {settings.name}: completed is 「shipped」 or 「paid」")
     return value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adapters import signing
-from adapters.http import Call, Client, Reply, Site, get
+from adapters.http import READ_S, Call, Client, Reply, Site, get
 from kmtool.errors import ConfigError, MissingCredential, OutsideError, Rejected
 from kmtool.ports import AdapterSettings
 
@@ -105,6 +105,7 @@ def _site(settings: AdapterSettings, url: str) -> Site:
         code_of=_code,
         rate=RATE,
         proxy=str(settings.options.get("proxy", "")),
+        read_s=float(str(settings.options.get("read_seconds", READ_S))),
     )
 
 

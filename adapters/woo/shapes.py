@@ -19,7 +19,7 @@ from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.ports import Buyer, LineFact, OrderFact, RefundFact
 
 DELIVERY_META = "_km_delivery_id"
-"""The order field in which our own «shipped» leaves the id of its effect."""
+"""The order field in which our own 「shipped」 leaves the id of its effect."""
 
 STATUSES = {
     "auto-draft": OrderStatus.UNPAID,
@@ -59,7 +59,7 @@ def order_fact(raw: Raw, *, completed_is_paid: bool = False, account_field: str 
     if paid_ms is None and word in ("processing", "completed"):
         paid_ms = _time_ms(raw, "date_completed_gmt") or modified_ms
         if word == "processing" and raw.get("payment_method") == "cod":
-            # Cash on delivery is «processing» from the start; the money is still outside.
+            # Cash on delivery is 「processing」 from the start; the money is still outside.
             status, paid_ms, risk = OrderStatus.REVIEW, None, "cash on delivery, not paid"
     total_minor = _exact(raw.get("total"), currency, "its total")
     refunds = tuple(_refund(part, currency) for part in _list(raw, "refunds"))
@@ -99,7 +99,7 @@ def with_refunds(fact: OrderFact, refunds: list[Raw]) -> OrderFact:
 
 
 def delivery_id(raw: Raw) -> str:
-    """Return the id our own «shipped» left in the order, empty when there is none."""
+    """Return the id our own 「shipped」 left in the order, empty when there is none."""
     found = [part.get("value") for part in _list(raw, "meta_data") if _is(part, DELIVERY_META)]
     return _text(found[-1]) if found else ""
 
@@ -114,12 +114,11 @@ def gmt_text(at_ms: int) -> str:
 
 # A note is stored through a filter that removes tags, and shown through one that makes text pretty:
 # `--`, quotes, `...` and `3x5` turn into other characters, which would spoil a key. Inside <code>
-# nothing is made pretty, and the plain-text mail drops the tag again.
-_PRETTIED = re.compile(
-    r"""--|['"`]|\.\.|\dx\d|\(tm\)|(?<!\S)-(?!\S)|\S[ ]{2}|[<>&@\[\]\\]""", re.IGNORECASE
-)
+# and <pre> nothing is made pretty; a plain-text mail drops the tags again.
+_PRETTIED = re.compile(r"""--|['"`]|\.\.|\dx\d|\(tm\)|(?<!\S)-(?!\S)|[<>&@\[\]\\]""", re.IGNORECASE)
+_SPACED = re.compile(r"^[ ]|[ ]$|[ ]{2}|\t")
+_ADDRESS = re.compile(r"""(https?://[^\s<>"'，。；、）】」]+)""")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_ADDRESS = re.compile(r"\bhttps?://", re.IGNORECASE)
 
 
 def note_text(text: str) -> str:
@@ -140,10 +139,16 @@ def note_refusal(text: str) -> str:
 
 
 def _note_line(line: str) -> str:
-    safe = html.escape(line, quote=False)
-    if _PRETTIED.search(line) and not _ADDRESS.search(line):
-        return f"<code>{safe}</code>"
-    return safe
+    if _SPACED.search(line):
+        return f"<pre>{html.escape(line, quote=False)}</pre>"
+    return "".join(_note_part(part) for part in _ADDRESS.split(line))
+
+
+def _note_part(part: str) -> str:
+    safe = html.escape(part, quote=False)
+    if _ADDRESS.fullmatch(part):
+        return f'<a href="{safe}"><code>{safe}</code></a>'
+    return f"<code>{safe}</code>" if _PRETTIED.search(part) else safe
 
 
 def has_marker(note: object, marker: str) -> bool:
