@@ -1,7 +1,7 @@
 """Amounts of a row: gross, adjust, fee and net in the profile's mode, and the kind of the row.
 
 Everything is an integer of 1e-5 major units until the line is made. Signs: + into the shop,
-− out of it; fees are cost positive.
+- out of it; fees are cost positive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Amounts:
 
     @property
     def net(self) -> int:
-        """Return gross + adjust − fee."""
+        """Return gross + adjust - fee."""
         return self.gross + self.adjust - self.fee
 
 
@@ -63,7 +63,7 @@ def _currency(row: Row, profile: Profile, shop_currency: str) -> str:
     text = row.text(named).upper() or shop_currency
     if _CURRENCY.fullmatch(text) is None:
         column = profile.columns[named].names[0]
-        raise bad_row(row.line, f"column {column}: «{shown(text)}» is not a currency code")
+        raise bad_row(row.line, f"column {column}: 「{shown(text)}」 is not a currency code")
     return text
 
 
@@ -105,7 +105,7 @@ def _value(row: Row, profile: Profile) -> tuple[int, str]:
     if text in amount.neutral:
         return abs(number), "neutral"
     column = profile.columns["direction"].names[0]
-    raise bad_row(row.line, f"column {column}: «{shown(text)}» is no direction of this profile")
+    raise bad_row(row.line, f"column {column}: 「{shown(text)}」 is no direction of this profile")
 
 
 def _rule(row: Row, profile: Profile, value: int, direction: str, mined: str) -> Rule | None:
@@ -123,7 +123,7 @@ def _rule(row: Row, profile: Profile, value: int, direction: str, mined: str) ->
 def _warn_unknown(row: Row, profile: Profile, warnings: Warnings) -> None:
     roles = dict.fromkeys(rule.column for rule in profile.types)
     told = ", ".join(shown(row.text(role)) for role in roles if row.text(role))
-    warnings.add("UNKNOWN_TYPE", f"no rule of the profile knows the type «{told}»", row.line)
+    warnings.add("UNKNOWN_TYPE", f"no rule of the profile knows the type 「{told}」", row.line)
 
 
 def _moved(row: Row, profile: Profile, value: int, rule: Rule | None, base: Amounts) -> Amounts:
@@ -161,7 +161,7 @@ def _check_identity(row: Row, profile: Profile, found: Amounts, warnings: Warnin
     if profile.amount.identity == "none" or printed is None or printed == found.net:
         return
     figures = (
-        f"{money.format_e5(found.gross + found.adjust)} − fee {money.format_e5(found.fee)} "
+        f"{money.format_e5(found.gross + found.adjust)} minus fee {money.format_e5(found.fee)} "
         f"is not the printed {money.format_e5(printed)}"
     )
     if profile.amount.identity == "warn":

@@ -12,10 +12,11 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 
-from adapters.statements.records import Cell, Record, sheet_records
+from adapters.statements.records import Record, sheet_records
 from adapters.statements.refusals import Stop, shown
+from kmtool import sheets
 from kmtool.domain.statements import Code
-from kmtool.errors import ExtraMissing
+from kmtool.errors import InputRefused
 
 FILE_MAX = 50 * 1024 * 1024
 UNPACKED_MAX = 200 * 1024 * 1024
@@ -27,7 +28,6 @@ COLUMNS_MAX = 64
 _ZIP = b"PK\x03\x04"
 _ZIP_EMPTY = b"PK\x05\x06"
 _XLS = b"\xd0\xcf\x11\xe0"
-_CELL_REF = re.compile(rb"\sr=[\"']([A-Za-z]{1,3})?([0-9]{1,7})[\"']")
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8-sig", "utf-8"),
     (b"\xff\xfe", "utf-16-le", "utf-16-le"),
@@ -191,52 +191,18 @@ def _source(name: str, data: bytes) -> Source:
         with _archive(data) as archive:
             if not _is_workbook(archive):
                 raise _unsafe(f"the member {shown(name)} is an archive itself", "nested archive")
-            _guard_workbook(archive)
-        return Source(name, None, "xlsx", _sheets(data))
+            _guard_unpacked(archive.infolist())
+        return Source(name, None, "xlsx", _sheets(name, data))
     if data.startswith(_XLS):
-        return Source(name, None, "xls", _sheets(data))
+        return Source(name, None, "xls", _sheets(name, data))
     text, encoding = decode(data)
     return Source(name, text.replace("\0", ""), encoding)
 
 
-def _guard_workbook(archive: zipfile.ZipFile) -> None:
-    """Refuse a workbook that would unfold to a giant grid: its reader allocates cells densely."""
-    infos = archive.infolist()
-    _guard_unpacked(infos)
-    for info in infos:
-        if info.filename.lower().endswith("sharedstrings.xml"):
-            continue
-        for found in _CELL_REF.finditer(_unpack(archive, info)):
-            column = 0
-            for letter in (found[1] or b"").upper():
-                column = column * 26 + letter - 64
-            _guard_grid(int(found[2]), column)
-
-
-def _guard_grid(rows: int, columns: int) -> None:
-    if rows > ROWS_MAX:
-        raise _unsafe(f"a sheet has more than {ROWS_MAX} rows", "rows")
-    if columns > COLUMNS_MAX:
-        raise _unsafe(f"a sheet has more than {COLUMNS_MAX} columns", "columns")
-
-
-def _sheets(data: bytes) -> tuple[tuple[Record, ...], ...]:
+def _sheets(name: str, data: bytes) -> tuple[tuple[Record, ...], ...]:
     """Return the records of every visible sheet, in workbook order."""
     try:
-        from python_calamine import CalamineError, SheetTypeEnum, SheetVisibleEnum, load_workbook
-    except ImportError:
-        raise ExtraMissing(what="reading workbooks", package="python-calamine") from None
-    sheets: list[tuple[Record, ...]] = []
-    try:
-        book = load_workbook(io.BytesIO(data))
-        for position, meta in enumerate(book.sheets_metadata):
-            if meta.visible != SheetVisibleEnum.Visible or meta.typ != SheetTypeEnum.WorkSheet:
-                continue
-            grid: list[list[Cell]] = list(
-                book.get_sheet_by_index(position).to_python(skip_empty_area=False)
-            )
-            _guard_grid(len(grid), max(map(len, grid), default=0))
-            sheets.append(sheet_records(grid))
-    except CalamineError as error:
-        raise _unsafe(f"the workbook cannot be read: {shown(error)}", "readable workbook") from None
-    return tuple(sheets)
+        tables = sheets.read_workbook(data, name)
+    except InputRefused as refused:
+        raise _unsafe(f"the workbook cannot be read: {refused}", "readable workbook") from None
+    return tuple(sheet_records(table.rows) for table in tables)

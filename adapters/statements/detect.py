@@ -206,7 +206,7 @@ def _missing_column(profile: Profile, view: _View, position: int) -> Stop:
         for role in _missing(profile, view.keys[position])
     }
     wanted = "; ".join(
-        " or ".join(f"«{name}»" for name in synonyms) for synonyms in lacking.values()
+        " or ".join(f"「{name}」" for name in synonyms) for synonyms in lacking.values()
     )
     text = (
         f"this looks like {profile.id} ({profile.title}), but its header on line {record.line} "

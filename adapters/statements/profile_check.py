@@ -38,7 +38,7 @@ def build(tree: Mapping[str, object], path: Path) -> p.Profile:
         raise b.fail("top level", "schema must be 1")
     profile_id = b.text(tree, "top level", "id")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", profile_id):
-        raise b.fail("top level", f"the id «{profile_id}» must be snake_case")
+        raise b.fail("top level", f"the id 「{profile_id}」 must be snake_case")
     version = tree.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool):
         raise b.fail("top level", "version must be a whole number")
@@ -190,7 +190,7 @@ def _signed_roles(
     found = []
     for text in b.texts(tree, "[amount]", key):
         if text[:1] not in ("+", "-"):
-            raise b.fail("[amount]", f"{key}: «{text}» must start with + or -")
+            raise b.fail("[amount]", f"{key}: 「{text}」 must start with + or -")
         role = b.role(text[1:], f"[amount] {key}", ("money", "fee"))
         found.append((1 if text[0] == "+" else -1, role))
     return tuple(found)
@@ -250,7 +250,7 @@ def _order_ref(b: ProfileTree) -> p.OrderRef:
         word, colon, argument = step.partition(":")
         if word not in _STEPS or bool(colon and argument) is not _STEPS[word]:
             near = difflib.get_close_matches(word, _STEPS, n=1, cutoff=0.0)
-            raise b.fail("[order_ref]", f"the step «{step}» is not known; did you mean {near[0]}?")
+            raise b.fail("[order_ref]", f"no step 「{step}」; did you mean {near[0]}?")
         if word == "regex":
             b.regex_one(argument, "[order_ref]")
         steps.append((word, argument))
@@ -280,7 +280,7 @@ def _parent(b: ProfileTree) -> tuple[str, str] | None:
     if how in ("column", "same"):
         b.role(argument, "[refund] parent", ("id", "text"))
     elif how != "prefix_before" or not argument:
-        raise b.fail("[refund]", f"parent «{rule}» is none of column:, prefix_before:, same:")
+        raise b.fail("[refund]", f"parent 「{rule}」 is none of column:, prefix_before:, same:")
     return how, argument
 
 
@@ -368,7 +368,7 @@ def _selection(b: ProfileTree, tree: Mapping[str, object], place: str) -> tuple[
     of = b.text(tree, place, "of", "all")
     found = _OF.match(of)
     if not found or (found[3] and found[3] not in LineKind.__members__):
-        raise b.fail(place, f"of «{of}» is none of all, kind=…, direction=…, sign=…")
+        raise b.fail(place, f"of 「{of}」 is none of all, kind=…, direction=…, sign=…")
     over = b.text(tree, place, "over", "gross")
     if over not in ("gross", "net", "neutral"):
         b.role(over, f"{place} over", ("money", "fee"))

@@ -149,7 +149,7 @@ class ProfileTree:
         value = self.text(tree, place, key, default or "")
         if value not in known:
             near = difflib.get_close_matches(value, known, n=1, cutoff=0.0)
-            raise self.fail(place, f"{key} is «{value}»; did you mean {near[0]}?")
+            raise self.fail(place, f"{key} is 「{value}」; did you mean {near[0]}?")
         return value
 
     def regex(self, text: str, place: str, groups: Collection[str] = ()) -> re.Pattern[str]:
@@ -157,17 +157,17 @@ class ProfileTree:
         try:
             pattern = re.compile(text)
         except re.error as error:
-            raise self.fail(place, f"the regex «{text}» is broken: {error}") from None
+            raise self.fail(place, f"the regex 「{text}」 is broken: {error}") from None
         for group in groups:
             if group not in pattern.groupindex:
-                raise self.fail(place, f"the regex «{text}» lacks the group {group}")
+                raise self.fail(place, f"the regex 「{text}」 lacks the group {group}")
         return pattern
 
     def regex_one(self, text: str, place: str) -> re.Pattern[str]:
         """Return a compiled regex with at least one group."""
         pattern = self.regex(text, place)
         if pattern.groups < 1:
-            raise self.fail(place, f"the regex «{text}» needs a group")
+            raise self.fail(place, f"the regex 「{text}」 needs a group")
         return pattern
 
     def role(self, name: str, place: str, types: Collection[str] = TYPES) -> str:

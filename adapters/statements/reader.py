@@ -282,7 +282,7 @@ def _lossy(profile: Profile, rows: Sequence[Row], warnings: Warnings) -> Stateme
         name, example = profile.columns[role].names[0], damaged[0].text(role)
         text = (
             f"column {name}: {len(damaged)} ids were destroyed by a spreadsheet, "
-            f"for example «{example}» on line {damaged[0].line}"
+            f"for example 「{example}」 on line {damaged[0].line}"
         )
         if role not in keys:
             warnings.add("LOSSY_ID", text, damaged[0].line)

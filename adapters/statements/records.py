@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -41,11 +41,11 @@ def text_records(text: str, dialect: Dialect, limit: int | None = None) -> Itera
     return rows if limit is None else islice(rows, limit)
 
 
-def sheet_records(grid: Sequence[Sequence[Cell]]) -> tuple[Record, ...]:
-    """Return the records of a sheet; row numbers count from 1 as people see them."""
+def sheet_records(rows: Iterable[tuple[int, Sequence[object]]]) -> tuple[Record, ...]:
+    """Return the records of a sheet from its numbered rows."""
     return tuple(
-        Record(number, row, ",".join(str(cell) for cell in row))
-        for number, row in enumerate(grid, start=1)
+        Record(number, [_cell(cell) for cell in cells], ",".join(map(_shown, cells)))
+        for number, cells in rows
     )
 
 
@@ -88,3 +88,11 @@ def _is_open(text: str, dialect: Dialect) -> bool:
     except csv.Error as error:
         return "unexpected end of data" in str(error)
     return False
+
+
+def _cell(cell: object) -> Cell:
+    return cell if isinstance(cell, Cell) else _shown(cell)
+
+
+def _shown(cell: object) -> str:
+    return "" if cell is None else str(cell)

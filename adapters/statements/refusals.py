@@ -44,7 +44,7 @@ def shown(value: object) -> str:
 
 def bad_cell(code: Code, line: int, column: str, value: object, why: str) -> Stop:
     """Build the refusal of one cell: line, column, value and the reason."""
-    text = f"line {line}, column {column}: «{shown(value)}» {why}"
+    text = f"line {line}, column {column}: 「{shown(value)}」 {why}"
     mend = "download the file again; if it comes out the same, tell the profile about this value"
     return Stop(code, text, mend, line=line, column=column, value=shown(value))
 

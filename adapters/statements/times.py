@@ -242,7 +242,7 @@ def _ambiguous(stamps: Sequence[_Stamp], left: Mapping[str, Sequence[int]]) -> S
     flags = " or ".join(f"--date-order {order}" for order in left)
     return Stop(
         Code.AMBIGUOUS_DATE_ORDER,
-        f"line {stamp.line}, column {stamp.column}: «{stamp.value}» may be {both}",
+        f"line {stamp.line}, column {stamp.column}: 「{stamp.value}」 may be {both}",
         f"say which: {flags}",
         line=stamp.line,
         readings=readings,

@@ -136,7 +136,7 @@ def _figures(total: Total, count: str | None, sum_text: str | None) -> _Figures:
         value = shown(sum_text if sum_text is not None else count)
         raise Stop(
             Code.BAD_AMOUNT,
-            f"the total {total.name}: «{value}» is not a figure",
+            f"the total {total.name}: 「{value}」 is not a figure",
             "download the file again",
             column=total.name,
             value=value,

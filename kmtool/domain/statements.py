@@ -2,9 +2,9 @@
 
 Rules of the canonical line:
 
-- `gross_minor` is signed: + into the shop, − out of it.
+- `gross_minor` is signed: + into the shop, - out of it.
 - `fee_minor` and `fee_e5` are cost positive; a fee given back is negative.
-- `net_minor` is always gross + adjust − fee.
+- `net_minor` is always gross + adjust - fee.
 - A neutral row has gross = fee = net = 0 and its unsigned amount in `neutral_minor`.
 - An ignored row is stored and counted, never summed or matched.
 - Outside ids are text; an empty text is "not there" and never joins with another empty text.
