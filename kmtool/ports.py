@@ -54,6 +54,7 @@ class Features:
     notes: bool = False
     push_stock: bool = False
     shelf: bool = False
+    ship_file: bool = False
     reread: bool = False
     repeat: Repeat = Repeat.NONE
     repeat_max: int = 1
@@ -256,6 +257,9 @@ class Channel(Protocol):
 
     def find_note(self, message: Message) -> Verdict:
         """Ask whether that note is there already."""
+
+    def ship_file(self, numbers: Sequence[str]) -> Path:
+        """Write a batch-ship file in the platform's upload form and return where it lies."""
 
     def list_items(self) -> Iterable[Item]:
         """Yield what is listed, for mapping to products."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import Rejected, Retriable, Unknown
@@ -148,6 +149,9 @@ class Fake:
 
     def find_note(self, message: Message) -> Verdict:
         return self.query(message)
+
+    def ship_file(self, numbers: Sequence[str]) -> Path:
+        raise NotImplementedError
 
     def list_items(self) -> Iterable[Item]:
         return [Item("i1", "", "item i1", sku_hint="S1", price_minor=1000, quantity=0)]

@@ -22,6 +22,21 @@ OTHER = "other"
 Row = tuple[str, str, str, str]
 
 COMMANDS: tuple[Row, ...] = (
+    ("init", "kmtool.cli.init:init", EVERYDAY, "set up a shop folder"),
+    ("import", "kmtool.cli.import_keys:import_", EVERYDAY, "bring in keys: txt, csv, xlsx, zip"),
+    ("sync", "kmtool.cli.sync:sync", EVERYDAY, "pull orders and refunds from the channels"),
+    ("deliver", "kmtool.cli.deliver:deliver", EVERYDAY, "hand over all that is due"),
+    ("sell", "kmtool.cli.sell:sell", EVERYDAY, "a sale by hand: a key on the screen, in the books"),
+    ("pause", "kmtool.cli.pause:pause", EVERYDAY, "stop deliveries at once"),
+    ("resume", "kmtool.cli.pause:resume", EVERYDAY, "let deliveries go on"),
+    ("order", "kmtool.cli.order:app", NOUN, "orders of all channels: look, ask why, release"),
+    ("product", "kmtool.cli.product:app", NOUN, "what the shop sells, and its items per channel"),
+    ("supplier", "kmtool.cli.supplier:app", NOUN, "who the keys come from"),
+    ("key", "kmtool.cli.key:app", NOUN, "keys in stock and where they went; batches"),
+    ("db", "kmtool.cli.db:app", NOUN, "the database: check, copy, ask"),
+    ("config", "kmtool.cli.config:app", NOUN, "kmtool.toml: which one, what is in force"),
+    ("secret", "kmtool.cli.secret:app", NOUN, "credentials, sealed in the database"),
+    ("audit", "kmtool.cli.audit:app", NOUN, "the record of who did what"),
     ("help", "kmtool.cli.help:show_help", OTHER, "explain a command or an error code"),
 )
 

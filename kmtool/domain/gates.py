@@ -85,15 +85,18 @@ def closed(s: Situation) -> Shut | None:
 
 
 def refund(s: Situation) -> Shut | None:
-    """Any refund that is open or done stops the delivery."""
-    if s.refund is RefundState.NONE:
+    """Any refund that is open or done stops the delivery; a partial one until it is released."""
+    if s.refund is RefundState.NONE or (s.refund is RefundState.PARTIAL and s.released):
         return None
     words = {
         RefundState.OPEN: "the buyer asks for a refund",
         RefundState.PARTIAL: "part of it was refunded",
         RefundState.FULL: "it was refunded",
     }
-    return Shut(Gate.REFUND, words[s.refund], f"kmtool order show {s.number}")
+    command = f"kmtool order show {s.number}"
+    if s.refund is RefundState.PARTIAL:
+        command = f"kmtool order release {s.number} --quantity N"
+    return Shut(Gate.REFUND, words[s.refund], command)
 
 
 def currency(s: Situation) -> Shut | None:

@@ -66,6 +66,8 @@ def ingest(
         orders.touch(db, order_id, now)
         return Ingested(order_id)
     if newer:
+        if (row["refund"], row["total_minor"]) != (fact.refund, fact.total_minor):
+            orders.set_released(db, order_id, None)  # the answer was given to another question
         orders.update_facts(db, order_id, values)
     unmapped = _take_lines(shop, channel, order_id, fact, history)
     refunded = _take_refunds(shop, order_id, fact)
@@ -77,13 +79,22 @@ def ingest(
     return Ingested(order_id, new=new, changed=not new, refunded=refunded, unmapped=unmapped)
 
 
+def refund_blocks(order: Row) -> bool:
+    """Tell whether nothing more may leave: a refund (a partial one until released), or closed."""
+    if order["status"] == OrderStatus.CLOSED:
+        return True
+    if order["refund"] == RefundState.PARTIAL:
+        return order["released_ms"] is None
+    return bool(order["refund"] != RefundState.NONE)
+
+
 def apply_refund(shop: Shop, order_id: OrderId) -> None:
     """Do what a refund or a closed order means for every line (the table in delivery.md)."""
     db, now = shop.db, shop.now_ms()
     order = orders.get(db, order_id, lock=True)
     refund = RefundState(order["refund"])
     is_closed = order["status"] == OrderStatus.CLOSED
-    if refund is RefundState.NONE and not is_closed:
+    if not refund_blocks(order):
         return
     final = refund is RefundState.FULL or is_closed
     why = "refunded" if refund is not RefundState.NONE else "closed by the channel"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
 from kmtool.domain.money import e5_to_minor, split
 from kmtool.domain.secret import Secret
-from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState, RefundState
+from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import Broken
 from kmtool.journal import JournalEntry
-from kmtool.operations.ingest import apply_refund
+from kmtool.operations.ingest import apply_refund, refund_blocks
 from kmtool.operations.reserve import address_digest, buyer_of, parcel_label
 from kmtool.operations.routes import Outcome, Parcel, Result
 from kmtool.ports import Message, OrderRef
@@ -83,7 +83,7 @@ def must_be_live(shop: Shop) -> None:
 def _begin_one(shop: Shop, effect: Row, entries: list[JournalEntry]) -> Begun | None:
     db, now = shop.db, shop.now_ms()
     order = orders.get(db, OrderId(effect["order_id"]), lock=True)
-    if order["refund"] != RefundState.NONE or order["status"] == "closed":
+    if refund_blocks(order):
         apply_refund(shop, OrderId(order["id"]))
         return None
     lines: list[Row] = []

@@ -180,3 +180,35 @@ def is_waiting(db: Db, order_id: OrderId) -> bool:
         )
         is not None
     )
+
+
+def settle_unknown(db: Db, effect_id: EffectId, detail: str, now_ms: int) -> None:
+    """Close attempts nobody can clear up, because a person decided to send the same text again."""
+    db.run(
+        "UPDATE attempts SET state = 'rejected', detail = :detail, ended_ms = :now"
+        " WHERE effect_id = :id AND state = 'unknown'",
+        id=effect_id,
+        detail=detail,
+        now=now_ms,
+    )
+
+
+def waiting_on(
+    db: Db, routes: Sequence[str], kind: str, limit: int, only: Sequence[int] = ()
+) -> list[Row]:
+    """Return effects on some routes that wait, due or not, with their last attempt, oldest first."""
+    marks, params = in_clause(routes, "r")
+    chosen = ""
+    if only:
+        some, more = in_clause(only, "o")
+        chosen = f" AND e.order_id IN {some}"
+        params.update(more)
+    return db.all(
+        "SELECT e.*, a.state AS attempt_state FROM effects e"
+        " LEFT JOIN attempts a ON a.effect_id = e.id AND a.n = e.tries"
+        f" WHERE e.state IN ('pending', 'retry_at') AND e.kind = :kind AND e.route IN {marks}"
+        f"{chosen} ORDER BY e.id LIMIT :limit",
+        kind=kind,
+        limit=limit,
+        **params,
+    )

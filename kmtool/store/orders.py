@@ -303,3 +303,51 @@ def listing(
         " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC",
         **params,
     )
+
+
+def count(db: Db, *, channel: str | None = None, state: str | None = None) -> int:
+    """Count orders of a channel or with a line in a state."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM orders o WHERE (:channel = '' OR o.channel = :channel)"
+            " AND (:state = '' OR EXISTS (SELECT 1 FROM lines x WHERE x.order_id = o.id"
+            " AND x.state = :state))",
+            channel=channel or "",
+            state=state or "",
+        )
+    )
+
+
+def set_needed(db: Db, line_id: LineId, needed: int) -> bool:
+    """Change how many keys a waiting line takes."""
+    return (
+        db.run(
+            f"UPDATE lines SET needed = :n WHERE id = :id AND state IN {OPEN}",
+            n=needed,
+            id=line_id,
+        )
+        == 1
+    )
+
+
+def set_line_product(db: Db, order_id: OrderId, sku: str, needed: int) -> None:
+    """Give the line of a sale by hand its product (it has no listing)."""
+    db.run(
+        "UPDATE lines SET sku = :sku, needed = :n,"
+        " kind = (SELECT kind FROM products WHERE sku = :sku)"
+        f" WHERE order_id = :o AND state IN {OPEN}",
+        sku=sku,
+        n=needed,
+        o=order_id,
+    )
+
+
+def count_numbers(db: Db, channel: str, prefix: str) -> int:
+    """Count the orders of a channel whose number begins so."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM orders WHERE channel = :c AND number LIKE :p",
+            c=channel,
+            p=prefix + "%",
+        )
+    )

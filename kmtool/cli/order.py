@@ -1,0 +1,231 @@
+"""`kmtool order`: look at orders, ask why one waits, hold, release, send the same keys again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kmtool.cli import doors, out
+from kmtool.words import _
+
+if TYPE_CHECKING:
+    from kmtool.cli.blocks import Block
+    from kmtool.operations.orders import OrderChanged, OrderPage, OrderShown, OrderWhy
+
+app = doors.noun(_("orders of all channels"))
+Number = Annotated[str, typer.Argument(metavar="ORDER", help=_("number, channel:number or code"))]
+
+
+@app.command("list", help=_("newest orders first"))
+def list_(
+    channel: Annotated[str, typer.Option(help=_("only this channel"))] = "",
+    state: Annotated[str, typer.Option(help=_("only with a line in this state: held …"))] = "",
+    buyer: Annotated[str, typer.Option(help=_("only this buyer or number"))] = "",
+) -> None:
+    """Show orders."""
+    from kmtool.operations import orders
+
+    with doors.open_shop() as shop:
+        result = orders.page(shop, limit=out.row_limit(), channel=channel, state=state, text=buyer)
+    out.show(result, _list_view)
+
+
+@app.command("show", help=_("all that is known of an order"))
+def show(number: Number) -> None:
+    """Show one order."""
+    from kmtool.operations import orders
+
+    with doors.open_shop() as shop:
+        result = orders.show(shop, number)
+    out.show(result, _show_view)
+
+
+@app.command("why", help=_("walk the gates: what it waits for and what opens it"))
+def why(number: Number) -> None:
+    """Explain an order."""
+    from kmtool.operations import orders
+
+    with doors.open_shop() as shop:
+        result = orders.why(shop, number)
+    out.show(result, _why_view)
+
+
+@app.command("hold", help=_("stop an order before its keys are bound"))
+def hold(
+    number: Number,
+    reason: Annotated[str, typer.Option(help=_("why"))] = "held by hand",
+    dry_run: doors.DryRun = False,
+) -> None:
+    """Hold an order."""
+    from kmtool.operations import orders
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        result = orders.hold(shop, number, reason)
+    out.show(result, _changed_view)
+
+
+@app.command("release", help=_("let an order go that a gate asks about"))
+def release(
+    number: Number,
+    quantity: Annotated[int | None, typer.Option(help=_("pieces after a partial refund"))] = None,
+    dry_run: doors.DryRun = False,
+) -> None:
+    """Release an order."""
+    from kmtool.operations import orders
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        result = orders.release(shop, number, quantity)
+    out.show(result, _changed_view)
+    out.hint(_("next: kmtool deliver {number}").format(number=number))
+
+
+@app.command("redeliver", help=_("send the same keys again"))
+def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
+    """Send the same keys again."""
+    from kmtool.operations import deliver, orders
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        result = orders.redeliver(shop, number)
+        if not dry_run:
+            deliver.deliver(shop, [number])
+    out.show(result, _changed_view)
+    out.hint(_("how it went: kmtool order show {number}").format(number=number))
+
+
+def _list_view(result: OrderPage) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Marked, Moment, Money, Table
+    from kmtool.operations.orders import WORDS
+
+    yield Table(
+        columns=(
+            Column("number", _("Order")),
+            Column("channel", _("Channel")),
+            Column("title", _("Item")),
+            Column("quantity", _("Pcs")),
+            Column("total", _("Paid")),
+            Column("buyer", _("Buyer")),
+            Column("paid", _("When")),
+            Column("state", _("State")),
+        ),
+        rows=[
+            (
+                row.number, row.channel, row.title, row.quantity,
+                Money(row.total_minor, row.currency), row.buyer, Moment(row.paid_ms),
+                Marked(_state(row.state, row.gate, WORDS), _style(row.state)),
+            )
+            for row in result.orders
+        ],
+        id_key="number",
+        total=result.total,
+        empty=_("No orders yet. Get them: kmtool sync"),
+    )  # fmt: skip
+
+
+def _state(state: str, gate: str, words: dict[str, str]) -> str:
+    told = words.get(state, _("in part 部分"))
+    return f"{told} ({gate})" if gate and state in {"held", "part"} else told
+
+
+def _style(state: str) -> str:
+    return {"delivered": "good", "human": "bad", "refund_case": "bad", "held": "warn",
+            "unknown": "warn", "unmapped": "warn"}.get(state, "")  # fmt: skip
+
+
+def _show_view(result: OrderShown) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Facts, Heading, Marked, Moment, Money, Table
+    from kmtool.operations.orders import WORDS
+
+    yield Heading(f"{result.channel} · {result.number}")
+    yield Facts(
+        [
+            (_("Buyer"), f"{result.buyer} {result.contact}".strip()),
+            (_("Paid"), Money(result.total_minor, result.currency)),
+            (_("Channel says"), f"{result.status}, {_('refund')}: {result.refund}"),
+            (_("Code"), result.code),
+            (_("Paid at"), Moment(result.paid_ms)),
+            (_("Seen at"), Moment(result.seen_ms)),
+            (_("Marked shipped"), Moment(result.marked_ms)),
+            *([(_("You hold it"), result.hold)] if result.hold else []),
+        ]
+    )
+    yield Table(
+        columns=(
+            Column("line", _("Line")),
+            Column("title", _("Item")),
+            Column("sku", "SKU"),
+            Column("quantity", _("Pcs")),
+            Column("amount", _("Paid")),
+            Column("state", _("State")),
+            Column("keys", _("Keys")),
+            Column("reason", _("Reason")),
+        ),
+        rows=[
+            (
+                x.line, x.title, x.sku or "", x.quantity, Money(x.amount_minor, result.currency),
+                Marked(_state(x.state, x.gate, WORDS), _style(x.state)), " ".join(x.keys), x.reason,
+            )
+            for x in result.lines
+        ],
+        id_key="line",
+    )  # fmt: skip
+    if result.attempts:
+        yield Heading(_("What was tried"))
+        yield Table(
+            columns=(
+                Column("at", _("When")),
+                Column("effect", _("What")),
+                Column("route", _("Route")),
+                Column("n", _("Try")),
+                Column("outcome", _("Outcome")),
+                Column("detail", _("Answer")),
+            ),
+            rows=[
+                (Moment(a.at_ms), a.effect, a.route, a.n, a.outcome, a.detail)
+                for a in result.attempts
+            ],
+        )
+    yield Heading(_("What happened"))
+    yield Table(
+        columns=(
+            Column("at", _("When")),
+            Column("actor", _("Who")),
+            Column("action", _("What")),
+            Column("detail", ""),
+        ),
+        rows=[(Moment(h.at_ms), h.actor, h.action, h.detail) for h in result.story],
+        empty=_("Nothing yet."),
+    )
+
+
+def _why_view(result: OrderWhy) -> Iterable[Block]:
+    from kmtool.cli.blocks import Heading, Line
+    from kmtool.operations.orders import WORDS
+
+    for line in result.lines:
+        yield Heading(
+            f"{result.channel} · {result.number} · {line.title}: {WORDS.get(line.state, '')}"
+        )
+        for gate in line.gates:
+            if gate.open:
+                yield Line(_("  open   {gate}").format(gate=gate.gate), "dim")
+                continue
+            yield Line(
+                _("  shut   {gate}: {reason}").format(gate=gate.gate, reason=gate.reason), "warn"
+            )
+            break
+        yield Line("  " + _("answer: {answer}").format(answer=line.answer))
+        if line.command:
+            yield Line("  → " + line.command)
+
+
+def _changed_view(result: OrderChanged) -> Iterable[Block]:
+    from kmtool.cli.blocks import Line
+
+    yield Line(
+        _("{action}: order {number} of {channel} ({n})").format(
+            action=result.action, number=result.number, channel=result.channel, n=result.lines
+        ),
+        "good",
+    )

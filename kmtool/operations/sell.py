@@ -1,0 +1,125 @@
+"""A sale by hand, in one go: the order, its key, the hand-over on the screen, all in the books.
+
+The key is bound and on record before it is shown. The pseudo channel is `counter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kmtool.clock import business_day
+from kmtool.domain.ids import OrderId
+from kmtool.domain.states import LineState, OrderStatus, RefundState
+from kmtool.errors import NotFound, Refused
+from kmtool.operations.ingest import ingest
+from kmtool.operations.reserve import Reserved, decide
+from kmtool.operations.routes import Outcome, Result
+from kmtool.operations.send import Sent, begin, finish
+from kmtool.operations.sender import sending
+from kmtool.ports import Buyer, LineFact, Message, OrderFact
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, house, orders, products
+from kmtool.store.db import Row
+
+COUNTER = "counter"
+
+
+@dataclass(frozen=True, slots=True)
+class SaleWish:
+    """What is to be sold, to whom, for how much (minor units)."""
+
+    sku: str
+    quantity: int = 1
+    to: str = ""
+    price_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """A finished sale. `messages` is empty unless a program asked for the keys in its document."""
+
+    number: str
+    sku: str
+    title: str
+    quantity: int
+    total_minor: int
+    currency: str
+    code: str
+    left: int
+    messages: tuple[str, ...] = ()
+
+
+def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
+    """Sell n keys of a product; `hand` shows the message between intent and outcome.
+
+    Raises `NotFound` for an unknown SKU, `Refused` with the gate when no key may leave.
+    """
+    shop.must_be_writable()
+    product = products.product(shop.db, wish.sku)
+    if product is None:
+        raise NotFound(kind="product", name=wish.sku)
+    price = wish.price_minor if wish.price_minor is not None else product["price_minor"] or 0
+    with sending(shop, "sell", by_hand=True) as mine:
+        order = _write_order(mine, wish, price, product["title"], product["currency"])
+        due = [
+            row
+            for row in effects.due_effects(mine.db, mine.now_ms(), 10, only=[order["id"]])
+            if row["order_id"] == order["id"]
+        ]
+        for one in [] if mine.db.rehearsing else begin(mine, due):
+            assert one.parcel.message is not None
+            hand(one.parcel.message)
+            finish(mine, [(one, Outcome(Result.OK, "shown"))], Sent())
+    return Sale(
+        number=order["number"],
+        sku=wish.sku,
+        title=product["title"],
+        quantity=wish.quantity,
+        total_minor=price * wish.quantity,
+        currency=product["currency"],
+        code=order["code"],
+        left=deliveries.free_counts(shop.db, [wish.sku]).get(wish.sku, 0),
+    )
+
+
+def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: str) -> Row:
+    """Insert the order and bind its keys in one transaction; nothing stays when a gate is shut."""
+    db, now = shop.db, shop.now_ms()
+    with db.tx():
+        number = _next_number(shop)
+        fact = OrderFact(
+            number=number,
+            revision_ms=now,
+            status=OrderStatus.PAID,
+            refund=RefundState.NONE,
+            currency=currency,
+            total_minor=price * wish.quantity,
+            lines=(LineFact("1", wish.sku, "", title, wish.quantity, price * wish.quantity),),
+            created_ms=now,
+            paid_ms=now,
+            buyer=Buyer(name=wish.to),
+        )
+        order_id = ingest(shop, COUNTER, fact).order_id
+        orders.set_line_product(db, order_id, wish.sku, wish.quantity)
+        orders.set_released(db, order_id, now)
+        tally = Reserved()
+        decide(shop, OrderId(order_id), tally, house.pauses(db))
+        if not tally.reserved:
+            line = orders.lines(db, order_id)[0]
+            raise Refused(
+                detail=f"no key leaves: {line['reason'] or LineState(line['state'])}",
+                where=f"product {wish.sku}",
+                mend=f"kmtool key stock {wish.sku}",
+            )
+        return orders.get(db, order_id)
+
+
+def _next_number(shop: Shop) -> str:
+    day = business_day(shop.now_ms(), shop.config.shop.timezone).strftime("%Y%m%d")
+    n = orders.count_numbers(shop.db, COUNTER, f"S{day}-")
+    while True:
+        n += 1
+        number = f"S{day}-{n:04d}"
+        if orders.find(shop.db, COUNTER, number) is None:
+            return number
