@@ -18,6 +18,7 @@ FOLDERS = {
     "courier": "adapters.couriers",
     "supplier": "adapters.suppliers",
     "notifier": "adapters.notifiers",
+    "statement": "adapters.statements",
 }
 
 
