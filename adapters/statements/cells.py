@@ -18,7 +18,7 @@ from kmtool.domain import money
 _EDGES = "\ufeff\t\r\n\xa0\u3000 "
 _DESTROYED = re.compile(r"^\d(\.\d+)?[Ee]\+?\d+$")
 _NUMBER_ID_MAX = 10**15
-_SHEET_MAX = 10**12
+_AMOUNT_MAX = 10**12
 _OFF_MAX = Decimal("0.000001")
 
 
@@ -78,9 +78,12 @@ def read_money(cell: Cell, empty: Collection[str], decimal: str = ".") -> int | 
     if text == "" or text in empty:
         return None
     try:
-        return money.parse_e5(text, decimal=decimal)
+        value = money.parse_e5(text, decimal=decimal)
     except ValueError:
         raise ValueError("is not an amount") from None
+    if abs(value) > _AMOUNT_MAX * 100_000:
+        raise ValueError("is too large an amount")
+    return value
 
 
 def read_time(cell: Cell, empty: Collection[str]) -> str | datetime:
@@ -113,7 +116,7 @@ def parse_time(value: str | datetime, formats: Sequence[str]) -> datetime | None
 
 def _number_e5(number: float) -> int:
     exact = Decimal(str(number))
-    if not exact.is_finite() or abs(exact) > _SHEET_MAX:
+    if not exact.is_finite() or abs(exact) > _AMOUNT_MAX:
         raise ValueError("is not an amount")
     scaled = (exact * 100_000).quantize(Decimal(1), ROUND_HALF_UP)
     if abs(scaled / 100_000 - exact) > _OFF_MAX:

@@ -33,7 +33,7 @@ class LineKind(StrEnum):
 
 
 class Code(StrEnum):
-    """Why a statement is refused; `docs/statements.md` explains each."""
+    """Why a statement is refused."""
 
     UNKNOWN_SOURCE = "UNKNOWN_SOURCE"
     MISSING_COLUMN = "MISSING_COLUMN"
