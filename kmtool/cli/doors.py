@@ -47,11 +47,16 @@ def clock() -> Clock:
     return SystemClock()
 
 
-def load_config() -> Config:
-    """Return the configuration of this call, and show times in its zone from now on."""
+def load_config(*, writes: bool = False) -> Config:
+    """Return the configuration of this call, and show times in its zone from now on.
+
+    `writes` refuses the example that comes with the program.
+    """
     from kmtool import config
 
     found = config.load(config.find(options.current().config or None)[0])
+    if writes and found.example:
+        raise ExampleConfig(where=str(found.path))
     out.use_zone(found.shop.timezone)
     return found
 
@@ -59,9 +64,7 @@ def load_config() -> Config:
 @contextmanager
 def open_shop(*, writes: bool = False, dry_run: bool = False) -> Iterator[Shop]:
     """Open the shop of this call. `writes` refuses the example; `dry_run` undoes all at the end."""
-    config = load_config()
-    if writes and config.example:
-        raise ExampleConfig(where=str(config.path))
+    config = load_config(writes=writes)
     from kmtool import app
 
     with app.open_shop(config, clock=clock(), progress=out.progress) as shop:

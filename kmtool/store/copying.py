@@ -28,7 +28,7 @@ def copy_sqlite(db: Db, target: Path) -> None:
 
 def test_open(path: Path) -> str:
     """Open a copy read-only and check it; return `ok` or what is wrong."""
-    raw = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
+    raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         result = raw.execute("PRAGMA quick_check").fetchone()[0]
         raw.execute("SELECT count(*) FROM meta").fetchone()

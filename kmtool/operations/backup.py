@@ -1,0 +1,176 @@
+"""Backups: a consistent copy beside busy writers, opened to prove it; old ones are pruned.
+
+SQLite: `shop-YYYYMMDD-HHMMSS.db` by its online backup. PostgreSQL: the same name with `.dump`, made
+by pg_dump, which has to be on this machine. A copy of the send journal lies beside each. Neither
+holds a plain key, and the master key is never in them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from kmtool.clock import local_text, utc_ms
+from kmtool.config import Config
+from kmtool.errors import Broken, ExtraMissing, OutsideError
+from kmtool.shop import Shop
+from kmtool.store import copying
+
+_NAME = re.compile(r"shop-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)(?:-\d+)?\.(?:db|dump)")
+_JOURNAL = ".journal"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One backup file and when it was made."""
+
+    path: Path
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What was written; `verified` says how it was proved readable."""
+
+    file: str
+    bytes: int
+    verified: str
+    journal: str | None
+    kept: int
+    removed: int
+
+
+def backup(shop: Shop) -> BackupResult:
+    """Copy the database, prove the copy, copy the send journal beside it, prune old ones."""
+    shop.must_be_writable()
+    folder = shop.config.folder("backups")
+    folder.mkdir(parents=True, exist_ok=True)
+    target = _free_name(folder, shop)
+    if shop.db.dialect == "sqlite":
+        copying.copy_sqlite(shop.db, target)
+    else:
+        _dump(str(shop.config.database), target)
+    verified = verify(target)
+    if verified != "ok":
+        target.unlink()
+        raise Broken(detail=f"the copy could not be read back: {verified}", where=str(target))
+    # After the database: whatever left meanwhile is in the journal's copy, never the reverse.
+    journal = _copy_journal(shop.journal.path, target)
+    removed = _prune(shop.config)
+    with shop.db.tx():
+        shop.audit("backup", target.name, f"{target.stat().st_size} bytes")
+    return BackupResult(
+        file=str(target),
+        bytes=target.stat().st_size,
+        verified=verified,
+        journal=str(journal) if journal else None,
+        kept=len(list(backups(shop.config))),
+        removed=removed,
+    )
+
+
+def newest(config: Config) -> Backup | None:
+    """Return the newest backup, None when there is none."""
+    return max(backups(config), key=lambda found: found.path.name, default=None)
+
+
+def backups(config: Config) -> Iterator[Backup]:
+    """Yield the backups of a shop; other files in the folder are not ours."""
+    folder = config.folder("backups")
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found = _NAME.fullmatch(path.name)
+        if found:
+            zone = ZoneInfo(config.shop.timezone)
+            year, month, day, hour, minute, second = (int(part) for part in found.groups())
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
+            yield Backup(path, utc_ms(moment))
+
+
+def verify(path: Path) -> str:
+    """Open a backup as restore would; return ok or what is wrong."""
+    if path.suffix == ".db":
+        return copying.test_open(path)
+    tool = shutil.which("pg_restore")
+    if tool is None:
+        return "pg_restore is not on this machine"
+    run = subprocess.run(  # noqa: S603  (a fixed tool, no shell)
+        [tool, "--list", str(path)], capture_output=True, check=False, timeout=600
+    )
+    return "ok" if run.returncode == 0 else _last_line(run.stderr)
+
+
+def _free_name(folder: Path, shop: Shop) -> Path:
+    stem = "shop-" + local_text(shop.now_ms(), shop.config.shop.timezone, "%Y%m%d-%H%M%S")
+    suffix = ".db" if shop.db.dialect == "sqlite" else ".dump"
+    for number in range(1, 1000):
+        path = folder / (stem + (f"-{number}" if number > 1 else "") + suffix)
+        if not path.exists():
+            return path
+    raise Broken(detail=f"there are too many backups named {stem}", where=str(folder))
+
+
+def _copy_journal(journal: Path, beside: Path) -> Path | None:
+    if not journal.exists():
+        return None
+    target = beside.with_name(beside.name + _JOURNAL)
+    shutil.copyfile(journal, target)
+    target.chmod(0o600)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+    return target
+
+
+def _prune(config: Config) -> int:
+    found = sorted(backups(config), key=lambda one: one.path.name)
+    old = found[: -max(1, config.data.backups_keep)]
+    for one in old:
+        one.path.with_name(one.path.name + _JOURNAL).unlink(missing_ok=True)
+        one.path.unlink()
+    return len(old)
+
+
+def _dump(address: str, target: Path) -> None:
+    tool = shutil.which("pg_dump")
+    if tool is None:
+        raise ExtraMissing(
+            what="A backup of PostgreSQL",
+            package="pg_dump",
+            mend="install PostgreSQL's client programs; pg_dump makes the backup",
+        )
+    public, password = _without_password(address)
+    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    partial = target.with_name(target.name + ".part")
+    run = subprocess.run(  # noqa: S603  (a fixed tool, no shell; the password is not an argument)
+        [tool, "--format=custom", f"--file={partial}", f"--dbname={public}"],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=6 * 3600,
+    )
+    if run.returncode != 0:
+        partial.unlink(missing_ok=True)
+        raise OutsideError(who="pg_dump", detail=_last_line(run.stderr))
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+
+
+def _without_password(address: str) -> tuple[str, str]:
+    scheme, _there, rest = address.partition("://")
+    place, slash, path = rest.partition("/")
+    user, at, host = place.rpartition("@")
+    name, _colon, password = user.partition(":")
+    return f"{scheme}://{name}{at}{host}{slash}{path}", unquote(password)
+
+
+def _last_line(text: bytes) -> str:
+    lines = text.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"
