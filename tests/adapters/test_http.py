@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from adapters.http import Bucket, Call, Client, Reply, Site, get, percent, write_json
 from kmtool.clock import ManualClock, SystemClock
 from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown
+from tests.adapters.tls import server_context
 
 Script = list[Any]
 
@@ -164,9 +166,22 @@ def test_nobody_listening_is_surely_not_sent(peer: Peer, clock: ManualClock) -> 
         client.close()
 
 
-def test_a_certificate_nobody_trusts_needs_the_operator(peer: Peer, clock: ManualClock) -> None:
+def test_a_certificate_nobody_trusts_needs_the_operator(
+    peer: Peer, clock: ManualClock, tmp_path: Path
+) -> None:
+    context, _ = server_context(tmp_path)
+    peer.http.socket = context.wrap_socket(peer.http.socket, server_side=True)
     secure = Client(site(peer, clock, base=peer.url.replace("http:", "https:")))
-    with pytest.raises((NeedsOperator, Retriable)):
+    for call in (READ, WRITE):
+        with pytest.raises(NeedsOperator, match="certificate"):
+            secure.send(call)
+    assert peer.seen == []
+    secure.close()
+
+
+def test_a_server_without_tls_is_surely_not_sent_to(peer: Peer, clock: ManualClock) -> None:
+    secure = Client(site(peer, clock, base=peer.url.replace("http:", "https:")))
+    with pytest.raises(Retriable):
         secure.send(WRITE)
     assert peer.seen == []
     secure.close()
