@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from adapters.statements.records import Cell
@@ -89,7 +89,8 @@ def read_money(cell: Cell, empty: Collection[str], decimal: str = ".") -> int | 
 def read_time(cell: Cell, empty: Collection[str]) -> str | datetime:
     """Return a time as normalised text or as the sheet's own date."""
     if isinstance(cell, datetime):
-        return cell
+        # A sheet keeps times as fractions of a day: what looks like 10:00:00 may be 09:59:59.9995.
+        return (cell + timedelta(milliseconds=500)).replace(microsecond=0)
     if isinstance(cell, date):
         return datetime(cell.year, cell.month, cell.day)  # noqa: DTZ001  (zone comes from the profile)
     text = bare(cell)

@@ -11,6 +11,7 @@ import pytest
 from adapters.statements import container, reader, synthetic
 from kmtool.domain.statements import Code, LineKind, ParsedStatement, StatementRefusal
 from kmtool.errors import ConfigError, FileMissing
+from kmtool.resources import data_path
 from tests.adapters.statements import make
 from tests.adapters.statements.make import identity, one, save
 
@@ -58,7 +59,7 @@ def test_the_summary_alone_says_what_to_download(tmp_path: Path) -> None:
 
 
 def test_a_profile_twice_is_ambiguous(tmp_path: Path) -> None:
-    shipped = Path("data/statements/alipay_merchant_trade.toml").read_text(encoding="utf-8")
+    shipped = data_path("statements", "alipay_merchant_trade.toml").read_text(encoding="utf-8")
     own = tmp_path / "own"
     own.mkdir()
     twin = shipped.replace('id = "alipay_merchant_trade"', 'id = "twin"')
@@ -73,7 +74,7 @@ def test_a_profile_twice_is_ambiguous(tmp_path: Path) -> None:
 
 
 def test_own_profiles_override_shipped_ones(tmp_path: Path) -> None:
-    shipped = Path("data/statements/alipay_merchant_trade.toml").read_text(encoding="utf-8")
+    shipped = data_path("statements", "alipay_merchant_trade.toml").read_text(encoding="utf-8")
     (tmp_path / "x.toml").write_text(shipped.replace("version = 1", "version = 7"), "utf-8")
     parsed = one(save(tmp_path, make.alipay_trade()), own_profiles=tmp_path)
     assert parsed.profile_version == 7
@@ -142,6 +143,23 @@ def test_destroyed_row_ids_need_an_answer(tmp_path: Path) -> None:
     assert accepted.refusal is None
     assert accepted.provisional
     assert "|fp:" in accepted.lines[1].row_key
+
+
+def test_a_file_saved_by_a_spreadsheet_is_recognised_as_such(tmp_path: Path) -> None:
+    printed = make.alipay_flow()
+    for row in printed.rows:
+        row[:] = [cell.strip("\t") for cell in row]
+        row[0] = row[1] = "2.02511E+27"
+        row[4] = row[4].replace("-", "/").replace("/0", "/")[:-3]
+    padded = "".join(f"{line}{',' * 11}\r\n" for line in printed.preamble)
+    text = padded + replace(printed, preamble=[], footer=[]).text("\r\n")
+    text += "".join(f"{line}{',' * 11}\r\n" for line in printed.footer)
+    path = save(tmp_path, text, "gb18030")
+    assert "7 ids" in refused(path, Code.LOSSY_ID).text
+    accepted = one(path, accept_lossy=True)
+    assert accepted.refusal is None
+    assert accepted.sums()["CNY"].net == 438
+    assert len({(line.row_key, line.occ) for line in accepted.lines}) == 7
 
 
 def test_lossy_ids_come_before_totals_and_both_are_told(tmp_path: Path) -> None:

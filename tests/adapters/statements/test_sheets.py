@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ def test_a_giant_grid_is_refused_before_it_unfolds(place: tuple[int, int], tmp_p
     parsed = one(path)
     assert parsed.refusal is not None
     assert parsed.refusal.code is Code.UNSAFE_ARCHIVE
+
+
+def test_real_sheet_dates_are_times(tmp_path: Path) -> None:
+    printed = make.stripe()
+
+    def fill(sheet: xlsxwriter.worksheet.Worksheet) -> None:
+        sheet.write_row(0, 0, printed.header)
+        for line, row in enumerate(printed.rows, start=1):
+            sheet.write_row(line, 0, row)
+            moment = datetime.fromisoformat(row[1])
+            sheet.write_datetime(line, 1, moment, book_formats["date"])
+
+    path = tmp_path / "s.xlsx"
+    book_formats = {}
+    with xlsxwriter.Workbook(str(path)) as book:
+        book_formats["date"] = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        fill(book.add_worksheet())
+    parsed = one(path)
+    assert parsed.refusal is None
+    assert identity(parsed) == identity(one(save(tmp_path, printed)))
 
 
 def test_ids_of_sixteen_digits_in_a_sheet_are_destroyed(tmp_path: Path) -> None:
