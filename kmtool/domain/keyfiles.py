@@ -193,15 +193,15 @@ def choose(rows: Sequence[Row], mapping: Mapping[str, str]) -> Columns:
             f"--map knows key and password, not {unknown[0]}" if unknown else "--map lacks key="
         )
     wanted = [mapping[name] for name in ("key", "password") if name in mapping]
+    if all(name.isdecimal() and 1 <= int(name) <= 1000 for name in wanted):
+        header = rows[0][0] if rows and _is_header(rows[0][1]) else 0
+        return Columns(tuple(int(name) - 1 for name in wanted), header, tuple(wanted))
     for number, cells in rows[:10]:
         names = [str(cell).strip() if cell is not None else "" for cell in cells]
         if all(name in names for name in wanted):
             return Columns(tuple(names.index(name) for name in wanted), number, tuple(wanted))
-    if all(name.isdecimal() and int(name) >= 1 for name in wanted):
-        header = rows[0][0] if rows and _is_header(rows[0][1]) else 0
-        return Columns(tuple(int(name) - 1 for name in wanted), header, tuple(wanted))
     there = ", ".join(str(cell) for cell in rows[0][1] if _is_filled(cell)) if rows else ""
-    missing = next(name for name in wanted if not name.isdecimal())
+    missing = next((name for name in wanted if not name.isdecimal()), wanted[0])
     raise Unclear(f"there is no column {missing}; the first row says: {there[:200]}")
 
 
