@@ -27,6 +27,7 @@ from kmtool.domain.statements import (
 )
 from kmtool.errors import FileMissing, NotFound, Refused, UsageError
 from kmtool.shop import Shop
+from kmtool.store import recon
 from kmtool.store import statements as store
 from kmtool.store.db import Row
 
@@ -41,6 +42,17 @@ class Answers:
     accept_summary_mismatch: str | None = None
     accept_lossy: bool = False
     date_order: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An integer whose key keeps its unit in JSON: fees of a file are compared in 1e-5."""
+
+    value: int
+
+    def to_json(self) -> int:
+        """Return the integer."""
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,11 @@ class FileReport:
     def to_json(self) -> dict[str, Any]:
         """Return the stable keys: those of the file, then what the import did."""
         counts = {"new": self.new, "known": self.known, "changed": self.changed}
-        return {**self.facts, "into": self.into, "state": self.state, **counts}
+        sums = {
+            currency: {**figures, "fee_e5": _Kept(figures["fee_e5"])}
+            for currency, figures in self.facts["sums"].items()
+        }
+        return {**self.facts, "sums": sums, "into": self.into, "state": self.state, **counts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +122,8 @@ def take_in(shop: Shop, paths: Sequence[Path], answers: Answers) -> FileReports:
     if answers.account is not None:
         _known_account(shop, answers.account)
     units = [unit for path in paths for unit in _units(shop, path, answers)]
-    found: list[FileReport] = []
-    for unit in shop.progress(units, "statements", len(units)):
-        found += [_repeated(shop, unit, answers)] if unit.known else [_store(shop, unit, answers)]
-    return FileReports(tuple(found))
+    todo: Iterable[_Unit] = shop.progress(units, "statements", len(units))
+    return FileReports(tuple(_take_in(shop, unit, answers) for unit in todo))
 
 
 def _units(shop: Shop, path: Path, answers: Answers) -> Iterable[_Unit]:
@@ -236,15 +250,23 @@ def _known_account(shop: Shop, name: str) -> AccountSettings:
 # ------------------------------------------------------------------ storing
 
 
-def _repeated(shop: Shop, unit: _Unit, answers: Answers) -> FileReport:
+def _take_in(shop: Shop, unit: _Unit, answers: Answers) -> FileReport:
+    """Store one statement in one transaction; another process may have been faster."""
+    with shop.db.tx():
+        recon.lock(shop.db)
+        key = (unit.account, unit.parsed.profile)
+        stored = store.files_of(shop.db, unit.parsed.sha256)
+        same = [row for row in stored if (row["account"], row["profile"]) == key]
+        if unit.parsed.refusal is None and (unit.known or same):
+            return _repeated(shop, (unit.known or same)[0], answers)
+        return _store(shop, unit, answers)
+
+
+def _repeated(shop: Shop, row: Row, answers: Answers) -> FileReport:
     """The same bytes again: nothing new, but `--covers` may say more about their days."""
-    row = unit.known[0]
     if answers.covers is not None:
-        days = days_between(*covered_span(answers.covers))
-        with shop.db.tx():
-            store.add_coverage(
-                shop.db, row["account"], row["plane"], row["id"], [d.isoformat() for d in days]
-            )
+        days = [day.isoformat() for day in days_between(*covered_span(answers.covers))]
+        store.add_coverage(shop.db, row["account"], row["plane"], row["id"], days)
     return FileReport(
         json.loads(row["summary"]),
         into=row["account"],
@@ -259,25 +281,23 @@ def _store(shop: Shop, unit: _Unit, answers: Answers) -> FileReport:
     facts = _facts(parsed)
     summary = json.dumps(facts, ensure_ascii=False)
     if parsed.refusal is not None:
-        with db.tx():
-            store.put_refused(db, parsed, account or "", summary, shop.now_ms())
+        store.put_refused(db, parsed, account or "", summary, shop.now_ms())
         return FileReport(facts, into=account, state="refused", refusal=parsed.refusal)
     assert account is not None, "a statement that is taken has an account"
     reason = answers.accept_summary_mismatch or ""
     accepted = reason if any(w.code == Code.SUMMARY_MISMATCH for w in parsed.warnings) else ""
-    with db.tx():
-        if parsed.account:
-            store.bind(db, parsed.channel, parsed.account, account, shop.now_ms())
-        number = store.add_file(db, parsed, account, accepted, summary, shop.now_ms())
-        store.add_totals(db, number, parsed.declared)
-        new, changed = store.add_lines(db, number, account, parsed.plane, parsed.lines)
-        store.add_coverage(db, account, parsed.plane, number, _covered(shop, parsed))
-        store.supersede(db, account)
-        store.refresh_effective(db, account)
-        detail = f"{parsed.file} {parsed.sha256[:12]} {len(parsed.lines)} rows, {new} new"
-        shop.audit("statement.import", f"account:{account}", detail)
-        if accepted:
-            shop.audit("statement.accept", f"file:{parsed.sha256}", accepted)
+    if parsed.account:
+        store.bind(db, parsed.channel, parsed.account, account, shop.now_ms())
+    number = store.add_file(db, parsed, account, accepted, summary, shop.now_ms())
+    store.add_totals(db, number, parsed.declared)
+    new, changed = store.add_lines(db, number, account, parsed.plane, parsed.lines)
+    store.add_coverage(db, account, parsed.plane, number, _covered(shop, parsed))
+    store.supersede(db, account)
+    store.refresh_effective(db, account)
+    detail = f"{parsed.file} {parsed.sha256[:12]} {len(parsed.lines)} rows, {new} new"
+    shop.audit("statement.import", f"account:{account}", detail)
+    if accepted:
+        shop.audit("statement.accept", f"file:{parsed.sha256}", accepted)
     state = "provisional" if parsed.provisional else "ok"
     known = len(parsed.lines) - new
     return FileReport(facts, into=account, state=state, new=new, known=known, changed=changed)
