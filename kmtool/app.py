@@ -42,7 +42,7 @@ def open_shop(
 ) -> Iterator[Shop]:
     """Open the shop of a configuration (or of the folder we are in) and close it afterwards.
 
-    Raises `NotSetUp`, `ConfigError` or `MasterKeyMissing`; a database of a newer kmtool is left alone.
+    Raises `NotSetUp`, `ConfigError`, `MasterKeyMissing`; a newer kmtool's database is left alone.
     """
     if not isinstance(config, Config):
         config = configuration.load(configuration.find(config)[0])

@@ -1,7 +1,7 @@
 """kmtool.toml → frozen dataclasses. An unknown key is an error that names the nearest known one.
 
 Found by `--config`, `$KMTOOL_CONFIG`, `./kmtool.toml` and parents, then the user's config folder.
-Durations are written as people write them (`30s`, `15m`, `2h`, `7d`). Paths are relative to the file.
+Durations are written as people write them (`30s`, `15m`, `2h`); paths are relative to the file.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ def _check_name(name: str, known: set[str], where: str) -> None:
 def _check(config: Config) -> None:
     try:
         ZoneInfo(config.shop.timezone)
-    except Exception as error:  # noqa: BLE001  (zoneinfo raises half a dozen kinds)
+    except Exception as error:
         raise ConfigError(
             detail=f"shop.timezone = {config.shop.timezone!r} is no zone such as Asia/Shanghai"
         ) from error
@@ -330,5 +330,5 @@ def _check(config: Config) -> None:
         for channel in account.channels:
             if channel not in config.channels:
                 raise ConfigError(
-                    detail=f"accounts.{account.name}.channels names {channel!r}, which is no channel"
+                    detail=f"accounts.{account.name}.channels: there is no channel {channel!r}"
                 )

@@ -1,14 +1,14 @@
 """The send journal: which keys may have left the house, written before they do.
 
-Append-only, outside the shop folder, so that a restored or copied database can be compared with what
-was really sent. One line per record, JSON without keys:
+Append-only, outside the shop folder, so that a restored or copied database can be compared with
+what was really sent. One line per record, JSON without keys:
 
     {"seq": 7, "db": "…", "session": 3, "kind": "SEND", "channel": …, "order": …, "line": …,
      "fingerprint": "hex", "mac": "hex"}
 
-`mac` is the vault's HMAC over the record without it. RELEASE takes a SEND back: it is written when a
-person proved that nobody saw the key. A torn last line (power cut) is ignored: its network call had
-not begun.
+`mac` is the vault's HMAC over the record without it. RELEASE takes a SEND back: it is written when
+a person proved that nobody saw the key. A torn last line (power cut) is ignored: its network call
+had not begun.
 """
 
 from __future__ import annotations

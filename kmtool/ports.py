@@ -20,7 +20,7 @@ from kmtool.domain.states import OrderStatus, RefundState
 
 
 class Repeat(StrEnum):
-    """What a route does when the same thing is sent twice, and so how an unknown outcome is resolved."""
+    """What a route does when the same thing is sent twice: how an unknown outcome is resolved."""
 
     IDEMPOTENT = "idempotent"
     QUERYABLE = "queryable"
@@ -69,7 +69,7 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
-    """What an adapter is built from: its name and options in kmtool.toml, opened credentials, folders.
+    """What an adapter is built from: its name, options, opened credentials, folders.
 
     `channel` is given to couriers that speak through the channel itself (notes).
     """

@@ -49,7 +49,7 @@ class Shop:
     adapters: Adapters
     actor: str = "owner"
     session: SessionId | None = None
-    progress: Callable[..., Iterable[T]] = field(default=quiet)  # type: ignore[valid-type]
+    progress: Callable[..., Iterable[T]] = field(default=quiet)
 
     def now_ms(self) -> int:
         """Return the wall time in UTC milliseconds."""

@@ -1,6 +1,6 @@
-"""Reads kmtool.toml as people save it: with a BOM, in GBK, with full-width quotes or bare backslashes.
+"""Reads kmtool.toml as people save it: BOM, GBK, full-width quotes, bare backslashes.
 
-What can be read without a doubt is read; the rest is `BadToml` with the line and how it should look.
+What can be read without a doubt is read; the rest is `BadToml` with the line and its mended form.
 """
 
 from __future__ import annotations

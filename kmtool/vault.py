@@ -1,11 +1,11 @@
 """Seals, opens and fingerprints keys and credentials.
 
-- A master key (a 0600 file outside the shop folder, or KMTOOL_MASTER_KEY) holds two secrets: one that
-  wraps data keys, one for fingerprints that is never rotated.
+- A master key (a 0600 file outside the shop folder, or KMTOOL_MASTER_KEY) holds two secrets: one
+  that wraps data keys, one for fingerprints that is never rotated.
 - A value is sealed with AES-256-GCM under a data key, random 96-bit nonce; its associated data is
-  (label, data-key id), for a key the label is its fingerprint, so a swapped ciphertext does not open.
-- The fingerprint of a key is keyed BLAKE2b, 128 bit, over its exact bytes: equal keys are found over
-  all history without storing anything that can be searched.
+  (label, data-key id), for a key the label is its fingerprint: a swapped ciphertext does not open.
+- The fingerprint of a key is keyed BLAKE2b, 128 bit, over its exact bytes: equal keys are found
+  over all history without storing anything that can be searched.
 - Digests of payloads are HMACs, because short card numbers could be searched for.
 """
 
@@ -72,7 +72,7 @@ class MasterKey:
 
 
 def load_master(path: Path, environment: Mapping[str, str] = os.environ) -> MasterKey:
-    """Return the master key from KMTOOL_MASTER_KEY or the 0600 file; `MasterKeyMissing` if neither."""
+    """Return the master key from KMTOOL_MASTER_KEY or the 0600 file, else `MasterKeyMissing`."""
     given = environment.get(ENVIRONMENT)
     if given:
         return MasterKey.parse(given, ENVIRONMENT)

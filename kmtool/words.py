@@ -16,8 +16,8 @@ _active: gettext.NullTranslations = gettext.NullTranslations()
 
 
 def use(language: str | None = None) -> None:
-    """Choose the language: the argument, else KMTOOL_LANG, else the locale; unknown means English."""
-    global _active  # noqa: PLW0603  (one process, one language)
+    """Choose the language: the argument, else KMTOOL_LANG, else the locale, else English."""
+    global _active
     wanted = language or os.environ.get("KMTOOL_LANG") or locale.getlocale()[0] or "en"
     if wanted.replace("-", "_").lower().startswith(("zh", "chinese")):
         wanted = "zh_CN"

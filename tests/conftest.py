@@ -7,6 +7,8 @@ wheel those tests are skipped, and say so. Time stands still unless a test moves
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -47,13 +49,18 @@ couriers = ["{courier}"]
 
 
 @pytest.fixture(scope="session")
-def postgres_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running PostgreSQL; one server per test process."""
+def postgres_uri() -> Iterator[str]:
+    """A running PostgreSQL; one server per test process, in a folder of its own.
+
+    Not in pytest's folder: that one is cleared by whichever run comes fourth.
+    """
     if pgserver is None:
         pytest.skip("PostgreSQL is NOT tested here: pgserver has no wheel for this Python")
-    server = pgserver.get_server(str(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
+    folder = tempfile.mkdtemp(prefix="kmtool-pg-")
+    server = pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

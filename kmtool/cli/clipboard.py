@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def copy(text: str) -> bool:
     """Copy text; False when this terminal has no clipboard (then the message is shown)."""
-    import pyperclip
+    import pyperclip  # type: ignore[import-untyped]
 
     try:
         pyperclip.copy(text)

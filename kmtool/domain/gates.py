@@ -1,4 +1,4 @@
-"""The gates before a key is reserved: pure functions, walked in order, the first that is shut decides.
+"""The gates before a key is reserved: pure functions in order; the first that is shut decides.
 
 `order why` prints the walk. A `Shut` names the gate, says why in words, and gives the command that
 opens it. `released` is the operator's answer to a gate that asks (amount, shipped elsewhere, price,

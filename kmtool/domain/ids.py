@@ -18,7 +18,7 @@ _CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 
 def code_text(number: int, length: int) -> str:
-    """Return a number as text of easily read letters and digits (no 0 O 1 I L), most significant first."""
+    """Return a number in letters and digits that are not mixed up (no 0 O 1 I L)."""
     letters = []
     for _ in range(length):
         number, rest = divmod(number, len(_CODE_LETTERS))

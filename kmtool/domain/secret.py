@@ -27,7 +27,7 @@ class Secret:
         return self._value.decode("utf-8", "surrogateescape")
 
     def tail(self) -> str:
-        """Return what may be shown: the last four characters, two when there are fewer than eight."""
+        """Return what may be shown (see `tail_of`)."""
         return tail_of(self.text())
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class Secret:
 
 
 def tail_of(text: str) -> str:
-    """Return the part of a key that may be shown: four characters, two of a short key, none of a tiny one."""
+    """Return what may be shown of a key: 4 characters, 2 of a short one (< 8), none of < 4."""
     if len(text) < 4:
         return ""
     return text[-4:] if len(text) >= 8 else text[-2:]

@@ -176,7 +176,14 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
         }
     ),
     LineState.HELD: frozenset(
-        {LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED, LineState.CLOSED}
+        {
+            LineState.NEW,
+            LineState.READY,
+            LineState.HELD,
+            LineState.UNMAPPED,
+            LineState.CANCELLED,
+            LineState.CLOSED,
+        }
     ),
     LineState.UNMAPPED: frozenset(
         {LineState.NEW, LineState.READY, LineState.HELD, LineState.CANCELLED, LineState.CLOSED}

@@ -1,7 +1,7 @@
-"""Handing over by hand: one message after the other, every answer committed before the next is shown.
+"""Handing over by hand: one message after the other, each answer committed before the next.
 
-A key counts as exposed when it is shown, as delivered on "sent", as unclear on "unsure". An unclear one
-comes up again, marked as perhaps sent before; it is never sent by itself.
+A key counts as exposed when it is shown, as delivered on "sent", as unclear on "unsure". An unclear
+one comes up again, marked as perhaps sent before; it is never sent by itself.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ByHandResult:
 
 
 def by_hand(shop: Shop, numbers: Sequence[str], ask: Callable[[Task], Answer]) -> ByHandResult:
-    """Bind keys to what is due, then show one message after the other and write down the answers."""
+    """Bind keys to what is due, show one message after the other, write down the answers."""
     shop.must_be_writable()
     chosen = [named(shop, number) for number in numbers]
     reserved = reserve_due(shop, chosen or None)
@@ -118,8 +118,8 @@ def _one(
 def _ship_files(shop: Shop, done: Sequence[tuple[str, str]]) -> list[str]:
     """Write the platform's batch-ship form for channels that cannot be told by an interface."""
     by_channel: dict[str, list[str]] = {}
-    for channel, number in done:
-        by_channel.setdefault(channel, []).append(number)
+    for of_channel, number in done:
+        by_channel.setdefault(of_channel, []).append(number)
     files = []
     for name, numbers in by_channel.items():
         channel = shop.adapters.channel(name)

@@ -1,13 +1,13 @@
 """Delivers all that is due: reserve, send, resolve what is unclear, tell the channel.
 
-Beside a running sender (SQLite) a command only writes effects, nudges and follows the outcome; it sends
-itself when nobody holds the lock.
+Beside a running sender (SQLite) a command only writes effects, nudges and follows the outcome; it
+sends itself when nobody holds the lock.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,13 +69,17 @@ def deliver(shop: Shop, numbers: Sequence[str] = ()) -> DeliverResult:
         return _follow(shop, chosen)
 
 
-def deliver_all(shop: Shop, chosen: Sequence[Row] = ()) -> DeliverResult:
-    """Reserve and send, as the sender of this shop."""
+def deliver_all(
+    shop: Shop, chosen: Sequence[Row] = (), stopping: Callable[[], bool] = lambda: False
+) -> DeliverResult:
+    """Reserve and send, as the sender of this shop; `stopping` is asked after every round."""
     reserved = reserve_due(shop, chosen or None)
     only = [row["id"] for row in chosen]
     tally = Sent()
     for part in send_due(shop, only):
         _add(tally, part)
+        if stopping():
+            break
     return DeliverResult(
         delivered=tally.delivered,
         held=reserved.held,

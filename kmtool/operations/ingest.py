@@ -1,4 +1,4 @@
-"""Takes in what a channel says of an order: facts, lines, refunds, and what a refund does to a delivery.
+"""Takes in what a channel says of an order, and does what a refund means for its delivery.
 
 A fact is applied when its time is equal or newer and its content differs (clocks of one second). It
 never mixes with our progress: lines are taken over only while no key is bound to them.
@@ -47,7 +47,16 @@ def ingest(
     db, now = shop.db, shop.now_ms()
     body = json.dumps(_plain(fact), ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(body.encode()).hexdigest()
-    values = _values(shop, channel, fact, digest, account, history, now)
+    values = {
+        **_values(fact),
+        "channel": channel,
+        "account": account,
+        "history": int(history),
+        "fact_hash": digest,
+        "facts_ms": now,
+        "seen_ms": now,
+        "code": redemption_code(shop, channel, fact.number),
+    }
     row = orders.find(db, channel, fact.number, lock=True)
     new = False
     if row is None:
@@ -56,9 +65,8 @@ def ingest(
         assert row is not None
         new = inserted is not None
     order_id = OrderId(row["id"])
-    orders.add_event(
-        db, channel, f"{fact.number}:{fact.revision_ms}:{digest[:16]}", fact.number, now
-    )
+    event = f"{fact.number}:{fact.revision_ms}:{digest[:16]}"
+    orders.add_event(db, channel, event, fact.number, now)
     newer = fact.revision_ms >= row["revision_ms"] and digest != row["fact_hash"]
     kept = {"revision_ms": fact.revision_ms, "received_ms": now, "hash": digest, "body": body}
     orders.add_fact(db, order_id, {**kept, "applied": int(new or newer)})
@@ -164,7 +172,7 @@ def _was_exposed(shop: Shop, line_id: LineId) -> bool:
 
 
 def _note_shipped(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
-    """The channel shows it shipped: our own mark has arrived, or (by hand) the export confirms it."""
+    """The channel shows it shipped: our mark arrived, or (by hand) the export confirms it."""
     if fact.status not in {OrderStatus.SHIPPED, OrderStatus.DONE}:
         return
     if deliveries.open_lines_left(shop.db, order_id) == 0:
@@ -237,15 +245,11 @@ def _take_refunds(shop: Shop, order_id: OrderId, fact: OrderFact) -> bool:
     return changed
 
 
-def _values(
-    shop: Shop, channel: str, fact: OrderFact, digest: str, account: str, history: bool, now: int
-) -> Row:
+def _values(fact: OrderFact) -> Row:
     refunded = sum(r.amount_minor for r in fact.refunds if r.state == "done")
     gross = fact.expected_gross_minor
     return {
-        "channel": channel,
         "number": fact.number,
-        "account": account,
         "status": fact.status,
         "refund": fact.refund,
         "refunded_minor": refunded,
@@ -262,11 +266,6 @@ def _values(
         "buyer_name": clean(fact.buyer.name),
         "buyer_email": fact.buyer.email,
         "buyer_phone": fact.buyer.phone,
-        "fact_hash": digest,
-        "facts_ms": now,
-        "seen_ms": now,
-        "code": redemption_code(shop, channel, fact.number),
-        "history": int(history),
     }
 
 

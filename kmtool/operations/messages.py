@@ -1,8 +1,8 @@
 """Writes what the buyer reads: sandboxed templates, the shop's own before the shipped ones.
 
-A template is looked for in the database (channel and SKU, then SKU, then channel, then neither), then
-as `templates/message.txt.j2` of the shop folder, then among the shipped ones. A broken template never
-stops a paid order: it is an error before any key is reserved.
+A template is looked for in the database (channel and SKU, then SKU, then channel, then neither),
+then as `templates/message.txt.j2` of the shop folder, then among the shipped ones. One that does
+not render, or leaves a key out, is an error before any key is bound.
 """
 
 from __future__ import annotations

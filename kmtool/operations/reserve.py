@@ -1,8 +1,8 @@
 """Walks the gates for every waiting line and binds keys to those that may go (transaction 2).
 
 One order is decided in one transaction: its lines that may go together become one parcel with the
-rendered, sealed text and its hand-over on record. An order with a short line waits `order_wait`, then
-sends what is there as a parcel of its own.
+rendered, sealed text and its hand-over on record. An order with a short line waits `order_wait`,
+then sends what is there as a parcel of its own.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def decide(shop: Shop, order_id: OrderId, tally: Reserved, paused: dict[str, Row
 def situation(
     shop: Shop, order: Row, line: Row, paused: dict[str, Row], taken: dict[str, int]
 ) -> Situation:
-    """Gather what the gates look at for one line. `taken` is what earlier lines of the order need."""
+    """Gather what the gates look at for one line (`taken`: what earlier lines need)."""
     db, now = shop.db, shop.now_ms()
     channel = shop.config.channels.get(order["channel"])
     wanted = needs(shop, line)

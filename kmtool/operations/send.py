@@ -1,7 +1,7 @@
-"""Sends what is due: intent, journal, network, outcome (transactions 3 and 4 of the delivery ledger).
+"""Sends what is due: intent, journal, network, outcome (transactions 3 and 4 of the ledger).
 
-Intent commits before the journal, the journal before the first byte. A try whose outcome is unclear is
-resolved by asking; only routes that bear it get the same text again. Nothing here ever picks a key.
+Intent commits before the journal, the journal before the first byte. A try whose outcome is unclear
+is resolved by asking; only routes that bear it get the same text again. Nothing here picks a key.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _finish_one(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None
 
 
 def succeed(shop: Shop, effect: Row, tally: Sent) -> None:
-    """The effect happened: close it, deliver its lines, fix cost and amount, order the next effect."""
+    """The effect happened: close it, deliver its lines, fix cost and amount, order the next."""
     db, now = shop.db, shop.now_ms()
     sources = [EffectState.INFLIGHT, EffectState.RETRY_AT, EffectState.HUMAN, EffectState.CANCELLED]
     effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.DONE, now)
@@ -322,11 +322,7 @@ def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
 
 def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     """Definitely not sent: try again later, or ask a person when it will never work by itself."""
-    lines = (
-        [line for line in deliveries.parcel_lines(shop.db, ParcelId(begun.effect["parcel_id"]))]
-        if begun.effect["parcel_id"] is not None
-        else []
-    )
+    lines = lines_of(shop, begun.effect)
     for line in lines:
         orders.move_line(
             shop.db,
@@ -354,6 +350,13 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     )
     tally.failed += len(lines) or 1
     tally.notes.append(outcome.detail)
+
+
+def lines_of(shop: Shop, effect: Row) -> list[Row]:
+    """Return the lines an effect hands over (none for an effect of the whole order)."""
+    if effect["parcel_id"] is None:
+        return []
+    return deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
 
 
 def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> None:

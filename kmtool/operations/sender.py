@@ -62,11 +62,16 @@ def sender_is_running(shop: Shop) -> bool:
     return not free
 
 
+def is_alive(shop: Shop, row: Row) -> bool:
+    """Tell whether the process of a live session row still holds its lock."""
+    return row["id"] == shop.session or not _token_is_free(shop, row["token"])
+
+
 def sweep(shop: Shop) -> int:
     """Bury sessions whose process is gone; return how many attempts became unknown."""
     found = 0
     for row in sessions.live(shop.db):
-        if row["id"] != shop.session and _token_is_free(shop, row["token"]):
+        if not is_alive(shop, row):
             found += close(shop, SessionId(row["id"]), "dead")
     return found
 

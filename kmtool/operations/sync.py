@@ -1,8 +1,8 @@
 """Pulls orders and refunds from the channels, in frozen, lagged, overlapping windows.
 
-The upper end of a window is fixed at the start and lags behind the channel's clock; windows overlap,
-because upserts cost nothing and lost orders do. The cursor moves only in the transaction of the
-window's last page. A page that fails leaves it where it was.
+The upper end of a window is fixed at the start and lags behind the channel's clock; windows
+overlap, because upserts cost nothing and lost orders do. The cursor moves only in the transaction
+of the window's last page. A page that fails leaves it where it was.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class ChannelResult:
     rejects: tuple[str, ...] = ()
     error: str = ""
     next_step: str = ""
+    error_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,15 @@ def sync_channel(
 ) -> ChannelResult:
     """Pull one channel from its cursor to now."""
     tally = _Tally()
-    error = next_step = ""
+    error = next_step = error_code = ""
     try:
         channel = shop.adapters.channel(name)
+        account = account_of(shop, shop.config.channels[name])
+        pull = _Pull(name, channel, account, catch_up)
         for window in windows(shop, name, channel, since_ms):
-            _pull(shop, name, channel, window, tally, catch_up)
+            _pull(shop, pull, window, tally)
     except OutsideError as problem:
-        error, next_step = str(problem), problem.next_step()
+        error, next_step, error_code = str(problem), problem.next_step(), problem.code
     return ChannelResult(
         channel=name,
         orders_new=tally.new,
@@ -88,6 +91,7 @@ def sync_channel(
         rejects=tuple(tally.rejects),
         error=error,
         next_step=next_step,
+        error_code=error_code,
     )
 
 
@@ -116,38 +120,38 @@ class _Tally:
         self.rejects: list[str] = []
 
 
-def _pull(
-    shop: Shop, name: str, channel: Channel, window: Window, tally: _Tally, catch_up: bool
-) -> None:
-    account = account_of(shop, shop.config.channels[name])
-    for page in channel.list_changed(window):
-        _store(shop, name, page, window, tally, account, catch_up)
-        channel.acknowledge(page)
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """What stays the same while one channel is pulled."""
+
+    name: str
+    channel: Channel
+    account: str
+    history: bool
 
 
-def _store(
-    shop: Shop,
-    name: str,
-    page: Page,
-    window: Window,
-    tally: _Tally,
-    account: str,
-    catch_up: bool,
-) -> None:
-    with shop.db.tx():
-        for fact in sorted(page.orders, key=lambda f: f.number):
-            done = ingest(shop, name, fact, account=account, history=catch_up)
-            tally.new += done.new
-            tally.changed += done.changed
-            tally.refunds += done.refunded
-            tally.unmapped += done.unmapped if done.new else 0
-        if page.last:
-            orders.move_cursor(shop.db, name, window.to_ms, shop.now_ms())
-    tally.rejects.extend(page.rejects)
+def _pull(shop: Shop, pull: _Pull, window: Window, tally: _Tally) -> None:
+    for page in pull.channel.list_changed(window):
+        with shop.db.tx():
+            _store(shop, pull, page, tally)
+            if page.last:
+                orders.move_cursor(shop.db, pull.name, window.to_ms, shop.now_ms())
+        tally.rejects.extend(page.rejects)
+        if not shop.db.rehearsing:
+            pull.channel.acknowledge(page)
+
+
+def _store(shop: Shop, pull: _Pull, page: Page, tally: _Tally) -> None:
+    for fact in sorted(page.orders, key=lambda f: f.number):
+        done = ingest(shop, pull.name, fact, account=pull.account, history=pull.history)
+        tally.new += done.new
+        tally.changed += done.changed
+        tally.refunds += done.refunded
+        tally.unmapped += done.unmapped if done.new else 0
 
 
 def account_of(shop: Shop, channel: ChannelSettings) -> str:
-    """Return the statement account of a channel: its own setting, else the account that names it."""
+    """Return the statement account of a channel: its own, else the one that names it."""
     if channel.account:
         return channel.account
     for account in shop.config.accounts.values():

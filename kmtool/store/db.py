@@ -144,7 +144,7 @@ class Db:
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """Undo at the end whatever the transactions inside do. Outside effects are the caller's to skip."""
+        """Undo at the end what the transactions inside do; the caller skips outside effects."""
         self._plain("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
         self._rehearsing = True
         try:

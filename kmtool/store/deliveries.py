@@ -34,7 +34,7 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
 
 
 def put_back(db: Db, key_id: KeyId, now_ms: int) -> str | None:
-    """Set a reserved key free again (never an exposed one) and return its SKU; None when it moved."""
+    """Set a reserved key free again (never an exposed one); return its SKU, None if it moved."""
     sku = db.value(
         "UPDATE keys SET state = 'free', uses_left = uses_left + 1, state_ms = :now"
         " WHERE id = :id AND state = 'reserved' RETURNING sku",

@@ -196,7 +196,7 @@ def settle_unknown(db: Db, effect_id: EffectId, detail: str, now_ms: int) -> Non
 def waiting_on(
     db: Db, routes: Sequence[str], kind: str, limit: int, only: Sequence[int] = ()
 ) -> list[Row]:
-    """Return effects on some routes that wait, due or not, with their last attempt, oldest first."""
+    """Return effects of some routes that wait, due or not, with their last attempt."""
     marks, params = in_clause(routes, "r")
     chosen = ""
     if only:

@@ -116,7 +116,8 @@ def put_refund(
             " VALUES (:o, :n, :a, :s, :at, :now)"
             " ON CONFLICT (order_id, number) DO UPDATE SET amount_minor = excluded.amount_minor,"
             " state = excluded.state, at_ms = excluded.at_ms, seen_ms = excluded.seen_ms"
-            " WHERE refunds.amount_minor <> excluded.amount_minor OR refunds.state <> excluded.state",
+            " WHERE refunds.amount_minor <> excluded.amount_minor"
+            " OR refunds.state <> excluded.state",
             o=order_id,
             n=number,
             a=amount,

@@ -61,6 +61,7 @@ HOUSE: tuple[str, ...] = (
         subject {text} NOT NULL,
         state {text} NOT NULL CHECK (state IN ('open', 'cleared')),
         text {text} NOT NULL,
+        told {text} NOT NULL DEFAULT '',
         raised_ms {int} NOT NULL,
         sent_ms {int},
         cleared_ms {int}

@@ -10,7 +10,7 @@ from __future__ import annotations
 try:
     import pysqlite3.dbapi2 as sqlite3
 except ImportError:  # no wheel for this platform: the standard library's
-    import sqlite3  # type: ignore[no-redef]
+    import sqlite3
 
 __all__ = ["MODULE", "VERSION", "checkpoints_freely", "sqlite3"]
 

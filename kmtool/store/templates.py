@@ -6,7 +6,7 @@ from kmtool.store.db import Db, Row
 
 
 def best(db: Db, kind: str, channel: str, sku: str, language: str = "zh_CN") -> str | None:
-    """Return the closest template: channel and SKU, SKU alone, channel alone, the shop's default."""
+    """Return the closest template: channel and SKU, SKU, channel, the shop's default."""
     value = db.value(
         "SELECT body FROM templates WHERE kind = :kind AND language = :language"
         " AND channel IN (:channel, '') AND sku IN (:sku, '')"
