@@ -7,7 +7,7 @@ partly readable file imports nothing, and does not stop the other files.
 
 An order's revision is the export's own column for changes if it has one, else the file's time; so
 an older export does not overwrite a newer state. Shipping and stock are the owner's to do:
-`ship_file` writes the platform's batch form; a later export that shows «shipped» is the proof.
+`ship_file` writes the platform's batch form; a later export that shows “shipped” is the proof.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ FEATURES = Features(
     pull=True,
     window_max_ms=3_650 * 86_400_000,
     lag_ms=0,
-    overlap_ms=0,
     options={
         "preset": "column preset of the platform's export (data/presets)",
         "map": "column → role, for columns the preset does not know",
@@ -245,29 +244,30 @@ class Preview:
 
 
 def preview(
-    path: Path, preset: str | None = None, *, own: Path | None = None, currency: str = "CNY"
+    path: Path,
+    preset: str | None = None,
+    *,
+    own: Path | None = None,
+    currency: str = "CNY",
+    options: Mapping[str, object] | None = None,
 ) -> Preview:
     """Read a real export with a preset (the best-fitting one if none is named); changes nothing.
 
     Raises `FileMissing` or `InputRefused` when the file as such cannot be read.
     """
     tables = sheets.read_tables(_data(path), path.name)
-    chosen = order_presets.load(preset or guess(tables, own), own)
+    chosen = order_presets.load(preset or guess(tables, own, options), own, options)
     look = _look(path)
     moment = Moment(look[1] if look else 0, currency)
-    try:
-        reading = read_orders(tables, chosen, moment)
-        lacking: tuple[str, ...] = ()
-    except InputRefused:
-        best = max((find_header(table, chosen)[1] for table in tables), key=len, default={})
-        lacking = tuple(order_presets.missing(best))
-        reading = Reading((), (), dict.fromkeys(best, ""), (), 0)
+    best = max((find_header(table, chosen)[1] for table in tables), key=len, default={})
+    lacking = tuple(order_presets.missing(best))
+    reading = Reading((), (), {}, (), 0) if lacking else read_orders(tables, chosen, moment)
     unknown = {order.risk for order in reading.orders if order.risk.startswith("unknown")}
     return Preview(
         preset=chosen.name,
         title=chosen.title,
         check=chosen.check,
-        columns=reading.columns,
+        columns=reading.columns or dict.fromkeys(best, ""),
         missing=lacking,
         ignored=reading.ignored,
         orders=reading.orders[:5],
@@ -277,11 +277,15 @@ def preview(
     )
 
 
-def guess(tables: Sequence[sheets.Table], own: Path | None = None) -> str:
+def guess(
+    tables: Sequence[sheets.Table],
+    own: Path | None = None,
+    options: Mapping[str, object] | None = None,
+) -> str:
     """Return the preset that lacks least and knows most of the columns; `generic` wins no tie."""
 
-    def fit(name: str) -> tuple[int, int, int]:
-        preset = order_presets.load(name, own)
+    def fit(name: str) -> tuple[int, int, bool]:
+        preset = order_presets.load(name, own, options)
         found = max((find_header(table, preset)[1] for table in tables), key=len, default={})
         return -len(order_presets.missing(found)), len(found), name != "generic"
 
