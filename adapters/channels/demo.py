@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -136,6 +137,10 @@ class DemoChannel:
         data = self._send(get(f"/api/orders/{percent(message.order_number)}/messages"))
         found = any(sent["client_id"] == message.effect_id for sent in data["messages"])
         return Verdict.DONE if found else Verdict.NOT_DONE
+
+    def ship_file(self, numbers: Sequence[str]) -> Path:
+        """Refuse: this channel ships by its API."""
+        raise Rejected(who=self._client.site.who, detail="orders are shipped one by one here")
 
     def list_items(self) -> Iterable[Item]:
         """Yield what is on offer."""

@@ -55,6 +55,7 @@ FEATURES = Features(
     pull=True,
     window_max_ms=3_650 * 86_400_000,
     lag_ms=0,
+    ship_file=True,
     options={
         "preset": "column preset of the platform's export (data/presets)",
         "map": "column → role, for columns the preset does not know",
@@ -156,11 +157,11 @@ class FileChannel:
         """Refuse: the owner does it at the platform."""
         raise Rejected(who=self._settings.name, detail="change the shelf at the platform by hand")
 
-    def ship_file(self, orders: Sequence[str]) -> Path:
+    def ship_file(self, numbers: Sequence[str]) -> Path:
         """Write the platform's batch-ship form for these orders into the exports folder."""
         stamp = local_text(self._clock.now_ms(), self._settings.zone, "%Y%m%d-%H%M%S")
         path = _free(self._settings.exports / f"{self._settings.name}-ship-{stamp}.csv")
-        write_batch_ship(path, orders, self._preset)
+        write_batch_ship(path, numbers, self._preset)
         return path
 
     def _waiting(self) -> list[Path]:

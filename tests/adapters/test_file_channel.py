@@ -512,6 +512,7 @@ def test_the_batch_ship_file_has_the_platforms_columns(
         ["=1+1", "无需物流", "=1+1"],
     ]
     assert channel.ship_file(["0013"]) != path
+    assert channel.features.ship_file
 
 
 def test_a_file_ships_nothing_and_knows_nothing(channel: FileChannel) -> None:
