@@ -64,7 +64,9 @@ def _log(lines: list[str]) -> str:
 def _folder() -> Path:
     from kmtool import config
 
+    elsewhere = config.user_folder() / "logs"
     try:
-        return config.load(config.find(options.current().config or None)[0]).folder("logs")
+        found = config.load(config.find(options.current().config or None)[0])
     except KmError:
-        return config.user_folder() / "logs"
+        return elsewhere
+    return elsewhere if found.example else found.folder("logs")

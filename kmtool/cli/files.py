@@ -1,78 +1,98 @@
-"""`-o FILE`: a result written as json or csv, chosen by the suffix; and the text of `--csv`.
+"""`-o FILE`: a result written as json, csv or xlsx, by its suffix; and the text of `--csv`.
 
-A csv on stdout is for programs: keys as head, cells as they are. A csv file is for people and their
-spreadsheet: titles, a BOM, and foreign text that would run as a formula is disarmed.
+A csv on stdout is for programs: keys as head, cells as they are. A csv or xlsx file is for people
+and their spreadsheet: titles, and foreign text that would run as a formula is disarmed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kmtool.cli.blocks import Cell, Marked, Table, for_machines
-from kmtool.errors import InputRefused, UsageError
+from kmtool.cli.blocks import Cell, Marked, Moment, Money, Table, for_machines, for_people, width
+from kmtool.clock import SystemClock
+from kmtool.errors import UsageError
+from kmtool.words import _
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+if TYPE_CHECKING:
+    from kmtool import sheets_write
+
+WIDEST = 60
 
 
-def write(name: str, result: object, table: Callable[[], Table], zone: str) -> int:
-    """Write the file whole or not at all; return its rows (1 for a json document)."""
+def write(name: str, result: object, table: Callable[[], Table], zone: str) -> tuple[Path, int]:
+    """Write the file whole or not at all; return where it lies and its rows (json: 1)."""
+    from kmtool import sheets_write
+
     path = Path(name)
     match path.suffix.lower():
         case ".json":
             from kmtool.cli.shape import document
 
             text = json.dumps(document(result, zone), ensure_ascii=False, indent=2) + "\n"
-            _save(path, text.encode("utf-8", "replace"))
-            return 1
+            return sheets_write.write_bytes(path, text.encode("utf-8", "replace")), 1
         case ".csv":
             found = table()
-            _save(path, _people_csv(found, zone).encode("utf-8-sig", "replace"))
-            return len(found.rows)
+            head = [column.title for column in found.columns]
+            rows = [[_disarmed(cell, zone) for cell in row] for row in found.rows]
+            data = sheets_write.csv_bytes(head, rows, mark=True)
+            return sheets_write.write_bytes(path, data), len(found.rows)
+        case ".xlsx":
+            found = table()
+            return sheets_write.write_book(path, _book(path.stem, found, zone)), len(found.rows)
     raise UsageError(
-        detail=f"the suffix of {path.name} says no format", mend="-o FILE.csv or -o FILE.json"
+        detail=_("the suffix of {name} says no format").format(name=path.name),
+        mend="-o FILE.xlsx, -o FILE.csv or -o FILE.json",
     )
 
 
 def csv_text(table: Table, zone: str) -> str:
     """Return a table as csv for programs."""
-    return _csv(
-        [c.key for c in table.columns], [[for_machines(c, zone) for c in row] for row in table.rows]
-    )
+    from kmtool import sheets_write
 
-
-def _people_csv(table: Table, zone: str) -> str:
-    rows = [[_disarmed(cell, zone) for cell in row] for row in table.rows]
-    return _csv([column.title for column in table.columns], rows)
-
-
-def _csv(head: list[str], rows: list[list[str]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return text.getvalue()
+    rows = [[for_machines(cell, zone) for cell in row] for row in table.rows]
+    head = [column.key for column in table.columns]
+    return sheets_write.csv_bytes(head, rows, mark=False).decode()
 
 
 def _disarmed(cell: Cell, zone: str) -> str:
+    from kmtool import sheets_write
+
+    if isinstance(cell, Moment):
+        return for_people(cell, zone)
     text = for_machines(cell, zone)
-    if isinstance(cell, str | Marked) and text.startswith(_FORMULA):
-        return "'" + text
-    return text
+    return sheets_write.disarmed(text) if isinstance(cell, str | Marked) else text
 
 
-def _save(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputRefused(
-            detail=f"the file cannot be written: {error.strerror}",
-            where=str(path),
-            mend="close it in the other program, or choose another name",
-        ) from None
+def _book(title: str, table: Table, zone: str) -> sheets_write.Book:
+    from kmtool.sheets_write import Book, Look, Sheet
+    from kmtool.sheets_write import Cell as SheetCell
+
+    amounts = [cell for row in table.rows for cell in row if isinstance(cell, Money)]
+    currency = amounts[0].currency if amounts else "CNY"
+    head = [SheetCell(column.title, look=Look.HEAD) for column in table.columns]
+    rows = [[_sheet_cell(cell, currency, zone) for cell in row] for row in table.rows]
+    widths = [
+        min(WIDEST, 2 + max([width(column.title), *(_wide(row[i], zone) for row in table.rows)]))
+        for i, column in enumerate(table.columns)
+    ]
+    sheet = Sheet("1", widths, [head, *rows], head=1, last=len(rows) + 1)
+    return Book(title, "kmtool", SystemClock().now_ms(), currency, (sheet,))
+
+
+def _sheet_cell(cell: Cell, currency: str, zone: str) -> sheets_write.Cell:
+    from kmtool.sheets_write import Cell as SheetCell
+    from kmtool.sheets_write import Kind
+
+    if isinstance(cell, Money) and cell.currency == currency:
+        return SheetCell(cell.minor, Kind.MONEY)
+    if isinstance(cell, int) and not isinstance(cell, bool) and abs(cell) < 10**15:
+        return SheetCell(cell, Kind.COUNT)
+    text = for_people(cell, zone)
+    return SheetCell(text or None)
+
+
+def _wide(cell: Cell, zone: str) -> int:
+    return width(for_people(cell, zone))

@@ -33,6 +33,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from kmtool.cli import options
@@ -63,8 +64,9 @@ def show(result: R, view: Callable[[R], Iterable[Block]]) -> None:
     if asked.output:
         from kmtool.cli import files
 
-        rows = files.write(asked.output, result, lambda: _first_table(view(result)), _zone)
-        note(_("written: {file} ({n} rows)").format(file=asked.output, n=rows))
+        first = partial(_first_table, view, result)
+        path, rows = files.write(asked.output, result, first, _zone)
+        note(_("written: {file} ({n} rows)").format(file=path, n=rows))
     elif asked.json:
         from kmtool.cli.shape import document
 
@@ -72,17 +74,17 @@ def show(result: R, view: Callable[[R], Iterable[Block]]) -> None:
     elif asked.csv:
         from kmtool.cli import files
 
-        text(files.csv_text(_first_table(view(result)), _zone), end="")
+        text(files.csv_text(_first_table(view, result), _zone), end="")
     elif asked.ids:
         from kmtool.cli.blocks import for_machines
 
-        table = _first_table(view(result))
+        table = _first_table(view, result)
         keys = [column.key for column in table.columns]
         at = keys.index(table.id_key) if table.id_key else 0
         for row in table.rows:
             text(for_machines(row[at], _zone))
     elif asked.count:
-        table = _first_table(view(result))
+        table = _first_table(view, result)
         text(str(len(table.rows) if table.total is None else table.total))
     else:
         for block in view(result):
@@ -258,10 +260,10 @@ def _ask(question: str, flag: str) -> str:
     return answer
 
 
-def _first_table(blocks: Iterable[Block]) -> Table:
+def _first_table(view: Callable[[R], Iterable[Block]], result: R) -> Table:
     from kmtool.cli.blocks import Table
 
-    for block in blocks:
+    for block in view(result):
         if isinstance(block, Table):
             return block
     raise UsageError(

@@ -21,7 +21,7 @@ def front() -> None:
     for line in out.columns_of(
         [
             ("--json, --csv, --ids, --count", _("the result for a program")),
-            ("-o FILE", _("the result into a file, by its suffix (.csv, .json)")),
+            ("-o FILE", _("the result into a file, by its suffix (.xlsx, .csv, .json)")),
             ("--all", _("every row of a list")),
             ("-y, --yes", _("answer every question with yes")),
             ("--config PATH", _("another shop folder")),

@@ -90,20 +90,21 @@ class AuditList:
 def check(shop: Shop) -> DatabaseCheck:
     """Check integrity, references, structure and that the newest backup opens."""
     db = shop.db
+    wanted, found = maintenance.wanted_structure(db), maintenance.structure(db)
     restore = "kmtool db backup keeps what can be read; then restore an older backup"
     checks = (
         _listed("integrity", maintenance.integrity(db), restore),
         _listed("references", maintenance.foreign_keys(db), "kmtool doctor"),
-        _listed("structure", maintenance.structure_differences(db), "kmtool db migrate"),
+        _listed("structure", maintenance.structure_differences(wanted, found), "kmtool db migrate"),
         _newest_backup(shop),
     )
     return DatabaseCheck(
         database=db.name,
         kind=db.dialect,
         bytes=maintenance.bytes_used(db),
-        schema=maintenance.structure_hash(maintenance.structure(db)),
+        schema=maintenance.structure_hash(found),
         checks=checks,
-        tables=tuple(TableSize(name, rows) for name, rows in maintenance.table_sizes(db)),
+        tables=tuple(TableSize(name, rows) for name, rows in maintenance.table_sizes(db, found)),
     )
 
 

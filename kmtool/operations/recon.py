@@ -262,7 +262,7 @@ def _order(shop: Shop, name: str, account: str) -> Row:
         raise Refused(detail=f"more than one order has this number: {names}", mend="name one whole")
     if found[0]["account"] != account:
         raise Refused(
-            detail=f"order {name} belongs to the account «{found[0]['account']}»,"
+            detail=f"order {name} belongs to the account 「{found[0]['account']}」,"
             f" the line to {account}",
             mend="kmtool recon show shows which orders fit the line",
         )

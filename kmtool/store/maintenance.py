@@ -44,9 +44,8 @@ def foreign_keys(db: Db) -> list[str]:
     return [f"{row['table']} row {row['rowid']} points at no {row['parent']}" for row in found]
 
 
-def structure_differences(db: Db) -> list[str]:
+def structure_differences(wanted: Structure, found: Structure) -> list[str]:
     """Return how the tables, indexes, triggers and views differ from what the migrations make."""
-    wanted, found = wanted_structure(db), structure(db)
     missing = [f"{name} is missing" for name in wanted if name not in found]
     changed = [
         f"{name} is different" for name in wanted if found.get(name, "") not in ("", wanted[name])
@@ -89,13 +88,10 @@ def wanted_structure(db: Db) -> Structure:
         return structure(db)
 
 
-def table_sizes(db: Db) -> list[tuple[str, int]]:
-    """Return the rows of every table of ours, largest first."""
-    names = [
-        name.removeprefix("table ") for name in wanted_structure(db) if name.startswith("table ")
-    ]
-    if db.dialect == "postgresql":
-        names = sorted({name.partition(".")[0] for name in names})
+def table_sizes(db: Db, found: Structure) -> list[tuple[str, int]]:
+    """Return the rows of every table in a structure, largest first."""
+    tables = (name.removeprefix("table ") for name in found if name.startswith("table "))
+    names = sorted({name.partition(".")[0] for name in tables})
     sizes = [(name, int(db.value(f'SELECT count(*) FROM "{name}"'))) for name in names]
     return sorted(sizes, key=lambda size: (-size[1], size[0]))
 

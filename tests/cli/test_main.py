@@ -106,10 +106,11 @@ def test_an_expected_error_is_three_lines_and_its_exit_code(cli: Any, command: A
 def test_a_bug_is_three_lines_and_its_traceback_is_in_the_log(
     cli: Any, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path.anchor)
+    typed = "CANARY-" + "KEY"
 
     def act() -> None:
-        int("CANARY-KEY")
+        int(typed)
 
     command(act)
     told = cli("act")
@@ -120,8 +121,7 @@ def test_a_bug_is_three_lines_and_its_traceback_is_in_the_log(
     log = (tmp_path / "home" / "logs" / "kmtool.log").read_text(encoding="utf-8")
     assert "Traceback" in log
     assert "ValueError: invalid literal" in log
-    assert "ValueError" in log
-    assert "base 10: 'CANARY" not in log
+    assert "CANARY-KEY" not in log
     assert "Traceback" in cli("act", "-vv").err
 
 
@@ -138,7 +138,7 @@ def test_ctrl_c_says_that_what_was_done_stays(cli: Any, command: Any) -> None:
 def test_without_a_shop_the_first_steps_are_named(
     cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path.anchor)
     told = cli()
     assert told.code == 0
     assert "kmtool init" in told.out
