@@ -22,6 +22,7 @@ OTHER = "other"
 Row = tuple[str, str, str, str]
 
 COMMANDS: tuple[Row, ...] = (
+    ("demo", "kmtool.cli.demo:demo", EVERYDAY, "a whole working day in a made-up shop"),
     ("init", "kmtool.cli.init:init", EVERYDAY, "set up a shop folder"),
     ("import", "kmtool.cli.import_keys:import_", EVERYDAY, "bring in keys: txt, csv, xlsx, zip"),
     ("sync", "kmtool.cli.sync:sync", EVERYDAY, "pull orders and refunds from the channels"),

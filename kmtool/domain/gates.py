@@ -282,15 +282,15 @@ GATES: tuple[tuple[Gate, Callable[[Situation], Shut | None], bool], ...] = (
     (Gate.MAPPED, mapped, False),
     (Gate.PRODUCT, product, False),
     (Gate.RISK, held, False),
-    (Gate.STOCK, stock, False),
     (Gate.PRICE, price, True),
     (Gate.BURST, burst, True),
     (Gate.RISK, risk, True),
     (Gate.MODE, mode, True),
+    (Gate.STOCK, stock, False),
     (Gate.ROUTE, route, False),
     (Gate.PAUSE, pause, False),
 )
-"""(name, rule, does an operator's release open it). Stock stands before price: no key, no cost."""
+"""(name, rule, does an operator's release open it)."""
 
 
 def walk(situation: Situation) -> list[tuple[Gate, Shut | None]]:

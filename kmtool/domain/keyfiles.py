@@ -32,7 +32,7 @@ def _words(text: str) -> frozenset[str]:
 
 CARD_WORDS = _words("卡号|账号|帐号|card|card number|account")
 KEY_WORDS = _words(
-    "卡密|激活码|兑换码|序列号|券码|卡券|key|keys|code|cdk|cdkey|cd-key|serial|license|licence"
+    "卡密|激活码|授权码|充值码|提货码|兑换码|序列号|券码|卡券|key|keys|code|cdk|cdkey|cd-key|serial|license|licence"
     "|license key"
 )
 PASSWORD_WORDS = _words("密码|卡密码|password|pwd|pin")
@@ -40,7 +40,9 @@ OTHER_WORDS = _words(
     "序号|编号|备注|面值|金额|有效期|到期|商品|名称|状态|no|no.|id|note|expires|value|product|status"
 )
 _HEADER_WORDS = CARD_WORDS | KEY_WORDS | PASSWORD_WORDS | OTHER_WORDS
-_BILL = re.compile(r"账务明细|微信支付|支付宝|微信订单号|账务流水号|业务流水号|资金账单|入账时间")
+_BILL = re.compile(
+    r"(?:支付宝|微信支付).{0,12}(?:账单|账务|明细|交易)|账务明细|微信订单号|账务流水号|业务流水号|资金账单"
+)
 _ORDERS = re.compile(
     r"订单编号|订单号|子订单|主订单|交易单号|买家会员名|买家昵称|收货人"
     r"|\border[ _]?(?:number|no|id)\b|\bbuyer\b",
@@ -112,7 +114,12 @@ def wrong_kind(data: bytes) -> str:
 
 
 def looks_like(first_rows: Sequence[Sequence[Cell]]) -> str:
-    """Return `bill` or `orders` when the first rows are those of such an export, else empty."""
+    """Return `bill` or `orders` when the first rows are those of such an export, else empty.
+
+    A file whose columns name keys is a supplier's delivery, even when it names orders, too.
+    """
+    if any(_is_header(row) for row in first_rows):
+        return ""
     cells = [str(cell) for row in first_rows for cell in row if isinstance(cell, str)]
     if any(_BILL.search(cell) for cell in cells):
         return "bill"

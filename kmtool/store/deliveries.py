@@ -70,7 +70,10 @@ def free_counts(db: Db, skus: Sequence[str]) -> dict[str, int]:
 
 
 def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
-    """Return the highest unit cost (e5) among the next n keys to leave; 0 when there are none."""
+    """Return the highest unit cost (e5) among the next n keys to leave.
+
+    Without stock it is the cost of the newest batch, so that a price typed wrong is still seen.
+    """
     value = db.value(
         "SELECT max(b.cost_e5) FROM (SELECT batch_id FROM keys WHERE sku = :s AND state = 'free'"
         " AND expires_ms > :now ORDER BY expires_ms, id LIMIT :n) k"
@@ -79,6 +82,10 @@ def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
         n=n,
         now=now_ms,
     )
+    if value is None:
+        value = db.value(
+            "SELECT cost_e5 FROM batches WHERE sku = :s ORDER BY id DESC LIMIT 1", s=sku
+        )
     return int(value or 0)
 
 
