@@ -20,6 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from kmtool.domain.money import exponent
 from kmtool.errors import FileNotWritten
@@ -27,6 +28,7 @@ from kmtool.errors import FileNotWritten
 CHINA_HOURS = 8
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 MANY_ROWS = 50_000
+ROW_HEIGHT = 18
 CELL_CHARS_MAX = 32_767
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 _FONT = "微软雅黑"
@@ -43,6 +45,9 @@ class Kind(StrEnum):
     DAY = "day"
 
 
+_NUMBERS = frozenset({Kind.COUNT, Kind.MONEY, Kind.UNIT})
+
+
 class Look(StrEnum):
     """What a cell looks like beside its format."""
 
@@ -57,7 +62,8 @@ class Look(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell. Money is minor units, a unit cost 1e-5 major units, a time UTC milliseconds.
+    """A cell. Money is minor units, a unit cost 1e-5 major units. A time is UTC milliseconds,
+    shown in UTC+8, or a moment without zone, shown as it stands.
 
     With `formula` the value is its cached result. `span` merges cells to the right.
     """
@@ -122,6 +128,11 @@ def china_time(at_ms: int) -> datetime:
     """Return a time as the workbook shows it: UTC+8, whole seconds, without a zone."""
     moment = datetime.fromtimestamp(at_ms // 1000, UTC) + timedelta(hours=CHINA_HOURS)
     return moment.replace(tzinfo=None)
+
+
+def local_time(at_ms: int, zone: str) -> datetime:
+    """Return a time as a table of the shop shows it: in its zone, whole seconds, without one."""
+    return datetime.fromtimestamp(at_ms // 1000, ZoneInfo(zone)).replace(tzinfo=None)
 
 
 def write_book(path: Path, book: Book, *, private: bool = False) -> Path:
@@ -210,6 +221,7 @@ def _write_sheet(workbook: Any, sheet: Sheet, book: Book, formats: _Formats) -> 
     page = workbook.add_worksheet(sheet.name)
     for column, wide in enumerate(sheet.widths):
         page.set_column(column, column, wide)
+    page.set_default_row(ROW_HEIGHT)
     heights = dict(sheet.heights)
     for number, row in enumerate(sheet.rows):
         if number + 1 in heights:
@@ -244,8 +256,8 @@ def _write_cell(
     elif cell.kind is Kind.TEXT:
         page.write_string(row, column, clean(str(cell.value)), form)
     elif cell.kind is Kind.TIME:
-        assert isinstance(cell.value, int)
-        page.write_datetime(row, column, china_time(cell.value), form)
+        moment = china_time(cell.value) if isinstance(cell.value, int) else cell.value
+        page.write_datetime(row, column, moment, form)
     elif cell.kind is Kind.DAY:
         page.write_datetime(row, column, cell.value, form)
     else:
@@ -300,10 +312,12 @@ class _Formats:
             "font_size": 10,
             "num_format": self._numbers[kind],
             "valign": "vcenter",
+            "align": "right" if kind in _NUMBERS else "left",
+            "indent": 1,
         }
         extra: dict[Look, dict[str, object]] = {
-            Look.TITLE: {"bold": True, "font_size": 16, "align": "center"},
-            Look.HEAD: {"bold": True, "bg_color": "#E7EEF7", "align": "center"},
+            Look.TITLE: {"bold": True, "font_size": 16, "align": "center", "indent": 0},
+            Look.HEAD: {"bold": True, "bg_color": "#E7EEF7", "align": "center", "indent": 0},
             Look.LABEL: {"bold": True, "border": 1, "bg_color": "#F5F7FA"},
             Look.BOX: {"border": 1},
             Look.TOTAL: {"bold": True},
@@ -311,5 +325,5 @@ class _Formats:
         }
         form |= extra.get(look, {})
         if wrap:
-            form |= {"text_wrap": True, "valign": "top" if look is Look.BOX else "vcenter"}
+            form["text_wrap"] = True
         return form

@@ -180,11 +180,13 @@ def _checks(frozen: Frozen, parts: Sequence[Part]) -> Sheet:
         )
         for part in parts
     ]
-    rows += [_GAP, (head("批次"), head("来源文件"), head("文件 SHA-256"))]
-    rows += [(Cell(name), Cell(file), Cell(digest)) for name, (file, digest) in files.items()]
-    rows += [_GAP, (head("校验项"), head("值", 2))]
+    rows += [_GAP, (head("批次"), head("来源文件", 2), head("文件 SHA-256"))]
     rows += [
-        (Cell(label), Cell(value, span=2, wrap=True))
+        (Cell(name), Cell(file, span=2), Cell(digest)) for name, (file, digest) in files.items()
+    ]
+    rows += [_GAP, (head("校验项"), head("值", 3))]
+    rows += [
+        (Cell(label), Cell(value, span=3, wrap=True))
         for label, value in (
             ("明细 SHA-256", sheet["detail_sha256"]),
             ("上一单哈希", sheet["prev_hash"]),
@@ -194,9 +196,9 @@ def _checks(frozen: Frozen, parts: Sequence[Part]) -> Sheet:
             ("程序版本", sheet["program"]),
         )
     ]
-    heights = ((len(rows) - 2, 72.0), (len(rows) - 1, 34.0))
-    rows += [_GAP, *((Cell(text, look=Look.NOTE, span=3),) for text in _HOW)]
-    return Sheet(name=CHECKS, widths=(20, 38, 72), rows=rows, heights=heights)
+    heights = ((len(rows) - 2, 64.0), (len(rows) - 1, 34.0))
+    rows += [_GAP, *((Cell(text, look=Look.NOTE, span=4),) for text in _HOW)]
+    return Sheet(name=CHECKS, widths=(20, 12, 24, 76), rows=rows, heights=heights)
 
 
 _HOW = (

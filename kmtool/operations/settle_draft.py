@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from kmtool.clock import business_day
 from kmtool.domain import settlement as rules
 from kmtool.domain.settlement import Balance, SheetLine, SheetLineKind
+from kmtool.sheets_write import clean
 from kmtool.store import ledger, settlements
 from kmtool.store.db import Db, Row
 
@@ -150,6 +151,8 @@ def _place_key(
 ) -> None:
     """Put a delivered key on the sheet, or on the list of what stays open.
 
+    Texts are kept as a workbook carries them: what is hashed is what the supplier reads.
+
     A key that turned out bad before it was settled stands on the sheet and is taken back on it.
     """
     invalid = rules.is_invalid(row["state"], row["line_state"], row["key_state"])
@@ -179,13 +182,13 @@ def _place_key(
         batch=row["batch"],
         batch_sha256=row["file_sha256"],
         line_no=row["line_no"],
-        tail=row["tail"],
+        tail=clean(row["tail"]),
         sku=row["sku"],
         delivered_ms=row["delivered_ms"],
         quantity=1,
         cost_e5=row["cost_e5"],
         amount_minor=row["amount_minor"],
-        order_tail=rules.order_tail(row["order_number"]),
+        order_tail=clean(rules.order_tail(row["order_number"])),
     )
     lines.append(line)
     if invalid:

@@ -67,10 +67,19 @@ class SheetPage:
     payments: tuple[Payment, ...]
 
 
-def listing(shop: Shop, supplier: str = "", limit: int | None = None) -> tuple[SheetRow, ...]:
+@dataclass(frozen=True, slots=True)
+class Sheets:
+    """Closed sheets, newest first; `total` counts those that are not listed too."""
+
+    sheets: tuple[SheetRow, ...]
+    total: int
+
+
+def listing(shop: Shop, supplier: str = "", limit: int | None = None) -> Sheets:
     """Return closed sheets, newest first."""
     rows = settlements.sheets(shop.db, supplier, ALL if limit is None else limit)
-    return tuple(_sheet_row(row) for row in rows)
+    total = settlements.count_sheets(shop.db, supplier)
+    return Sheets(tuple(_sheet_row(row) for row in rows), total)
 
 
 def show(shop: Shop, number: str) -> SheetPage:

@@ -117,7 +117,7 @@ def _settled(
         figure("扣回调整", adjustments.total_minor, "见《扣回调整》", f"={adjustments.total}"),
         figure("上期结转", sheet["carried_in_minor"], "上一单扣回超出应付的部分"),
         figure(
-            "差额",
+            "核对差额",
             whole - sheet["payable_minor"] - sheet["carried_out_minor"],
             "明细 + 扣回 + 结转 − 应付 − 转下期，必须为 0",
             f"=ROUND({b[0]}+{b[1]}+{b[2]}-B{at + 4}-B{at + 5},2)",

@@ -254,6 +254,13 @@ def sheets(db: Db, supplier: str, limit: int) -> list[Row]:
     )
 
 
+def count_sheets(db: Db, supplier: str) -> int:
+    """Return how many sheets are closed; of all suppliers for ''."""
+    return int(
+        db.value("SELECT count(*) FROM settlements WHERE (:s = '' OR supplier = :s)", s=supplier)
+    )
+
+
 def chain(db: Db, supplier: str) -> list[Row]:
     """Return (number, chain, prev_hash, hash) of a supplier's sheets in closing order."""
     return db.all(
@@ -266,6 +273,17 @@ def lines(db: Db, settlement_id: int) -> list[Row]:
     """Return the lines of a sheet, by sequence number."""
     return db.all(
         f"SELECT {_LINE} FROM settlement_lines WHERE settlement_id = :id ORDER BY seq",
+        id=settlement_id,
+    )
+
+
+def facts_of_lines(db: Db, settlement_id: int) -> list[Row]:
+    """Return seq → what the delivery ledger says of the keys on a sheet (sales and clawbacks)."""
+    return db.all(
+        "SELECT x.seq, a.amount_minor,"
+        " CASE WHEN x.kind = 'sale' THEN a.delivered_ms END AS delivered_ms"
+        " FROM settlement_lines x JOIN allocations a ON a.id = x.allocation_id"
+        " WHERE x.settlement_id = :id ORDER BY x.seq",
         id=settlement_id,
     )
 
