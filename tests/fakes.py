@@ -1,6 +1,6 @@
 """A channel and a courier under the test's control, built through the registry by dotted name.
 
-`outside` is the world beyond the border: what the buyers hold is recorded there, not in our database.
+`Outside` is the world beyond the border: what buyers hold is recorded there, not in our database.
 """
 
 from __future__ import annotations
@@ -113,9 +113,7 @@ class Fake:
 
     def list_changed(self, window: Window) -> Iterator[Page]:
         found = tuple(
-            o
-            for o in self.world.orders.values()
-            if window.from_ms <= o.revision_ms < window.to_ms
+            o for o in self.world.orders.values() if window.from_ms <= o.revision_ms < window.to_ms
         )
         half = len(found) // 2
         if half:
@@ -188,7 +186,8 @@ class Fake:
     def query(self, message: Message) -> Verdict:
         if self.world.probe is not None:
             return self.world.probe
-        sent = any(message.marker in text for text in self.world.received.get(message.order_number, []))
+        received = self.world.received.get(message.order_number, [])
+        sent = any(message.marker in text for text in received)
         return Verdict.DONE if sent else Verdict.NOT_DONE
 
     def _hand(self, message: Message) -> None:

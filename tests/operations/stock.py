@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kmtool.clock import NEVER_MS
-from kmtool.domain.secret import tail_of
+from kmtool.domain.secret import Secret, tail_of
 from kmtool.shop import Shop
 from kmtool.store import keys, products, suppliers
-from kmtool.domain.secret import Secret
 
 
 def shelf(

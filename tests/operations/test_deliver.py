@@ -22,7 +22,8 @@ START = 1_795_305_600_000
 
 def line(shop: Shop, number: str = "A1") -> dict[str, object]:
     row = shop.db.one(
-        "SELECT l.* FROM lines l JOIN orders o ON o.id = l.order_id WHERE o.number = :n ORDER BY l.id",
+        "SELECT l.* FROM lines l JOIN orders o ON o.id = l.order_id WHERE o.number = :n"
+        " ORDER BY l.id",
         n=number,
     )
     assert row is not None
