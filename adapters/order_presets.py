@@ -12,6 +12,7 @@ import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -104,6 +105,7 @@ class Preset:
         return found
 
 
+@lru_cache(maxsize=4096)
 def plain(text: str) -> str:
     """Return a column name or status word in the form in which they are compared."""
     folded = unicodedata.normalize("NFKC", text).casefold()

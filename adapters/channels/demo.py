@@ -62,7 +62,10 @@ FEATURES = Features(
     grace_ms=5_000,
     text_max=2_000,
     credentials=("token", "secret"),
-    options={"url": "address of the running simulated shop"},
+    options={
+        "url": "address of the running simulated shop",
+        "read_seconds": "how long to wait for an answer, 5 if not given",
+    },
 )
 
 STATUSES = {
@@ -266,6 +269,16 @@ def _code_of(reply: Reply) -> str:
         return ""
 
 
+def _seconds(settings: AdapterSettings) -> float:
+    text = str(settings.options.get("read_seconds", 5))
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(
+            detail=f"channels.{settings.name}.options.read_seconds = {text} is no number"
+        ) from None
+
+
 def build(settings: AdapterSettings) -> DemoChannel:
     """Build the channel from `url`, `token` and `secret`."""
     url = str(settings.options.get("url", ""))
@@ -284,6 +297,6 @@ def build(settings: AdapterSettings) -> DemoChannel:
         clock=settings.clock,
         sign=lambda call: signed(call, token, secret, settings.clock),
         code_of=_code_of,
-        read_s=float(str(settings.options.get("read_seconds", 5))),
+        read_s=_seconds(settings),
     )
     return DemoChannel(Client(site), settings.clock)

@@ -2,8 +2,9 @@
 
 Drop the platform's order export (csv or xlsx) into `inbox/orders/<channel>/`. A file is taken when
 its size no longer changes; after it is stored it moves to `done/`, when it cannot be read to
-`failed/` with a report beside it; nothing is ever deleted. The same content twice does nothing. A
-partly readable file imports nothing, and does not stop the other files.
+`failed/` with a report beside it; nothing is ever deleted. A partly readable file imports nothing,
+and does not stop the other files. The same content twice does nothing, unless columns or words were
+taught meanwhile: then it is read again, with the time it had at first.
 
 An order's revision is the export's own column for changes if it has one, else the file's time; so
 an older export does not overwrite a newer state. Shipping and stock are the owner's to do:
@@ -40,7 +41,7 @@ from kmtool.ports import (
 )
 
 SETTLE_MS = 2_000
-FRESH_MS = 86_400_000
+FRESH_HOURS = 24
 CHUNK = 500
 SUFFIXES = frozenset({".csv", ".txt", ".tsv", ".xlsx", ".xlsm", ".xls"})
 SEEN = ".seen"
@@ -79,8 +80,9 @@ class FileChannel:
         self._settings = settings
         self._clock: Clock = settings.clock
         self._preset = preset
-        self._fresh_ms = int(str(settings.options.get("fresh_hours", 24))) * 3_600_000
-        self._hashes: dict[str, str] = {}
+        self._fresh_ms = _hours(settings) * 3_600_000
+        self._reading = hashlib.sha256(repr(preset).encode()).hexdigest()[:16]
+        self._read_now: dict[str, _Record] = {}
 
     def auth_check(self) -> AuthReport:
         """Look whether the folder is there and can be written to."""
@@ -112,18 +114,10 @@ class FileChannel:
         """Move the page's file to `done/`, or with a report to `failed/`."""
         if not page.done:
             return
-        path = Path(page.done)
-        failed = bool(page.rejects)
         try:
-            moved = _move(path, self.folder / ("failed" if failed else "done"))
+            self._put_away(Path(page.done), page.rejects)
         except OSError:
             return  # gone already, or held open by Excel: the next look finds what is still there
-        if failed:
-            report = "\n".join((path.name, *page.rejects, "nothing of this file was taken in", ""))
-            moved.with_name(moved.name + ".report.txt").write_text(report, encoding="utf-8-sig")
-        elif page.done in self._hashes:
-            with (self.folder / SEEN).open("a", encoding="utf-8") as file:
-                file.write(f"{self._hashes.pop(page.done)} {moved.name}\n")
 
     def get_order(self, number: str) -> OrderFact | None:
         """Know nothing: the next export tells."""
@@ -164,6 +158,17 @@ class FileChannel:
         write_batch_ship(path, numbers, self._preset)
         return path
 
+    def _put_away(self, path: Path, reasons: Sequence[str]) -> None:
+        moved = _move(path, self.folder / ("failed" if reasons else "done"))
+        if reasons:
+            report = "\n".join((path.name, *reasons, "nothing of this file was taken in", ""))
+            moved.with_name(moved.name + ".report.txt").write_text(report, encoding="utf-8-sig")
+        elif str(path) in self._read_now:
+            record = self._read_now.pop(str(path))
+            line = f"{record.content} {record.reading} {record.file_ms} {moved.name}\n"
+            with (self.folder / SEEN).open("a", encoding="utf-8") as file:
+                file.write(line)
+
     def _waiting(self) -> list[Path]:
         """Return what lies in the folder, but what a program is still writing or hides."""
         if not self.folder.is_dir():
@@ -196,12 +201,13 @@ class FileChannel:
 
     def _read(self, path: Path) -> tuple[tuple[OrderFact, ...], tuple[str, ...]]:
         """Return the orders of a file, or why it is refused; neither when it was read before."""
-        moment = self._moment(path)
         try:
             data = _data(path)
-            digest = hashlib.sha256(data).hexdigest()
-            if digest in self._seen():
+            seen = self._seen(hashlib.sha256(data).hexdigest())
+            if any(record.reading == self._reading for record in seen):
                 return (), ()
+            file_ms = min((record.file_ms for record in seen), default=self._file_ms(path))
+            moment = Moment(file_ms, self._settings.currency)
             reading = read_orders(sheets.read_tables(data, path.name), self._preset, moment)
         except FileMissing:
             return (), ("it was taken away while it was read",)
@@ -209,23 +215,35 @@ class FileChannel:
             return (), (f"{error.message()}; {error.next_step()}",)
         if reading.problems:
             return (), reading.problems
-        self._hashes[str(path)] = digest
-        old = self._clock.now_ms() - moment.file_ms > self._fresh_ms
+        content = hashlib.sha256(data).hexdigest()
+        self._read_now[str(path)] = _Record(content, self._reading, file_ms)
+        old = self._clock.now_ms() - file_ms > self._fresh_ms
         if old and "refund" not in reading.columns:
             return stale(reading.orders, "old export without refund column: export again"), ()
         return reading.orders, ()
 
-    def _moment(self, path: Path) -> Moment:
+    def _file_ms(self, path: Path) -> int:
         look = _look(path)
         now = self._clock.now_ms()
-        return Moment(min(look[1], now) if look else now, self._settings.currency)
+        return min(look[1], now) if look else now
 
-    def _seen(self) -> set[str]:
+    def _seen(self, content: str) -> list[_Record]:
+        """Return when and with which columns and words this content was read before."""
         try:
             text = (self.folder / SEEN).read_text(encoding="utf-8")
         except OSError:
-            return set()
-        return {line.split(" ", 1)[0] for line in text.splitlines()}
+            return []
+        fields = [line.split(" ", 3) for line in text.splitlines()]
+        return [_Record(f[0], f[1], int(f[2])) for f in fields if len(f) == 4 and f[0] == content]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A file that was read: its SHA-256, how it was read, and its time."""
+
+    content: str
+    reading: str
+    file_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +330,15 @@ def _data(path: Path) -> bytes:
             mend="export the orders as csv or xlsx",
         )
     return sheets.read_bytes(path)
+
+
+def _hours(settings: AdapterSettings) -> int:
+    text = str(settings.options.get("fresh_hours", FRESH_HOURS))
+    if not text.isascii() or not text.isdigit():
+        raise ConfigError(
+            detail=f"channels.{settings.name}.options.fresh_hours = {text} is no whole number"
+        )
+    return int(text)
 
 
 def _look(path: Path) -> tuple[int, int] | None:

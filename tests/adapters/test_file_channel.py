@@ -329,6 +329,35 @@ def test_the_same_content_again_does_nothing(
     assert names == ["orders (2).csv", "orders.csv"]
 
 
+def test_what_was_taught_reads_the_same_content_again_with_its_first_time(
+    channel: FileChannel, inbox: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    text = table(ROW.format("A1").replace("等待卖家发货", "冻结中"))
+    put(inbox, clock, text, age_s=600)
+    (first,) = pull(channel)
+    channel.acknowledge(first)
+    put(inbox, clock, text, age_s=5)
+    taught = build(clock, tmp_path, status={"冻结中": "paid"})
+    (again,) = pull(taught)
+    assert [order.status for order in again.orders] == [OrderStatus.PAID]
+    assert again.orders[0].revision_ms == first.orders[0].revision_ms
+    taught.acknowledge(again)
+    put(inbox, clock, text, age_s=4)
+    assert [page.orders for page in pull(taught)] == [()]
+
+
+def test_the_noise_of_binary_fractions_is_not_money(
+    channel: FileChannel, inbox: Path, clock: ManualClock
+) -> None:
+    cells: list[object] = list(ROW.format("A1").split(","))
+    cells[6] = 0.1 + 0.2
+    put(inbox, clock, workbook([HEADER.split(","), cells]), "a.xlsx")
+    assert orders(channel)[0].total_minor == 30
+    cells[6] = 0.305
+    put(inbox, clock, workbook([HEADER.split(","), cells]), "a.xlsx")
+    assert "row 2, total" in refusal(channel)
+
+
 def test_a_bad_file_does_not_stop_the_others(
     channel: FileChannel, inbox: Path, clock: ManualClock
 ) -> None:
@@ -431,6 +460,7 @@ def test_every_shipped_preset_can_be_loaded(name: str) -> None:
         {"refund": "full"},
         {"zone": "GMT+8:00"},
         {"money": "cents"},
+        {"fresh_hours": "a day"},
         {"presett": "generic"},
     ],
 )
