@@ -24,7 +24,7 @@ Cell = object
 Row = tuple[int, list[Cell]]
 
 FILE_MAX = 256 * 1024 * 1024
-UNPACKED_MAX = 1024 * 1024 * 1024
+UNPACKED_MAX = 512 * 1024 * 1024
 MEMBERS_MAX = 2000
 RATIO_MAX = 250
 RATIO_FREE = 8 * 1024 * 1024
@@ -45,6 +45,11 @@ _FAR = re.compile(
          (?:[A-Z]{3}|B[M-Z]|[C-Z][A-Z]|[A-Z]{0,2}0*(?:[1-9]\d{7}|[2-9]\d{6}|1\d{0,5}[1-9]\d*(?<=\d{7})))
     """,
     re.VERBOSE | re.IGNORECASE,
+)
+# A row from 50,000 on: what two cells span may be large, so a child process lays it out first.
+_DEEP = re.compile(
+    rb"""<(?:\w+:)?(?:c|row)\b[^>]*?\sr\s*=\s*["'][A-Z]{0,2}0*(?:[5-9]\d{4}|[1-9]\d{5,})""",
+    re.IGNORECASE,
 )
 _NO_ADDRESS = re.compile(rb"<(?:\w+:)?c(?=[\s/>])(?![^>]*\sr\s*=)")
 _BINARY = (".bin", ".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".bmp", ".tiff", ".svg")
@@ -120,10 +125,8 @@ def read_csv(text: str, where: str = "", delimiter: str = "") -> Table:
 
 def read_workbook(data: bytes, where: str = "") -> list[Table]:
     """Return the visible sheets of an xlsx or xls; numbers, dates and texts stay what they are."""
-    if data.startswith(_XLS):
+    if data.startswith(_XLS) or _check_workbook(data, where):
         _probe(data, where)
-    else:
-        _check_workbook(data, where)
     import python_calamine as calamine
 
     try:
@@ -139,6 +142,10 @@ def read_workbook(data: bytes, where: str = "") -> list[Table]:
         raise _refused(where, "the workbook has a password", "save it without a password") from None
     except (calamine.CalamineError, zipfile.BadZipFile) as error:
         raise _refused(where, f"the workbook cannot be read: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # a bug in the reader, met by a broken file
+            raise _refused(where, "the workbook cannot be read: it is damaged") from None
+        raise
 
 
 def read_tables(data: bytes, where: str = "") -> list[Table]:
@@ -155,7 +162,9 @@ def unpack(data: bytes, where: str = "") -> Iterator[tuple[str, bytes]]:
             path = PurePosixPath(_member_name(member))
             if member.is_dir() or path.name.startswith((".", "~$")) or "__MACOSX" in path.parts:
                 continue
-            yield str(path), _unpacked(archive, member, where)
+            if member.file_size > FILE_MAX:
+                raise _refused(f"{where}/{path}", "the file is too large")
+            yield str(path), b"".join(_chunks(archive, member, where))
 
 
 def write_csv_for_people(
@@ -232,10 +241,6 @@ def _member_name(member: zipfile.ZipInfo) -> str:
         return member.filename
 
 
-def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> bytes:
-    return b"".join(_chunks(archive, member, where))
-
-
 def _chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> Iterator[bytes]:
     """Read a member; zipfile stops at the declared size and checks the sum, so sizes cannot lie."""
     try:
@@ -246,8 +251,9 @@ def _chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> It
         raise _refused(where, f"{member.filename} in the file is damaged") from None
 
 
-def _check_workbook(data: bytes, where: str) -> None:
-    """Unpack every member once (sizes and sums) and look at every cell address in the sheets."""
+def _check_workbook(data: bytes, where: str) -> bool:
+    """Unpack every member once (sizes and sums), look at every address; tell whether it is deep."""
+    deep = False
     with _archive(data, where) as archive:
         for member in archive.infolist():
             # A workbook may call any member a sheet, so every xml is looked at.
@@ -265,12 +271,14 @@ def _check_workbook(data: bytes, where: str) -> None:
                         f"a sheet goes beyond {ROWS_MAX:,} rows or {COLUMNS_MAX} columns",
                         "delete what stands far right or far below, then save it again",
                     )
+                deep = deep or _DEEP.search(text) is not None
                 end = text.rfind(b"<")
                 if _NO_ADDRESS.search(text, 0, max(end, 0)):
                     raise _refused(
                         where, "its cells have no addresses", "save it again with Excel or WPS"
                     )
                 before = text[end:][-4096:] if end >= 0 else b""
+    return deep
 
 
 _PROBE = """
@@ -288,7 +296,7 @@ for name in book.sheet_names:
 
 
 def _probe(data: bytes, where: str) -> None:
-    """Open an xls in a child process with little memory first: its cells may lie anywhere."""
+    """Open a workbook in a child process with little memory first: its cells may lie anywhere."""
     try:
         run = subprocess.run(  # noqa: S603  (our own interpreter, our own text)
             [sys.executable, "-I", "-c", _PROBE], input=data, capture_output=True, timeout=60
@@ -299,7 +307,7 @@ def _probe(data: bytes, where: str) -> None:
         return
     if b"PasswordError" in run.stderr:
         raise _refused(where, "the workbook has a password", "save it without a password")
-    raise _refused(where, "the old Excel file cannot be read", "save it as .xlsx and try again")
+    raise _refused(where, "the workbook cannot be read", "save it as a new .xlsx and try again")
 
 
 def _delimiter(text: str) -> str:

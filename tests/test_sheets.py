@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kmtool import sheets
 from kmtool.errors import FileMissing, InputRefused
@@ -24,6 +26,9 @@ def workbook(rows: list[list[object]]) -> bytes:
     file = io.BytesIO()
     book.save(file)
     return file.getvalue()
+
+
+SMALL = workbook([["卡密", "n"], ["A1", 1], ["A2", 2.5]])
 
 
 def patched(data: bytes, name: str, replace: tuple[bytes, bytes]) -> bytes:
@@ -148,8 +153,55 @@ def test_a_broken_workbook_is_refused() -> None:
         sheets.read_workbook(data, "x.xlsx")
 
 
+def test_two_cells_far_apart_are_laid_out_in_a_child_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    probed: list[str] = []
+    monkeypatch.setattr(sheets, "_probe", lambda _data, where: probed.append(where))
+    sheets.read_workbook(workbook([["a"]] * 10), "small.xlsx")
+    deep = patched(workbook([["a"]]), SHEET, (b'r="A1"', b'r="A60000"'))
+    (table,) = sheets.read_workbook(deep, "deep.xlsx")
+    assert probed == ["deep.xlsx"]
+    assert len(table.rows) == 60_000
+
+
+def test_a_sheet_that_needs_too_much_memory_is_refused() -> None:
+    data = patched(workbook([["a", "b"]]), SHEET, (b'<c r="B1"', b'<c r="BL1000000"'))
+    with pytest.raises(InputRefused):
+        sheets.read_workbook(data, "x.xlsx")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 255), st.integers(0, 10**6))
+def test_a_damaged_workbook_is_read_or_refused(at: int, byte: int, cut: int) -> None:
+    data = bytearray(SMALL)
+    data[at % len(data)] = byte
+    if cut % 3 == 0:
+        del data[cut % len(data) :]
+    try:
+        sheets.read_tables(bytes(data), "x.xlsx")
+    except InputRefused:
+        return
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    for start in (b"", b"PK\x03\x04"):
+        try:
+            sheets.read_tables(start + data, "x")
+        except InputRefused:
+            continue
+
+
+def test_an_old_excel_file_is_read() -> None:
+    data = (Path(__file__).parent / "fixtures" / "keys" / "old_excel.xls").read_bytes()
+    assert sheets.form_of(data) == "xls"
+    (table,) = sheets.read_workbook(data, "k.xls")
+    assert [cells for _, cells in table.rows] == [
+        ["卡号", "密码"], ["000123", "pw-1"], ["000124", "pw-2"], [123456.0, "pw-3"],
+    ]  # fmt: skip
+
+
 def test_an_old_excel_file_that_is_none_is_refused() -> None:
-    with pytest.raises(InputRefused, match="old Excel"):
+    with pytest.raises(InputRefused, match="cannot be read"):
         sheets.read_workbook(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "x.xls")
 
 

@@ -137,7 +137,8 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
         tables = [t for t in sheets.read_workbook(source.data, source.name) if _filled(t.rows)]
         if not tables:
             raise WrongFile(name=source.name, what="its sheets are empty")
-        _refuse_exports(source.name, [row for t in tables for _, row in t.rows[:_HEAD]])
+        if how.mapping is None:
+            _refuse_exports(source.name, [row for t in tables for _, row in t.rows[:_HEAD]])
         if len(tables) > 1:
             names = ", ".join(table.name for table in tables)
             raise InputRefused(
@@ -147,8 +148,9 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
             )
         return form, keyfiles.from_table(form, tables[0].rows, how.mapping, how.separator)
     text, encoding = sheets.decode(source.data, source.name)
-    head = [line for _, line in islice(keyfiles.lines(text), _HEAD)]
-    _refuse_exports(source.name, [_loose_cells(line) for line in head])
+    if how.mapping is None:
+        head = [line for _, line in islice(keyfiles.lines(text), _HEAD)]
+        _refuse_exports(source.name, [_loose_cells(line) for line in head])
     if source.name.lower().endswith(_TABLES):
         rows = sheets.read_csv(text, source.name).rows
         return encoding, keyfiles.from_table("csv", rows, how.mapping, how.separator)
