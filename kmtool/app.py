@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 import secrets as randomness
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -93,7 +93,7 @@ def master_path(config: Config, database_id: str) -> Path:
 
 def host_name() -> str:
     """Return the name of this machine."""
-    return socket.gethostname()
+    return platform.node()
 
 
 def journal_path(config: Config, database_id: str) -> Path:
@@ -236,13 +236,8 @@ def _master_for_new(config: Config, database_id: str) -> MasterKey:
 
 
 def _backup_before(db: Db, config: Config, clock: Clock) -> None:
-    if db.dialect == "sqlite" and house_exists(db):
+    if db.dialect == "sqlite" and house.exists(db):
         copying.copy_sqlite(db, config.folder("backups") / f"before-update-{clock.now_ms()}.db")
-
-
-def house_exists(db: Db) -> bool:
-    """Tell whether this file held a shop before (a fresh one needs no backup)."""
-    return bool(db.value("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"))
 
 
 def _refuse_synced_folder(config: Config) -> None:

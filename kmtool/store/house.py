@@ -5,6 +5,11 @@ from __future__ import annotations
 from kmtool.store.db import Db, Row
 
 
+def exists(db: Db) -> bool:
+    """Tell whether this SQLite file held a shop before (a fresh one needs no backup)."""
+    return bool(db.value("SELECT count(*) FROM sqlite_master WHERE name = 'meta'"))
+
+
 def meta(db: Db, name: str) -> str | None:
     """Return a stored value of the house (database id, host …)."""
     value = db.value("SELECT value FROM meta WHERE name = :name", name=name)

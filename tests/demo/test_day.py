@@ -1,4 +1,4 @@
-"""The demo day: its figures agree at both ends, and a folder that is not its own stays untouched."""
+"""The demo day: its figures agree at both ends, and a folder that is not its own stays as it is."""
 
 from __future__ import annotations
 
