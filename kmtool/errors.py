@@ -87,6 +87,13 @@ class Broken(KmError):
     mend = "kmtool doctor; the details are in logs/kmtool.log"
 
 
+class DatabaseDamaged(Broken):
+    """The database {name} is damaged or cannot be opened: {detail}"""
+
+    code = "KM-E102"
+    mend = "leave the file as it is: kmtool db check tells how far it goes, shop/backups has copies"
+
+
 class UsageError(KmError):
     """{detail}"""
 

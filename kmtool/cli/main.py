@@ -96,6 +96,8 @@ def _alone() -> int:
 
 
 def _unknown(word: str) -> UsageError:
+    if word.startswith("-"):
+        return UsageError(detail=_("There is no option {word}.").format(word=word))
     near = table.nearest(word)
     if near:
         return UsageError(
@@ -136,6 +138,7 @@ def call(row: table.Row, line: list[str]) -> int:
 def command_of(row: table.Row) -> Any:
     """Import the module of a row and return its typer command."""
     import importlib
+    import inspect
 
     import typer
 
@@ -144,7 +147,7 @@ def command_of(row: table.Row) -> Any:
     if isinstance(found, typer.Typer):
         return typer.main.get_group(found)
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-    app.command(row[0], help=found.__doc__ or _(row[3]))(found)
+    app.command(row[0], help=_(inspect.getdoc(found) or row[3]))(found)
     return typer.main.get_command(app)
 
 

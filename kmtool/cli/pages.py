@@ -75,9 +75,9 @@ def _everything() -> None:
     for name in root.list_commands(context):
         command = root.get_command(context, name)
         assert command is not None
-        rows.append((f"kmtool {name}", command.get_short_help_str(80)))
+        rows.append((f"kmtool {name}", command.get_short_help_str(120)))
         verbs = getattr(command, "commands", {})
-        rows += [(f"  {name} {verb}", sub.get_short_help_str(80)) for verb, sub in verbs.items()]
+        rows += [(f"  {name} {verb}", sub.get_short_help_str(120)) for verb, sub in verbs.items()]
     for line in out.columns_of(rows, 0):
         out.text(line)
 

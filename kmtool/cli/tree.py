@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
 import typer
 
@@ -31,5 +32,5 @@ def whole() -> typer.Typer:
         if isinstance(found, typer.Typer):
             root.add_typer(found, name=name, help=found.info.help or _(line))
         else:
-            root.command(name, help=found.__doc__ or _(line))(found)
+            root.command(name, help=_(inspect.getdoc(found) or line))(found)
     return root

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from kmtool.errors import Broken, ExtraMissing, Locked, NotSetUp
+from kmtool.errors import Broken, DatabaseDamaged, ExtraMissing, Locked, NotSetUp
 from kmtool.store.sqlite import checkpoints_freely, sqlite3
 
 Row = dict[str, Any]
@@ -207,8 +207,14 @@ def translate(error: Exception, name: str) -> Exception | None:
             return Broken(detail=f"{text}; nothing was half-written", mend="make room on the disk")
         if "readonly" in text:
             return Broken(detail=f"{name}: {text}", mend="make the shop folder writable")
+        if "unable to open" in text:
+            return DatabaseDamaged(name=name, detail=text, mend="look at its path and permissions")
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in text:
-        return Broken(detail=f"{name} is not a kmtool database", mend="put the right file there")
+        return DatabaseDamaged(
+            name=name, detail="it is no database", mend="put the right file there"
+        )
+    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "corrupt" in text):
+        return DatabaseDamaged(name=name, detail=text)
     if type(error).__module__.startswith("psycopg") and type(error).__name__ in {
         "LockNotAvailable",
         "DeadlockDetected",
@@ -235,7 +241,11 @@ def _connect_sqlite(path: Path, *, create: bool, busy_ms: int) -> Db:
     if not create and not path.exists():
         raise NotSetUp(detail=f"no database at {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = sqlite3.connect(str(path), isolation_level=None, timeout=busy_ms / 1000)
+    try:
+        raw = sqlite3.connect(str(path), isolation_level=None, timeout=busy_ms / 1000)
+    except sqlite3.OperationalError as error:
+        mend = "look at its path and permissions"
+        raise DatabaseDamaged(name=path, detail=error, mend=mend) from None
     db = Db(raw, "sqlite", path.name)
     with db._errors():
         for pragma in (

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kmtool.errors import InputRefused
-from kmtool.store.db import Db, Row, connect
+from kmtool.errors import InputRefused, NotSetUp
+from kmtool.store.db import Db, Row, connect, translate
 from kmtool.store.schema import MIGRATIONS
 from kmtool.store.sqlite import sqlite3
 
@@ -179,6 +179,8 @@ _CATALOGUE = {
 
 
 def _ask_sqlite(path: Path, sql: str, limit: int | None) -> tuple[list[str], list[list[Any]]]:
+    if not path.is_file():
+        raise NotSetUp(detail=f"no database at {path}")
     raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
         raw.execute("PRAGMA query_only = ON")
@@ -235,6 +237,9 @@ def _answer(
         rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
         names = [str(column[0]) for column in cursor.description]
     except errors as problem:
+        known = translate(problem, "of this shop")
+        if known is not None:
+            raise known from None
         reason = " ".join(str(problem).split("\n")[0].split())
         raise InputRefused(
             detail=f"the question was not answered: {reason}", mend="mend the SQL; it only reads"

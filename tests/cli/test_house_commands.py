@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from kmtool import config as settings
-from kmtool.errors import ConfigError, NeedsAnswer, NotFound, NotSetUp
+from kmtool.errors import ConfigError, Locked, NeedsAnswer, NotFound, NotSetUp
 from kmtool.resources import data_path
+from kmtool.store import db as store
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "CANARY-7f3a-VALUE"
@@ -187,3 +188,46 @@ def test_the_template_has_only_known_places() -> None:
 def _append(folder: Path, text: str) -> None:
     with (folder / "kmtool.toml").open("a", encoding="utf-8") as file:
         file.write(text)
+
+
+def test_a_damaged_database_is_told_and_never_a_traceback(cli: Any, shop_folder: Path) -> None:
+    path = shop_folder / "shop" / "shop.db"
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[16:18], "big")
+    for word in ("everywhere", "some pages", "no database", "empty", "gone", "folder"):
+        for rest in path.parent.glob("shop.db*"):
+            rest.unlink()
+        if word == "everywhere":
+            path.write_bytes(whole[: size * 2] + b"\xff" * (len(whole) - size * 2))
+        elif word == "some pages":
+            torn = bytearray(whole)
+            for page in range(0, len(whole), size):  # where `meta` and its index lie
+                if b"database_id" in whole[page : page + size]:
+                    torn[page : page + 8] = b"\xff" * 8
+            path.write_bytes(bytes(torn))
+        elif word in {"no database", "empty"}:
+            path.write_bytes(b"garbage" * 1000 if word == "no database" else b"")
+        elif word == "folder":
+            path.mkdir()
+        for words in (("db", "check"), ("db", "query", "SELECT * FROM meta"), ("audit", "list")):
+            told = cli(*words)
+            assert told.code in {1, 8, 9, 10} or word == "empty", (word, words, told)
+            assert "KM-E100 " not in told.err, (word, words, told)
+            assert len(told.err.splitlines()) in {0, 3}, (word, words, told)
+
+
+def test_a_locked_database_is_told(cli: Any, shop_folder: Path) -> None:
+    holder = store.connect(shop_folder / "shop" / "shop.db")
+    connect = store._connect_sqlite
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            store,
+            "_connect_sqlite",
+            lambda path, create, busy_ms: connect(path, create=create, busy_ms=50),
+        )
+        with holder.tx():
+            told = cli("pause")
+    holder.close()
+    assert told.code == Locked.exit_code
+    assert len(told.err.splitlines()) == 3
+    assert cli("resume", "--json").json()["changed"] is False

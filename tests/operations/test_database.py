@@ -13,7 +13,7 @@ from kmtool.domain.secret import Secret
 from kmtool.errors import InputRefused
 from kmtool.operations import backup, database, house
 from kmtool.shop import Shop
-from kmtool.store import migrations
+from kmtool.store import maintenance, migrations
 
 
 def _named(found: database.DatabaseCheck) -> dict[str, database.Check]:
@@ -177,3 +177,12 @@ def test_more_than_three_problems_are_counted(shop: Shop) -> None:
         shop.db.run(f"DROP VIEW {name}")
     assert "and 1 more" in _named(database.check(shop))["structure"].figure
     assert replace(shop).db is shop.db
+
+
+def test_a_damaged_file_is_checked_no_further(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance, "integrity", lambda _db: ["page 7 is never used"])
+    found = database.check(shop)
+    assert not found.ok
+    assert (found.tables, found.schema) == ((), "")
+    assert "page 7" in _named(found)["integrity"].figure
+    assert "references" not in _named(found)
