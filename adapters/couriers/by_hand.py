@@ -35,6 +35,7 @@ class ByHand:
             who="by hand",
             detail=f"order {message.order_number} waits to be pasted",
             where=message.channel,
+            mend="kmtool deliver --by-hand",
         )
 
     def query(self, message: Message) -> Verdict:

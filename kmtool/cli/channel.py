@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kmtool import registry
 from kmtool.cli import doors, out
 from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Money, Table
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
@@ -137,8 +138,6 @@ def test(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")]
 
 
 def _which() -> str:
-    from kmtool import registry
-
     known = ", ".join(registry.names("channel"))
     return out.ask(
         _("Which adapter ({known})?").format(known=known), flag="--adapter NAME or --by-file FILE"
@@ -294,7 +293,8 @@ def _next_steps(result: ChannelChange) -> None:
     if not result.folder:
         out.hint(f"kmtool channel test {result.channel}")
         return
-    told = _("automatic now: orders are read from exports, the books are kept, stock is counted")
-    out.hint(told)
+    out.hint(_("automatic now: exports are read, keys are chosen, books and stock are kept"))
     out.hint(_("by hand: you export, paste the message, upload the batch-ship file"))
-    out.hint(_("more is automatic with an adapter that speaks to the platform: --adapter"))
+    others = ", ".join(name for name in registry.names("channel") if name != result.adapter)
+    told = _("with the platform's API all of it is automatic; adapters there are: {names}")
+    out.hint(told.format(names=others))

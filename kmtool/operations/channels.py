@@ -124,8 +124,8 @@ def every(shop: Shop) -> ChannelList:
 def add(shop: Shop, wanted: NewChannel, seen: FilePreview | None = None) -> ChannelChange:
     """Write a `[channels.NAME]` section at the end of kmtool.toml.
 
-    Raises `Refused` for a name that is there, `UsageError` for a value that cannot be used,
-    `ConfigError` for an adapter that does not exist. In a rehearsal nothing is written.
+    Raises `Refused` for a name that is there, `UsageError` for a value that cannot be used. In a
+    rehearsal nothing is written.
     """
     shop.must_be_writable()
     if not NAME.fullmatch(wanted.name):
@@ -136,6 +136,12 @@ def add(shop: Shop, wanted: NewChannel, seen: FilePreview | None = None) -> Chan
         raise Refused(
             detail=f"there is a channel {wanted.name} already",
             mend=f"kmtool channel set {wanted.name} …, or choose another name",
+        )
+    if "." not in wanted.adapter and wanted.adapter not in registry.names("channel"):
+        known = ", ".join(registry.names("channel"))
+        raise UsageError(
+            detail=f"there is no channel adapter {wanted.adapter}",
+            mend=f"--adapter with one of: {known}",
         )
     features = registry.features("channel", wanted.adapter)
     wanted = _completed(wanted, features)

@@ -21,6 +21,7 @@ def test_only_a_person_sends_by_hand(clock: ManualClock, tmp_path: Path) -> None
     with pytest.raises(NeedsOperator) as raised:
         courier.send(message)
     assert "A1" in str(raised.value)
+    assert raised.value.next_step() == "kmtool deliver --by-hand"
     assert "AAAA" not in str(raised.value)
     assert courier.query(message) is Verdict.UNCLEAR
     assert courier.features.by_hand

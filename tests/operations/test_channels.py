@@ -82,7 +82,8 @@ def test_tables_of_words_survive_the_journey(shop: Shop) -> None:
     [
         (NewChannel("shop1", "file"), Refused),
         (NewChannel("a b", "file"), UsageError),
-        (NewChannel("x", "nothing"), ConfigError),
+        (NewChannel("x", "nothing"), UsageError),
+        (NewChannel("x", "no.such.module"), ConfigError),
         (NewChannel("x", "file", mode="full"), UsageError),
         (NewChannel("x", "file", couriers=("pigeon",)), UsageError),
         (NewChannel("x", "demo", credentials={"token": "plain-text"}), UsageError),
