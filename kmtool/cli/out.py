@@ -102,6 +102,12 @@ def text(line: str, *, end: str = "\n") -> None:
     _write(sys.stdout, line + end)
 
 
+def clear() -> None:
+    """Empty the screen before a picture that is shown again and again; a file gets a blank line."""
+    is_screen = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+    _write(sys.stdout, "\x1b[2J\x1b[H" if is_screen else "\n")
+
+
 def secret(value: str) -> None:
     """Print a key or message in the clear, byte for byte: the caller has audited it."""
     _write(sys.stdout, value + "\n")

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -42,7 +42,7 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
         _hold_token(shop, token, stack)
         with shop.db.tx():
             session = sessions.start(
-                shop.db, kind, token, socket.gethostname(), os.getpid(), shop.now_ms()
+                shop.db, kind, token, platform.node(), os.getpid(), shop.now_ms()
             )
         mine = replace(shop, session=session)
         try:

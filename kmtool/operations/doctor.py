@@ -1,0 +1,296 @@
+"""Is the shop whole? Every check says a figure and, when something is wrong, what to do.
+
+A `broken` check is a broken promise of the delivery ledger: while there is one, nothing is sent.
+`fix` mends only what cannot do harm: sessions whose process is gone, and stock counters.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmtool.clock import business_day
+from kmtool.domain.ids import SessionId
+from kmtool.errors import Broken
+from kmtool.operations import backup, sender
+from kmtool.operations.house import credentials_of
+from kmtool.operations.reserve import parcel_label
+from kmtool.shop import Shop
+from kmtool.store import doctor as store
+from kmtool.store import house, jobs, maintenance, sessions
+from kmtool.store.doctor import INVARIANTS, Invariant
+from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
+
+SAMPLE = 200
+BACKUP_OLD_H = 36
+NEVER_OPENED = "put the master key of this shop back; kmtool db backup before anything else"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question with its answer. `broken` marks a promise; `blocks`: unkept, nothing is sent."""
+
+    name: str
+    ok: bool
+    figure: str
+    mend: str = ""
+    broken: bool = False
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All checks, and what `--fix` did."""
+
+    checks: tuple[Check, ...]
+    fixed: tuple[str, ...] = ()
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The broken promises."""
+        return tuple(check for check in self.checks if check.broken and not check.ok)
+
+    @property
+    def blocking(self) -> tuple[Check, ...]:
+        """What forbids sending."""
+        return tuple(check for check in self.checks if check.blocks and not check.ok)
+
+    @property
+    def problems(self) -> tuple[Check, ...]:
+        """All that is not well."""
+        return tuple(check for check in self.checks if not check.ok)
+
+
+def doctor(shop: Shop, *, fix: bool = False) -> Health:
+    """Run all checks; with `fix` mend first what is safe to mend."""
+    fixed: tuple[str, ...] = ()
+    if fix:
+        shop.must_be_writable()
+        fixed = tuple(mend(shop))
+    checks = [*ledger_checks(shop), *opening_checks(shop), *database_checks(shop)]
+    return Health((*checks, *house_checks(shop)), fixed)
+
+
+def ledger_checks(shop: Shop) -> Iterator[Check]:
+    """Yield the invariants of the store and the comparison with the send journal."""
+    for invariant in INVARIANTS:
+        yield invariant_check(shop, invariant)
+    yield journal_check(shop)
+
+
+def invariant_check(shop: Shop, invariant: Invariant) -> Check:
+    """Ask one invariant."""
+    found = store.violations(shop.db, invariant, shop.now_ms())
+    return Check(
+        invariant.name,
+        not found,
+        _first(found) or invariant.promise,
+        invariant.mend if found else "",
+        invariant.broken,
+        invariant.blocks,
+    )
+
+
+def journal_check(shop: Shop) -> Check:
+    """Compare the send journal with the keys: what was sent is never free or reserved here."""
+    mend_it = "send nothing: this database is older than the journal; kmtool db check"
+    sent: dict[bytes, tuple[str, str, str]] = {}
+    wrong: list[str] = []
+    count = 0
+    try:
+        for entry in shop.journal.read():
+            fingerprint = bytes.fromhex(entry.fingerprint)
+            place = (entry.channel, entry.order, entry.line)
+            if entry.kind == "RELEASE":
+                sent.pop(fingerprint, None)
+                continue
+            count += 1
+            if sent.setdefault(fingerprint, place) != place:
+                wrong.append(
+                    f"one key was sent for {_place(place)} and {_place(sent[fingerprint])}"
+                )
+    except Broken as error:
+        return Check("journal", False, str(error), mend_it, broken=True, blocks=True)
+    known = store.key_states(shop.db, list(sent))
+    for fingerprint, place in sent.items():
+        state, tail = known.get(fingerprint, ("not here", ""))
+        if state in {"free", "reserved", "not here"}:
+            wrong.append(f"key {tail or '?'} was sent for {_place(place)} but is {state}")
+    if wrong:
+        return Check("journal", False, _first(wrong), mend_it, broken=True, blocks=True)
+    exposed = store.exposures(shop.db)
+    if exposed and not count:
+        told = f"{exposed} keys were sent, but the journal is empty or gone"
+        return Check("journal", False, told, f"put it back at {shop.journal.path}")
+    return Check("journal", True, f"{count} records agree", broken=True, blocks=True)
+
+
+def opening_checks(shop: Shop) -> Iterator[Check]:
+    """Open a sample of keys with their binding and a sample of parcels with their order's label."""
+    day = business_day(shop.now_ms(), shop.config.shop.timezone).toordinal()
+    bad: list[str] = []
+    keys = store.sample_keys(shop.db, SAMPLE, day)
+    for row in keys:
+        fingerprint = bytes(row["fingerprint"])
+        try:
+            opened = shop.vault.open(row["sealed"], row["data_key_id"], fingerprint)
+        except Broken:
+            bad.append(f"key {row['tail']} does not open")
+            continue
+        if shop.vault.fingerprint(opened.reveal()) != fingerprint:
+            bad.append(f"key {row['tail']} is another one than its fingerprint says")
+    yield _opened("keys_open", bad, len(keys))
+    bad = []
+    parcels = store.sample_parcels(shop.db, SAMPLE, day)
+    for row in parcels:
+        try:
+            shop.vault.open(row["sealed"], row["data_key_id"], parcel_label(row, row["n"]))
+        except Broken:
+            bad.append(f"the message of {row['channel']}:{row['number']} does not open")
+    yield _opened("parcels_open", bad, len(parcels))
+
+
+def database_checks(shop: Shop) -> Iterator[Check]:
+    """Yield what the database says of itself."""
+    restore = "kmtool db backup keeps what can be read; then use an older backup"
+    yield _listed("integrity", maintenance.integrity(shop.db, quick=True), restore)
+    yield _listed("references", maintenance.foreign_keys(shop.db), restore)
+    wanted, found = maintenance.wanted_structure(shop.db), maintenance.structure(shop.db)
+    different = maintenance.structure_differences(wanted, found)
+    to_do = "kmtool db migrate" if different else ""
+    yield Check("structure", not different, _first(different) or "as it should be", to_do)
+    if shop.db.dialect == "sqlite":
+        safe = checkpoints_freely()
+        told = f"{MODULE.partition('.')[0]} {VERSION}"
+        note = "" if safe else " (old: only the sender tidies the log)"
+        yield Check("sqlite", True, told + note)
+
+
+def house_checks(shop: Shop) -> Iterator[Check]:
+    """Yield the state of the machine, the configuration, backups, sessions and jobs."""
+    yield disk_check(shop)
+    yield host_check(shop)
+    yield _plain_credentials(shop)
+    yield _encoding(shop)
+    yield backup_check(shop)
+    yield sessions_check(shop)
+    yield daemon_check(shop)
+    yield jobs_check(shop)
+
+
+def backup_check(shop: Shop) -> Check:
+    """Tell how old the newest backup is."""
+    found = backup.newest(shop.config)
+    if found is None:
+        return Check("backup", False, "there is none yet", "kmtool db backup")
+    hours = max(0, shop.now_ms() - found.at_ms) // 3_600_000
+    is_fresh = hours < BACKUP_OLD_H
+    return Check("backup", is_fresh, f"{hours} h old", "" if is_fresh else "kmtool db backup")
+
+
+def daemon_check(shop: Shop) -> Check:
+    """Tell whether `kmtool run` is at work; one that ended by itself is a problem."""
+    for row in sessions.live(shop.db):
+        if row["kind"] == "run" and sender.is_alive(shop, row):
+            age = max(0, shop.now_ms() - row["heartbeat_ms"]) // 1000
+            return Check("daemon", True, f"process {row['pid']} on {row['host']}, seen {age} s ago")
+    last = sessions.last_ended(shop.db, "run")
+    if last is not None and last["state"] == "dead":
+        return Check("daemon", False, "it died and was not started again", "kmtool run")
+    return Check("daemon", True, "not running; `kmtool run` delivers by itself")
+
+
+def jobs_check(shop: Shop) -> Check:
+    """Name the jobs whose last run failed."""
+    failed = [row for row in jobs.latest(shop.db) if row["state"] != "ok"]
+    told = [f"{row['job']}: {row['error'] or row['state']}" for row in failed]
+    if told:
+        return Check("jobs", False, _first(told), f"kmtool run --once --only {failed[0]['job']}")
+    return Check("jobs", True, "none failed")
+
+
+def mend(shop: Shop) -> Iterator[str]:
+    """Mend what is safe: dead sessions with their open tries, dead job rows, stock counters."""
+    before = {row["id"] for row in sessions.live(shop.db)}
+    tries = sender.sweep(shop)
+    gone = before - {row["id"] for row in sessions.live(shop.db)}
+    for number in store.orphan_sessions(shop.db):
+        tries += sender.close(shop, SessionId(number), "dead")
+    if gone or tries:
+        yield f"{len(gone)} dead sessions closed, {tries} open tries will be asked about"
+    with shop.db.tx():
+        store.lock_counters(shop.db)
+        changed = store.recount_stock(shop.db)
+        for row in changed:
+            shop.audit("stock_recount", f"sku:{row['sku']}", f"{row['was']} → {row['found']}")
+    for row in changed:
+        yield f"stock of {row['sku']} counted anew: {row['was']} → {row['found']}"
+
+
+def sessions_check(shop: Shop) -> Check:
+    dead = [row for row in sessions.live(shop.db) if not sender.is_alive(shop, row)]
+    if dead:
+        told = f"{len(dead)} sessions ended without saying so"
+        return Check("sessions", False, told, "kmtool doctor --fix")
+    return Check("sessions", True, "none is left over")
+
+
+def disk_check(shop: Shop) -> Check:
+    database = shop.config.database
+    folder = database.parent if isinstance(database, Path) else shop.config.root
+    free_mb = shutil.disk_usage(folder).free // 1_000_000
+    ok = free_mb >= shop.config.data.disk_min_mb
+    return Check("disk", ok, f"{free_mb:,} MB free", "" if ok else "make room; nothing is sent")
+
+
+def host_check(shop: Shop) -> Check:
+    home, here = house.meta(shop.db, "host"), platform.node()
+    if home is None or home == here:
+        return Check("host", True, here)
+    told = f"the shop was set up on {home}, this is {here}"
+    mend_it = "make sure no kmtool on the other machine serves this shop; its journal must be here"
+    return Check("host", False, told, mend_it)
+
+
+def _plain_credentials(shop: Shop) -> Check:
+    plain = [
+        place
+        for place, text in credentials_of(shop.config)
+        if not text.startswith(("env:", "file:", "secret:"))
+    ]
+    if plain:
+        told = f"{', '.join(plain[:3])} in plain text in kmtool.toml"
+        name = plain[0].replace(".", "-")
+        return Check("credentials", False, told, f'kmtool secret set {name}, write "secret:{name}"')
+    return Check("credentials", True, "none in plain text")
+
+
+def _encoding(shop: Shop) -> Check:
+    try:
+        shop.config.path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Check("encoding", False, "kmtool.toml is saved in GBK", "save it as UTF-8")
+    return Check("encoding", True, "kmtool.toml is UTF-8")
+
+
+def _opened(name: str, bad: list[str], count: int) -> Check:
+    if bad:
+        return Check(name, False, _first(bad), NEVER_OPENED, broken=True)
+    return Check(name, True, f"{count} tried, all open", broken=True)
+
+
+def _listed(name: str, wrong: list[str], mend_it: str) -> Check:
+    return Check(name, not wrong, _first(wrong) or "ok", mend_it if wrong else "", broken=True)
+
+
+def _first(found: list[str]) -> str:
+    more = len(found) - 3
+    many = f" and {'at least ' if len(found) > store.SHOWN else ''}{more} more" if more > 0 else ""
+    return "; ".join(found[:3]) + many
+
+
+def _place(place: tuple[str, str, str]) -> str:
+    return f"{place[0]}:{place[1]} line {place[2]}"

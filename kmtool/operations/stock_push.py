@@ -1,0 +1,84 @@
+"""Tells a channel how much it may sell: free − open demand − buffer, per units of the listing.
+
+Only right after a sync of that channel: an absolute figure pushed earlier would overwrite the
+channel's own decrement for orders we have not pulled yet. Only what changed is pushed, and a
+listing that sold since (the channel counted down by itself). What fails is pushed next time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmtool.errors import OutsideError
+from kmtool.operations.sync import ChannelResult
+from kmtool.ports import StockPush
+from kmtool.shop import Shop
+from kmtool.store import stock_push as store
+from kmtool.store.db import Row
+
+FRESH_MS = 60_000
+DAY_MS = 86_400_000
+CHUNK = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What was told to a channel. `skipped` says why nothing could be told."""
+
+    channel: str
+    pushed: int
+    failed: int = 0
+    error: str = ""
+    skipped: str = ""
+
+
+def push_stock(shop: Shop, synced: ChannelResult) -> PushResult:
+    """Push changed figures to the channel that was just pulled."""
+    shop.must_be_writable()
+    name = synced.channel
+    if not shop.config.sync.push_stock:
+        return PushResult(name, 0, skipped="sync.push_stock is off")
+    if synced.error or not _is_fresh(shop, name):
+        return PushResult(name, 0, skipped="the channel was not read to its end just now")
+    channel = shop.adapters.channel(name)
+    if not channel.features.push_stock:
+        return PushResult(name, 0, skipped="this channel takes no stock figures")
+    due = figures(shop, name)
+    pushed = 0
+    for start in range(0, len(due), CHUNK):
+        chunk = due[start : start + CHUNK]
+        try:
+            channel.push_stock([StockPush(r["item_id"], r["variant_id"], n) for r, n in chunk])
+        except OutsideError as error:
+            return PushResult(name, pushed, len(due) - pushed, str(error))
+        with shop.db.tx():
+            for row, figure in chunk:
+                store.note_pushed(shop.db, row["id"], figure, shop.now_ms())
+        pushed += len(chunk)
+    return PushResult(name, pushed)
+
+
+def figures(shop: Shop, channel: str) -> list[tuple[Row, int]]:
+    """Return the listings of a channel whose figure has to be told, with that figure."""
+    free, demand, bundles = store.free(shop.db), store.demand(shop.db), store.bundles(shop.db)
+
+    def left(sku: str) -> int:
+        return max(0, free.get(sku, 0) - demand.get(sku, 0))
+
+    found = []
+    for row in store.listings(shop.db, channel, shop.now_ms() - DAY_MS):
+        if row["kind"] == "bundle":
+            parts = bundles.get(row["sku"], [])
+            whole = min((left(sku) // units for sku, units in parts), default=0)
+        else:
+            whole = left(row["sku"])
+        is_on = row["product_state"] == "on"
+        figure = max(0, whole - row["buffer"]) // row["units"] if is_on else 0
+        if row["pushed"] != figure or (row["seen_ms"] or 0) > (row["pushed_ms"] or 0):
+            found.append((row, figure))
+    return found
+
+
+def _is_fresh(shop: Shop, channel: str) -> bool:
+    read = store.read_at(shop.db, channel)
+    return read is not None and 0 <= shop.now_ms() - read <= FRESH_MS
