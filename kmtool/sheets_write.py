@@ -15,6 +15,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -160,7 +161,10 @@ def write_book(path: Path, book: Book, *, private: bool = False) -> Path:
         formats = _Formats(workbook, book.currency)
         for sheet in book.sheets:
             _write_sheet(workbook, sheet, book, formats)
-        workbook.close()
+        try:
+            workbook.close()
+        except xlsxwriter.exceptions.FileCreateError as error:
+            raise OSError(str(error)) from None
 
     return save(path, fill, private=private)
 
@@ -184,7 +188,8 @@ def save(path: Path, fill: Callable[[Path], None], *, private: bool = False) -> 
     except OSError as error:
         raise FileNotWritten(name=path, detail=error.strerror or error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def disarmed(text: str) -> str:
