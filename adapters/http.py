@@ -249,13 +249,18 @@ class Client:
         return self._parse(call, reply) if call.json else reply
 
     def _http(self) -> httpx.Client:
+        import ssl
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
 
         with self._lock:
             if self._opened is None:
+                # Reading the trusted certificates takes long; plain http has no use for them.
+                plain = self.site.base.startswith("http://") and not self.site.hosts
+                trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True
                 self._opened = httpx.Client(
+                    verify=trust,
                     timeout=httpx.Timeout(self.site.read_s, connect=CONNECT_S, pool=CONNECT_S * 4),
                     limits=httpx.Limits(max_connections=20, keepalive_expiry=KEEP_S),
                     follow_redirects=False,

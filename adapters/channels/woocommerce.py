@@ -14,6 +14,7 @@ that the code rests on, seen on servers of version 11.0.1:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from adapters.http import write_json
 from adapters.woo import shapes
@@ -189,6 +190,10 @@ class WooCommerce:
             return Verdict.UNCLEAR
         found = any(shapes.has_marker(note.get("note"), message.marker) for note in notes)
         return Verdict.DONE if found else Verdict.NOT_DONE
+
+    def ship_file(self, numbers: Sequence[str]) -> Path:
+        """Refuse: this channel ships by its API."""
+        raise self._server.rejected("orders are completed one by one here")
 
     def list_items(self) -> Iterable[Item]:
         """Yield products, and the variations of variable ones."""

@@ -59,7 +59,7 @@ class Peer:
         if step == "drop":
             return handler.connection.shutdown(socket.SHUT_RDWR)
         if step == "hang":
-            threading.Event().wait(0.5)
+            threading.Event().wait(1.0)
         status, data, heads = step if isinstance(step, tuple) else (200, b'{"a": 1}', {})
         handler.send_response_only(status)
         given = {"Connection": "close", "Content-Length": str(len(data))} | heads
@@ -93,7 +93,7 @@ def client(peer: Peer, clock: ManualClock) -> Iterator[Client]:
 
 
 def site(peer: Peer, clock: Any, **more: Any) -> Site:
-    return Site(**({"who": "shop", "base": peer.url, "clock": clock, "read_s": 0.25} | more))
+    return Site(**({"who": "shop", "base": peer.url, "clock": clock, "read_s": 3.0} | more))
 
 
 READ = get("/orders", {"token": "QUERY-SECRET"})
@@ -111,7 +111,6 @@ def reply(status: int, **heads: str) -> tuple[int, bytes, dict[str, str]]:
 CASES: list[tuple[Any, type[OutsideError], type[OutsideError]]] = [
     ("drop", Unknown, Retriable),
     ("half", Unknown, Retriable),
-    ("hang", Unknown, Retriable),
     ((200, b"<html>", {}), Unknown, Retriable),
     ((200, b"[" * 100_000, {}), Unknown, Retriable),
     ((200, b"\x1f\x8bnot gzip", {"Content-Encoding": "gzip"}), Unknown, Retriable),
@@ -152,6 +151,16 @@ def test_what_an_answer_means(
         assert error.__context__ is None
         assert "SECRET" not in f"{error} {error!r} {error.facts} {call!r}"
     assert "SECRET" not in caplog.text
+
+
+def test_an_answer_that_does_not_come_in_time(peer: Peer, clock: ManualClock) -> None:
+    client = Client(site(peer, clock, read_s=0.3, reads_max=1))
+    for call, kind in ((WRITE, Unknown), (READ, Retriable)):
+        peer.script = ["hang"]
+        with pytest.raises(OutsideError) as raised:
+            client.send(call)
+        assert type(raised.value) is kind
+    client.close()
 
 
 def test_nobody_listening_is_surely_not_sent(peer: Peer, clock: ManualClock) -> None:

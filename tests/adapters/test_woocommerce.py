@@ -87,7 +87,7 @@ class Woo:
 def settings(server: WooServer, folder: Path, secret: str = "", **options: Any) -> AdapterSettings:
     return AdapterSettings(
         name="woo",
-        options={"url": server.url + "/", "read_seconds": 0.3} | options,
+        options={"url": server.url + "/", "read_seconds": 1.5} | options,
         credentials={"key": Secret(server.key), "secret": Secret(secret or server.secret)},
         clock=server.clock,
         zone="Asia/Shanghai",
@@ -189,6 +189,23 @@ def test_pieces_taken_back_are_seen_when_the_order_is_read_again(world: Woo) -> 
     assert order.refunds[0].at_ms == world.clock.now_ms()
 
 
+def test_refunds_of_all_the_parts_are_a_full_refund(world: Woo) -> None:
+    number = world.server.add_order("30.00", 3)
+    for amount in ("10.00", "20.00"):
+        world.server.refund(number, amount)
+    order = world.channel.get_order(number)
+    assert order is not None
+    assert (order.status, order.refund) == (OrderStatus.PAID, RefundState.FULL)
+    assert order.lines[0].quantity == 3
+
+
+def test_a_private_note_is_none_the_buyer_got(world: Woo) -> None:
+    message = note(world.add_order())
+    private = {"id": 1, "note": message.text.text(), "customer_note": False}
+    world.server.notes[int(message.order_number)].append(private)
+    assert world.channel.find_note(message) is Verdict.NOT_DONE
+
+
 def test_an_order_that_cannot_be_read_does_not_stop_the_others(world: Woo) -> None:
     good, bad = world.server.add_order(), world.server.add_order(total="10.005")
     half = world.server.add_order(quantity=0.5)
@@ -219,6 +236,21 @@ def test_an_order_that_comes_in_during_the_pull_starts_it_again(world: Woo) -> N
     world.before_call(come)
     assert {order.number for order in pull(world)} == numbers | set(late)
     assert late
+
+
+def test_a_page_that_is_gone_by_now_is_no_reason_to_start_again(world: Woo) -> None:
+    numbers = [world.add_order() for _ in range(201)]
+    window = Window(world.clock.now_ms() - 1000, world.clock.now_ms() + 1000)
+
+    def leave(call: str) -> None:
+        if len(world.server.calls) == 2:  # the trash and the newest page were read
+            world.clock.advance(10_000)
+            world.touch(numbers[150])
+
+    world.before_call(leave)
+    found = {order.number for order in pull(world, window)}
+    assert found == set(numbers) - {numbers[150]}
+    assert world.server.calls == ["orders"] * 5
 
 
 def test_orders_that_keep_coming_end_the_pull(world: Woo) -> None:

@@ -50,7 +50,7 @@ class WooServer:
     hidden_totals: bool = False
     skew_ms: int = 0
     before: Callable[[str], None] | None = None
-    slow_s: float = 0.6
+    slow_s: float = 2.0
     calls: list[str] = field(default_factory=list)
     queries: list[dict[str, str]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
