@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 WIDEST = 60
 
 
-def write(name: str, result: object, table: Callable[[], Table], zone: str) -> tuple[Path, int]:
+def write(
+    name: str, result: object, table: Callable[[], Table | None], zone: str
+) -> tuple[Path, int]:
     """Write the file whole or not at all; return where it lies and its rows (json: 1)."""
     from kmtool import sheets_write
 
@@ -34,18 +36,27 @@ def write(name: str, result: object, table: Callable[[], Table], zone: str) -> t
             text = json.dumps(document(result, zone), ensure_ascii=False, indent=2) + "\n"
             return sheets_write.write_bytes(path, text.encode("utf-8", "replace")), 1
         case ".csv":
-            found = table()
+            found = _found(table(), path)
             head = [column.title for column in found.columns]
             rows = [[_disarmed(cell, zone) for cell in row] for row in found.rows]
             data = sheets_write.csv_bytes(head, rows, mark=True)
             return sheets_write.write_bytes(path, data), len(found.rows)
         case ".xlsx":
-            found = table()
+            found = _found(table(), path)
             return sheets_write.write_book(path, _book(path.stem, found, zone)), len(found.rows)
     raise UsageError(
         detail=_("the suffix of {name} says no format").format(name=path.name),
         mend="-o FILE.xlsx, -o FILE.csv or -o FILE.json",
     )
+
+
+def _found(table: Table | None, path: Path) -> Table:
+    if table is None:
+        raise UsageError(
+            detail=_("it is done, but its result has no table for {name}").format(name=path.name),
+            mend="-o FILE.json",
+        )
+    return table
 
 
 def csv_text(table: Table, zone: str) -> str:

@@ -67,25 +67,17 @@ def show(result: R, view: Callable[[R], Iterable[Block]]) -> None:
         first = partial(_first_table, view, result)
         path, rows = files.write(asked.output, result, first, _zone)
         note(_("written: {file} ({n} rows)").format(file=path, n=rows))
-    elif asked.json:
+        return
+    by_table = asked.csv or asked.ids or asked.count
+    table = _first_table(view, result) if by_table and not asked.json else None
+    if table is not None:
+        _machine_table(table)
+    elif asked.json or by_table:
         from kmtool.cli.shape import document
 
+        if not asked.json:  # the work is done: an error now would tell the opposite
+            note(_("this result has no table; it follows as --json"))
         text(json.dumps(document(result, _zone), ensure_ascii=False, indent=2))
-    elif asked.csv:
-        from kmtool.cli import files
-
-        text(files.csv_text(_first_table(view, result), _zone), end="")
-    elif asked.ids:
-        from kmtool.cli.blocks import for_machines
-
-        table = _first_table(view, result)
-        keys = [column.key for column in table.columns]
-        at = keys.index(table.id_key) if table.id_key else 0
-        for row in table.rows:
-            text(for_machines(row[at], _zone))
-    elif asked.count:
-        table = _first_table(view, result)
-        text(str(len(table.rows) if table.total is None else table.total))
     else:
         for block in view(result):
             _block(block)
@@ -266,15 +258,26 @@ def _ask(question: str, flag: str) -> str:
     return answer
 
 
-def _first_table(view: Callable[[R], Iterable[Block]], result: R) -> Table:
+def _first_table(view: Callable[[R], Iterable[Block]], result: R) -> Table | None:
     from kmtool.cli.blocks import Table
 
-    for block in view(result):
-        if isinstance(block, Table):
-            return block
-    raise UsageError(
-        detail=_("this command has no table to print that way"), mend=_("use --json instead")
-    )
+    return next((block for block in view(result) if isinstance(block, Table)), None)
+
+
+def _machine_table(table: Table) -> None:
+    from kmtool.cli import files
+    from kmtool.cli.blocks import for_machines
+
+    asked = options.current()
+    if asked.csv:
+        text(files.csv_text(table, _zone), end="")
+    elif asked.ids:
+        keys = [column.key for column in table.columns]
+        at = keys.index(table.id_key) if table.id_key else 0
+        for row in table.rows:
+            text(for_machines(row[at], _zone))
+    else:
+        text(str(len(table.rows) if table.total is None else table.total))
 
 
 def _block(block: Block) -> None:

@@ -28,8 +28,10 @@ def list_() -> None:
 @app.command("set", help=_("store a value: typed without echo, or the first line of stdin"))
 def set_(name: Name, dry_run: doors.DryRun = False) -> None:
     """Store a value."""
+    doors.load_config(writes=True)
+    value = out.secret_prompt(name)  # before the shop is open: typing takes its time
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = house.set_secret(shop, name, out.secret_prompt(name))
+        result = house.set_secret(shop, name, value)
     out.show(result, _changed)
 
 

@@ -52,19 +52,18 @@ def backup(shop: Shop) -> BackupResult:
     """Copy the database, prove the copy, copy the send journal beside it, prune old ones."""
     shop.must_be_writable()
     folder = shop.config.folder("backups")
-    folder.mkdir(parents=True, exist_ok=True)
-    target = _free_name(folder, shop)
-    if shop.db.dialect == "sqlite":
-        copying.copy_sqlite(shop.db, target)
-    else:
-        _dump(str(shop.config.database), target)
-    verified = verify(target)
-    if verified != "ok":
-        target.unlink()
-        raise Broken(detail=f"the copy could not be read back: {verified}", where=str(target))
-    # After the database: whatever left meanwhile is in the journal's copy, never the reverse.
-    journal = _copy_journal(shop.journal.path, target)
-    removed = _prune(shop.config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target, verified = _copied(shop, folder)
+        # After the database: whatever left meanwhile is in the journal's copy, never the reverse.
+        journal = _copy_journal(shop.journal.path, target)
+        removed = _prune(shop.config)
+    except OSError as error:
+        raise Broken(
+            detail=f"the backup was not made: {error.strerror or error}",
+            where=str(folder),
+            mend="make room there, or change data.backups in kmtool.toml",
+        ) from None
     with shop.db.tx():
         shop.audit("backup", target.name, f"{target.stat().st_size} bytes")
     return BackupResult(
@@ -105,6 +104,20 @@ def verify(path: Path) -> str:
         [tool, "--list", str(path)], capture_output=True, check=False, timeout=600
     )
     return "ok" if run.returncode == 0 else _last_line(run.stderr)
+
+
+def _copied(shop: Shop, folder: Path) -> tuple[Path, str]:
+    """Make the copy and prove it; one that cannot be read back is not kept."""
+    target = _free_name(folder, shop)
+    if shop.db.dialect == "sqlite":
+        copying.copy_sqlite(shop.db, target)
+    else:
+        _dump(str(shop.config.database), target)
+    verified = verify(target)
+    if verified != "ok":
+        target.unlink()
+        raise Broken(detail=f"the copy could not be read back: {verified}", where=str(target))
+    return target, verified
 
 
 def _free_name(folder: Path, shop: Shop) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kmtool.store.db import Db
+from kmtool.errors import Broken
+from kmtool.store.db import Db, translate
 from kmtool.store.sqlite import sqlite3
 
 
@@ -15,15 +16,25 @@ def copy_sqlite(db: Db, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
     partial.unlink(missing_ok=True)
+    try:
+        _copy(db, partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except sqlite3.Error as error:
+        known = translate(error, db.name)
+        raise known or Broken(detail=f"the copy was not made: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _copy(db: Db, partial: Path) -> None:
     copy = sqlite3.connect(str(partial))
     try:
         db.raw.backup(copy, pages=4096)
         copy.execute("PRAGMA journal_mode = DELETE")
     finally:
         copy.close()
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)
 
 
 def test_open(path: Path) -> str:

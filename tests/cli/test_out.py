@@ -154,7 +154,8 @@ def test_csv_ids_and_count_come_from_the_first_table(shown: Any) -> None:
     assert shown(page, "--ids").lines() == ["A0", "A1"]
     assert shown(page, "--count").out == "2\n"
     none = shown(page, "--csv", view=lambda _page: [Line("no table")])
-    assert (none.code, none.out) == (2, "")
+    assert (none.code, none.json()["day"]) == (0, "2026-11-22")
+    assert "no table" in none.err
 
 
 def test_a_list_stops_at_fifty_rows_and_says_how_to_see_the_rest(shown: Any) -> None:
@@ -208,6 +209,8 @@ def test_a_file_follows_its_suffix_and_disarms_formulas(shown: Any, tmp_path: Pa
     [sheet] = sheets.read_workbook(book.read_bytes())
     assert [row[:2] for _n, row in sheet.rows[:2]] == [["Order", "Total"], ["=1+1", -12.5]]
     assert shown(Page(orders), "-o", str(tmp_path / "a.doc")).code == 2
+    none = shown(Page(orders), "-o", str(tmp_path / "b.csv"), view=lambda _page: [Line("x")])
+    assert (none.code, "it is done" in none.err) == (2, True)
     (tmp_path / "folder.csv").mkdir()
     nowhere = shown(Page(orders), "-o", str(tmp_path / "folder.csv"))
     assert nowhere.code == FileNotWritten.exit_code

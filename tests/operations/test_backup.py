@@ -15,6 +15,7 @@ from kmtool.journal import JournalEntry
 from kmtool.operations import backup
 from kmtool.shop import Shop
 from kmtool.store import copying
+from kmtool.store.sqlite import sqlite3
 
 ENTRY = JournalEntry("SEND", "shop1", "A1", "1", "00" * 16, 1)
 
@@ -81,6 +82,26 @@ def test_a_copy_that_does_not_open_is_not_kept(shop: Shop, monkeypatch: pytest.M
     with pytest.raises(Broken):
         backup.backup(shop)
     assert list(backup.backups(shop.config)) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(shop: Shop) -> None:
+    data = replace(shop.config.data, backups="kmtool.toml")
+    with pytest.raises(Broken):
+        backup.backup(replace(shop, config=replace(shop.config, data=data)))
+
+
+def test_a_full_disk_leaves_no_part_of_a_copy(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shop.db.dialect == "postgresql":
+        pytest.skip("its own program writes that file")
+
+    def full(_db: object, partial: Path) -> None:
+        partial.write_bytes(b"x")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(copying, "_copy", full)
+    with pytest.raises(Broken):
+        backup.backup(shop)
+    assert list(shop.config.folder("backups").iterdir()) == []
 
 
 def test_without_pg_dump_it_says_so(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
