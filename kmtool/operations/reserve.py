@@ -179,12 +179,12 @@ def route_refusal(shop: Shop, order: Row) -> str:
         return ""
     courier = shop.adapters.courier(courier_name(shop, order["channel"]), order["channel"])
     probe = Message(
-        effect_id="",
+        effect_id=f"{order['code']}-0",
         channel=order["channel"],
         order_number=order["number"],
         subject="",
-        text=Secret(""),
-        marker="",
+        text=Secret(f"{order['code']}-0"),
+        marker=f"{order['code']}-0",
         buyer=buyer_of(order),
     )
     return courier.refusal(probe)
