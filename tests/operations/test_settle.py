@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from kmtool.app import open_shop
 from kmtool.errors import NotFound, Refused, SheetUnbalanced, UsageError
 from kmtool.operations import keys as key_operations
 from kmtool.operations import settle, settle_paid, settle_sheets
@@ -296,6 +298,21 @@ def test_a_closed_sheet_cannot_be_changed(shop: Shop, books: Books) -> None:
             pytest.raises(Exception, match="a closed settlement does not change"),
         ):
             shop.db.run(sql)
+
+
+def test_two_that_close_at_once_make_one_sheet(shop: Shop, books: Books) -> None:
+    batch = books.batch("sup1", "S1", 10)
+    for _ in range(5):
+        books.sell(batch, 1)
+
+    def run() -> str | None:
+        with open_shop(shop.config, clock=shop.clock) as mine:
+            return settle.close(mine, "sup1").number
+
+    with ThreadPoolExecutor(3) as pool:
+        numbers = [future.result() for future in [pool.submit(run) for _ in range(3)]]
+    assert sorted(numbers, key=str) == [NUMBER, None, None]
+    assert settle_sheets.listing(shop).total == 1
 
 
 def test_twelve_months_add_up_to_the_ledger(shop: Shop, books: Books) -> None:
