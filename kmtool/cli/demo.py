@@ -29,6 +29,7 @@ def demo(
     out.use_zone("Asia/Shanghai")
     out.show(story, _view)
     if not options.current().machine:
+        _morning(folder, story)
         _look(folder)
     if not story.agrees:
         out.finish(EXIT_BROKEN)
@@ -80,7 +81,7 @@ def _money(story: Story) -> Iterable[Block]:
     money = story.money
     yield Line(
         _(
-            "Money of the marketplace: {due} due = {received} received + {fees} fees"
+            "Money of the day: {due} due = {received} received + {fees} fees"
             " + {refunded} refunded + {missing} missing."
         ).format(
             due=out.money(money.due_minor),
@@ -102,6 +103,21 @@ def _money(story: Story) -> Iterable[Block]:
         )
     told = _("Both ends agree.") if story.agrees else _("The two ends do NOT agree.")
     yield Line(told, "good" if story.agrees else "bad")
+
+
+def _morning(folder: Path, story: Story) -> None:
+    """Show the morning screen as `kmtool` alone does in the folder, at seven that morning."""
+    from kmtool.app import open_shop
+    from kmtool.cli.blocks import Heading, Line
+    from kmtool.cli.status import screen
+    from kmtool.clock import ManualClock
+    from kmtool.config import FILE_NAME, load
+    from kmtool.operations import status
+
+    config = load(folder.resolve() / FILE_NAME)
+    with open_shop(config, clock=ManualClock(story.morning_ms)) as shop:
+        result = status.status(shop)
+    out.show(result, lambda found: [Line(""), Heading(_("The morning after")), *screen(found)])
 
 
 def _look(folder: Path) -> None:

@@ -1,14 +1,13 @@
 """A working day, from the first import to the settlement, told at the end in a few lines.
 
-The clock is moved by hand through yesterday and stands at now when the day is over. Every figure of
-the story is counted in the database or at the simulated buyers after the work.
+The clock is moved by hand through the last day that is over, to seven in the morning after it. Every
+figure of the story is counted in the database or at the simulated buyers after the work.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -20,10 +19,13 @@ from kmtool.demo import world as made_up
 from kmtool.demo.story import Books, Story, tell
 from kmtool.demo.world import WARES, World
 from kmtool.domain.money import parse_e5
+from kmtool.domain.secret import Secret
 from kmtool.errors import Refused
 from kmtool.operations import (
+    backup,
     by_hand,
     deliver,
+    house,
     import_keys,
     key_sources,
     orders,
@@ -38,6 +40,7 @@ from kmtool.operations.statements import Answers
 from kmtool.shop import Shop
 
 MARKER = ".kmtool-demo"
+MORNING_MS = 7 * made_up.HOUR_MS
 Say = Callable[[str], None]
 
 TOML = """# A shop made by `kmtool demo`. Look around, break things: the next demo makes it anew.
@@ -57,7 +60,7 @@ buyer_pieces_per_hour = 10
 adapter = "demo"
 mode = "auto"
 couriers = ["demo"]
-credentials = { token = "env:KMTOOL_DEMO_TOKEN", secret = "env:KMTOOL_DEMO_SECRET" }
+credentials = { token = "secret:maple-token", secret = "secret:maple-secret" }
 options = { url = "@url@" }
 
 [channels.taobao]               # no interface: exported files in, pasted by hand
@@ -80,30 +83,21 @@ publish_lag_days = 0
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """The hand-moved clock of the day, and what it stands at in the end."""
-
-    moving: ManualClock
-    now_ms: int
-
-
 def run(folder: Path, say: Say) -> Story:
     """Play the day in `folder` (made anew) and return its story."""
     prepare(folder)
-    now = SystemClock().now_ms()
-    day_ms = made_up.day_start_of(now)
+    day_ms = made_up.day_start_of(SystemClock().now_ms() - MORNING_MS)
     clock = ManualClock(day_ms + 7 * made_up.HOUR_MS)
     with DemoShop(clock, made_up.ZONE, name="maple") as maple:
         text = TOML.replace("@url@", maple.url)
-        for name, value in (("TOKEN", maple.token), ("SECRET", maple.secret)):
-            text = text.replace(f"env:KMTOOL_DEMO_{name}", value)
         (folder / FILE_NAME).write_text(text, encoding="utf-8")
         config = load(folder / FILE_NAME)
         create_shop(config, clock)
         world = made_up.make_world(maple, day_ms)
         with open_shop(config, clock=clock) as shop:
-            return _day(shop, world, Clocks(clock, now), say)
+            house.set_secret(shop, "maple-token", Secret(maple.token))
+            house.set_secret(shop, "maple-secret", Secret(maple.secret))
+            return _day(shop, world, clock, say)
 
 
 def prepare(folder: Path) -> None:
@@ -119,7 +113,7 @@ def prepare(folder: Path) -> None:
     (folder / MARKER).write_text("made by kmtool demo\n", encoding="utf-8")
 
 
-def _day(shop: Shop, world: World, clocks: Clocks, say: Say) -> Story:
+def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
     say("07:00  open the shop, bring in three batches from two suppliers")
     _open(shop, world)
     pasted = 0
@@ -127,17 +121,17 @@ def _day(shop: Shop, world: World, clocks: Clocks, say: Say) -> Story:
     for hour in range(8, 23):
         made_up.place_hour(world, hour)
         refunded = _special(shop, world, hour, refunded)
-        clocks.moving.set(world.at(hour + 1))
+        clock.set(world.at(hour + 1))
         sync.sync(shop, ["maple"])
         done = deliver.deliver(shop)
         if hour in {10, 13}:
             say(f"{hour + 1}:00  {done.unknown} replies got lost on the way; kmtool asks first")
-        clocks.moving.advance(10_000)
+        clock.advance(10_000)
         deliver.deliver(shop)
         if hour in {11, 16, 21}:
             pasted += _by_hand(shop, world, hour, say)
-    say("23:30  the bills of the day are there: reconcile")
-    clocks.moving.set(max(clocks.now_ms, made_up.day_end_ms_of(world) + 60_000))
+    say("07:00  the morning after: the bills of the day are there, reconcile")
+    clock.set(made_up.day_end_ms_of(world) + MORNING_MS)
     wechat, alipay = made_up.write_bills(
         world, shop.config.folder("inbox") / "statements", _paid_and_missing(world)
     )
@@ -145,6 +139,7 @@ def _day(shop: Shop, world: World, clocks: Clocks, say: Say) -> Story:
     money = reconcile(shop, [wechat], Answers(covers=world.day))
     say("       settle with the suppliers")
     sheets = [settle.close(shop, code, _cut(world)) for code in ("laowang", "haitao")]
+    backup.backup(shop)
     return tell(shop, world, Books(money, tuple(sheets), pasted))
 
 

@@ -39,6 +39,7 @@ class Story:
 
     folder: str
     day: str
+    morning_ms: int
     orders: int
     orders_by_channel: dict[str, int]
     batches: int
@@ -75,6 +76,7 @@ def tell(shop: Shop, world: World, books: Books) -> Story:
     return Story(
         folder=str(shop.config.root),
         day=world.day,
+        morning_ms=shop.now_ms(),
         orders=orders,
         orders_by_channel=by_channel,
         batches=batches["batches"],
