@@ -13,7 +13,6 @@ import csv
 import io
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,11 +104,6 @@ class Book:
 def clean(text: str) -> str:
     """Return text that XML can carry, no longer than a cell takes."""
     return _ILLEGAL.sub("", text)[:CELL_CHARS_MAX]
-
-
-def shown_width(text: str) -> int:
-    """Return how many columns a text takes, East Asian wide characters counting two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WFA" else 1 for c in text)
 
 
 def safe_name(text: str) -> str:

@@ -24,7 +24,7 @@ from kmtool.operations.settle_sheets import Waiting, by_reason, load, period_tex
 from kmtool.sheets_write import safe_name, write_book
 from kmtool.shop import Shop
 from kmtool.store import ledger, settlements, suppliers
-from kmtool.store.db import Row
+from kmtool.store.db import Db, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def close(shop: Shop, supplier: str, cut: date | None = None) -> Closed:
         draft = _draft(shop, supplier, cut)
         if not draft.lines:
             return _nothing(draft)
-        _must_balance(draft)
+        _must_balance(db, draft)
         number = _keep(shop, draft)
     if db.rehearsing:
         return _closed(load(db, number), None)
@@ -147,7 +147,7 @@ def _draft(shop: Shop, code: str, cut: date | None) -> Draft:
     return gather(shop.db, supplier, cut or today, zone)
 
 
-def _must_balance(draft: Draft) -> None:
+def _must_balance(db: Db, draft: Draft) -> None:
     code, currency = draft.supplier["code"], draft.supplier["currency"]
     closing, by_lines, booked = (
         draft.balance.closing_minor, draft.by_lines_minor, draft.ledger_minor
@@ -158,6 +158,13 @@ def _must_balance(draft: Draft) -> None:
             supplier=code,
             detail=f"balance {shown[0]}, lines {shown[1]}, ledger {shown[2]}"
             f" ({account(code)}, {currency})",
+        )
+    foreign = settlements.other_currencies(db, code, currency)
+    if foreign:
+        raise SheetUnbalanced(
+            supplier=code,
+            detail=f"it is paid in {currency}, but has batches in {', '.join(foreign)}",
+            mend="give batches of another currency a supplier of their own",
         )
     if draft.uneven_batches:
         raise SheetUnbalanced(

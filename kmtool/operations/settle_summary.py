@@ -90,18 +90,18 @@ def _identity(sheet: Row, at: int) -> list[tuple[Cell, ...]]:
         figure("销售成本", sheet["cost_minor"], "代销：发货；买断：入库验收"),
         figure("退/失效", sheet["returned_minor"], "失效卡密扣回、批次撤回"),
         figure("费用/调整", sheet["adjusted_minor"], ""),
-        figure("本期应付", due, "销售成本 − 退/失效 + 费用/调整", f"={b[1]}-{b[2]}+{b[3]}"),
+        figure("本期应付", due, "销售成本 - 退/失效 + 费用/调整", f"={b[1]}-{b[2]}+{b[3]}"),
         figure("本期结算", sheet["settled_minor"], "本期内已付款"),
         figure("优惠", sheet["discount_minor"], ""),
         figure("扣点", sheet["commission_minor"], ""),
         figure(
             "期末未结",
             sheet["closing_minor"],
-            "期初未结 + 本期应付 − 本期结算 − 优惠 − 扣点",
+            "期初未结 + 本期应付 - 本期结算 - 优惠 - 扣点",
             f"={b[0]}+{b[4]}-{b[5]}-{b[6]}-{b[7]}",
         ),
         figure("台账余额", sheet["closing_minor"], "应付供应商账户"),
-        figure("差额", 0, "期末未结 − 台账余额，必须为 0", difference, red=True),
+        figure("差额", 0, "期末未结 - 台账余额，必须为 0", difference, red=True),
     ]
 
 
@@ -119,7 +119,7 @@ def _settled(
         figure(
             "核对差额",
             whole - sheet["payable_minor"] - sheet["carried_out_minor"],
-            "明细 + 扣回 + 结转 − 应付 − 转下期，必须为 0",
+            "明细 + 扣回 + 结转 - 应付 - 转下期，必须为 0",
             f"=ROUND({b[0]}+{b[1]}+{b[2]}-B{at + 4}-B{at + 5},2)",
             red=True,
         ),

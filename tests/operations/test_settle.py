@@ -195,6 +195,23 @@ def test_bought_batches_are_paid_at_acceptance(shop: Shop, books: Books) -> None
     assert settle.close(shop, "buy").number is None
 
 
+def test_a_bought_batch_waits_for_its_day(shop: Shop, books: Books) -> None:
+    books.supplier("buy", mode="buyout", days=3)
+    books.batch("buy", "S2", 10, cost="1.005")
+    shown = settle.preview(shop, "buy")
+    assert (shown.keys, shown.carried_minor, shown.difference_minor) == (0, 1005, 0)
+    books.later(3)
+    assert settle.preview(shop, "buy").keys == 10
+
+
+def test_a_batch_in_another_currency_closes_nothing(shop: Shop, books: Books) -> None:
+    books.sell(books.batch("sup1", "S1", 10), 2)
+    other = books.batch("sup1", "S2", 10)
+    shop.db.run("UPDATE batches SET currency = 'USD' WHERE id = :b", b=other.id)
+    with pytest.raises(SheetUnbalanced, match="batches in USD"):
+        settle.close(shop, "sup1")
+
+
 def test_undoing_a_paid_batch_is_a_line_of_the_next_sheet(shop: Shop, books: Books) -> None:
     books.supplier("buy", mode="buyout")
     batch = books.batch("buy", "S2", 10, cost="1.005")

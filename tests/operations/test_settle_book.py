@@ -245,6 +245,20 @@ def test_one_changed_cell_in_the_workbook_is_noticed(
         assert check.problem.startswith(f"{place}: "), cell
 
 
+def test_a_sheet_that_is_missing_or_added_is_noticed(
+    shop: Shop, closed: Books, tmp_path: Path
+) -> None:
+    book = openpyxl.load_workbook(workbook(shop), data_only=True)
+    book.create_sheet("more")["A1"] = "x"
+    book.save(tmp_path / "more.xlsx")
+    (check,) = settle_verify.verify(shop, str(tmp_path / "more.xlsx")).checks
+    assert check.problem == "more: the sheet was added"
+    del book["more"], book["未结挂账"]
+    book.save(tmp_path / "less.xlsx")
+    (check,) = settle_verify.verify(shop, str(tmp_path / "less.xlsx")).checks
+    assert check.problem == "未结挂账: the sheet is missing"
+
+
 def _copy(source: Path, target: Path, sheet: str, cell: str, value: object) -> None:
     """Copy the values of a workbook into another, with one cell changed."""
     found = python_calamine.CalamineWorkbook.from_path(str(source))
