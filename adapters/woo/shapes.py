@@ -83,19 +83,15 @@ def order_fact(raw: Raw, *, completed_is_paid: bool = False, account_field: str 
 
 
 def with_refunds(fact: OrderFact, refunds: list[Raw]) -> OrderFact:
-    """Return the facts with what `GET /orders/{id}/refunds` adds: dates, and pieces taken back.
+    """Return the facts with what `GET /orders/{id}/refunds` adds: when each refund was made.
 
-    A line counts what is still bought; the order as a whole keeps its total. A fully refunded
-    order keeps its lines as they were sold.
+    Lines stay as they were sold, as in the list: what still goes out is the operator's answer.
     """
     facts = tuple(_dated_refund(raw, fact.currency) for raw in refunds)
     state = fact.refund
     if facts and state is RefundState.NONE:
         state = _refund_state("", facts, fact.total_minor)
-    lines = fact.lines
-    if state is RefundState.PARTIAL:
-        lines = tuple(_less(line, refunds, fact.currency) for line in lines)
-    return replace(fact, refunds=facts, refund=state, lines=lines)
+    return replace(fact, refunds=facts, refund=state)
 
 
 def delivery_id(raw: Raw) -> str:
@@ -194,18 +190,6 @@ def _account(raw: Raw, order: Raw, field: str) -> str:
             if field in (part.get("key"), part.get("display_key")):
                 return _text(part.get("value")).strip()
     return ""
-
-
-def _less(line: LineFact, refunds: list[Raw], currency: str) -> LineFact:
-    quantity, amount = line.quantity, line.amount_minor
-    for refund in refunds:
-        for part in _list(refund, "line_items"):
-            ours = [_text(m.get("value")) for m in _list(part, "meta_data")
-                    if _is(m, "_refunded_item_id")]  # fmt: skip
-            if ours == [line.line_no]:
-                quantity -= abs(int(part.get("quantity") or 0))
-                amount -= abs(_minor(_sum(part, "a refund"), currency))
-    return replace(line, quantity=max(quantity, 0), amount_minor=max(amount, 0))
 
 
 def _refund(raw: Raw, currency: str) -> RefundFact:

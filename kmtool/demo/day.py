@@ -1,7 +1,7 @@
 """A working day, from the first import to the settlement, told at the end in a few lines.
 
-The clock is moved by hand through the last day that is over, to seven in the morning after it. Every
-figure of the story is counted in the database or at the simulated buyers after the work.
+The clock is moved by hand through the last day that is over, to seven in the morning after it.
+Every figure of the story is counted in the database or at the simulated buyers after the work.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A day at a real WooCommerce shop: orders come, change, are cancelled and refunded while we deliver.
+"""A day at a real WooCommerce shop: orders come, change, are refunded while we deliver.
 
-Needs KMTOOL_LIVE_WOO_URL, KMTOOL_LIVE_WOO_CK and KMTOOL_LIVE_WOO_CS of a shop made for tests (orders
-and notes are written there); skipped without them. KMTOOL_LIVE_WOO_ORDERS sets how many (100).
+Needs KMTOOL_LIVE_WOO_URL, KMTOOL_LIVE_WOO_CK and KMTOOL_LIVE_WOO_CS of a shop made for tests (it is
+written to); skipped without them. KMTOOL_LIVE_WOO_ORDERS sets how many (100).
 """
 
 from __future__ import annotations
