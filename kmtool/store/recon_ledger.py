@@ -4,6 +4,9 @@ A subject is one fact that is booked: an order's payment, a recorded refund, a s
 account's opening. `recon_posts` holds what was booked of it, as a signature. Where the signature
 moved, the old entry is reversed (once: its reference is the entry itself) and a new one is posted;
 nothing in the ledger is changed. Positive is debit.
+
+What is wanted is materialised and joined from (never looked up row by row), so that one late line
+in a large shop costs one pass over it. CROSS JOIN fixes that order on SQLite.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ class Book:
     postings: str
 
 
-_LINE = "'line:' || CAST(l.id AS TEXT)"
+# The cast gives the text an affinity, without which SQLite builds no index over what is wanted.
+_LINE = "CAST('line:' || CAST(l.id AS TEXT) AS TEXT)"
 _FROM_LINE = (
     "FROM statement_lines l JOIN line_versions v ON v.id = l.version_id"
     " LEFT JOIN order_buckets b ON b.order_id = l.order_id WHERE l.account = :account"
@@ -64,18 +68,19 @@ LINES = Book(
         {_FROM_LINE} AND l.posting LIKE 'settle%'""",
 )
 
+_SOLD = "CAST('order:' || o.channel || ':' || o.number AS TEXT)"
 _CLEARING = "'clearing:' || CASE WHEN o.account = '' THEN o.channel ELSE o.account END"
 _ORDER = "FROM order_buckets b JOIN orders o ON o.id = b.order_id WHERE b.account = :account"
 
 ORDERS = Book(
     "order:",
-    f"""SELECT 'order:' || o.channel || ':' || o.number AS subject,
+    f"""SELECT {_SOLD} AS subject,
         CAST(b.charge_minor AS TEXT) || ' ' || o.currency AS signature,
         b.event_ms AS at_ms, 'order_paid' AS event, o.channel || ':' || o.number AS ref
         {_ORDER} AND b.charge_minor > 0""",
-    f"""SELECT 'order:' || o.channel || ':' || o.number AS subject, {_CLEARING} AS account,
+    f"""SELECT {_SOLD} AS subject, {_CLEARING} AS account,
         o.currency, b.charge_minor AS amount_minor {_ORDER} AND b.charge_minor > 0
-    UNION ALL SELECT 'order:' || o.channel || ':' || o.number, 'income:sales', o.currency,
+    UNION ALL SELECT {_SOLD}, 'income:sales', o.currency,
         -b.charge_minor {_ORDER} AND b.charge_minor > 0""",
 )
 
@@ -87,7 +92,7 @@ _REFUNDS = """FROM order_buckets b JOIN orders o ON o.id = b.order_id JOIN (
            AND NOT EXISTS (SELECT 1 FROM refunds x WHERE x.order_id = orders.id
                             AND x.state = 'done')) r ON r.order_id = o.id
      WHERE b.account = :account AND b.charge_minor > 0"""
-_REFUND = "'refund:' || o.channel || ':' || o.number || r.mark"
+_REFUND = "CAST('refund:' || o.channel || ':' || o.number || r.mark AS TEXT)"
 
 REFUNDS = Book(
     "refund:",
@@ -110,12 +115,12 @@ def book(db: Db, scope: Scope) -> int:
 
 def _book(db: Db, scope: Scope, kind: Book) -> int:
     given = {"account": scope.account, "prefix": kind.prefix + "%"}
-    todo = f"""WITH wanted AS ({kind.wanted})
+    todo = f"""WITH wanted AS MATERIALIZED ({kind.wanted})
         SELECT (SELECT count(*) FROM wanted w LEFT JOIN recon_posts p ON p.subject = w.subject
                  WHERE p.subject IS NULL OR p.signature <> w.signature)
-             + (SELECT count(*) FROM recon_posts p WHERE p.account = :account
-                   AND p.subject LIKE :prefix AND p.signature <> ''
-                   AND p.subject NOT IN (SELECT subject FROM wanted))"""
+             + (SELECT count(*) FROM recon_posts p LEFT JOIN wanted w ON w.subject = p.subject
+                 WHERE p.account = :account AND p.subject LIKE :prefix AND p.signature <> ''
+                   AND w.subject IS NULL)"""
     if not db.value(todo, **given):
         return 0
     return _withdraw(db, scope, kind) + _post(db, scope, kind)
@@ -124,10 +129,12 @@ def _book(db: Db, scope: Scope, kind: Book) -> int:
 def _withdraw(db: Db, scope: Scope, kind: Book) -> int:
     """Reverse the entries whose subject moved or went, and note that nothing is booked of it."""
     cleared = db.run(
-        f"""WITH wanted AS ({kind.wanted})
-        UPDATE recon_posts SET signature = '' WHERE account = :account AND subject LIKE :prefix
-           AND signature <> '' AND NOT EXISTS (SELECT 1 FROM wanted w
-               WHERE w.subject = recon_posts.subject AND w.signature = recon_posts.signature)""",
+        f"""WITH wanted AS MATERIALIZED ({kind.wanted})
+        UPDATE recon_posts SET signature = '' FROM (SELECT p.subject FROM recon_posts p
+            LEFT JOIN wanted w ON w.subject = p.subject
+             WHERE p.account = :account AND p.subject LIKE :prefix AND p.signature <> ''
+               AND (w.subject IS NULL OR w.signature <> p.signature)) d
+         WHERE d.subject = recon_posts.subject""",
         account=scope.account,
         prefix=kind.prefix + "%",
     )
@@ -168,7 +175,7 @@ def _post(db: Db, scope: Scope, kind: Book) -> int:
     """Post what is wanted and not booked; a subject's later entries carry their generation."""
     last = int(db.value("SELECT coalesce(max(id), 0) FROM ledger_entries"))
     fresh = db.run(
-        f"""WITH wanted AS ({kind.wanted})
+        f"""WITH wanted AS MATERIALIZED ({kind.wanted})
         INSERT INTO recon_posts (subject, account, signature, generation, entry_id)
         SELECT w.subject, CAST(:account AS TEXT), w.signature, 1, NULL FROM wanted w WHERE 1 = 1
         ON CONFLICT (subject) DO UPDATE SET signature = excluded.signature,
@@ -178,27 +185,28 @@ def _post(db: Db, scope: Scope, kind: Book) -> int:
     )
     ref = "w.ref || CASE WHEN p.generation > 1 THEN '@' || CAST(p.generation AS TEXT) ELSE '' END"
     db.run(
-        f"""WITH wanted AS ({kind.wanted})
+        f"""WITH wanted AS MATERIALIZED ({kind.wanted})
         INSERT INTO ledger_entries (at_ms, event, ref, note)
-        SELECT w.at_ms, w.event, {ref}, '' FROM wanted w
-          JOIN recon_posts p ON p.subject = w.subject WHERE p.entry_id IS NULL
+        SELECT w.at_ms, w.event, {ref}, '' FROM wanted w CROSS JOIN recon_posts p
+         WHERE p.subject = w.subject AND p.entry_id IS NULL
         ON CONFLICT (event, ref) DO NOTHING""",
         account=scope.account,
     )
     db.run(
-        f"""WITH wanted AS ({kind.wanted})
+        f"""WITH wanted AS MATERIALIZED ({kind.wanted})
         UPDATE recon_posts SET entry_id = d.id FROM (SELECT p.subject, e.id FROM wanted w
-            JOIN recon_posts p ON p.subject = w.subject AND p.entry_id IS NULL
-            JOIN ledger_entries e ON e.event = w.event AND e.ref = {ref}) d
+            CROSS JOIN recon_posts p CROSS JOIN ledger_entries e
+            WHERE p.subject = w.subject AND p.entry_id IS NULL
+              AND e.event = w.event AND e.ref = {ref}) d
          WHERE d.subject = recon_posts.subject""",
         account=scope.account,
     )
     db.run(
         f"""WITH entries AS ({kind.postings})
         INSERT INTO ledger_postings (entry_id, account, currency, amount_minor)
-        SELECT p.entry_id, x.account, x.currency, x.amount_minor FROM entries x
-          JOIN recon_posts p ON p.subject = x.subject
-         WHERE p.entry_id > :last AND x.amount_minor <> 0""",
+        SELECT p.entry_id, x.account, x.currency, x.amount_minor
+          FROM entries x CROSS JOIN recon_posts p
+         WHERE p.subject = x.subject AND p.entry_id > :last AND x.amount_minor <> 0""",
         account=scope.account,
         last=last,
     )

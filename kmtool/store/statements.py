@@ -9,6 +9,7 @@ from kmtool.domain.statements import DeclaredTotal, ParsedStatement, StatementLi
 from kmtool.store.db import Db, Row
 
 ACTIVE = "('ok', 'provisional')"
+BATCH = 5_000
 
 _VERSION = (
     "content", "content_all", "occurred_ms", "kind", "gross_minor", "adjust_minor", "fee_minor",
@@ -172,7 +173,20 @@ def add_lines(
     """Insert what is not known yet; return how many lines are new, how many known ones changed."""
     last_line = int(db.value("SELECT coalesce(max(id), 0) FROM statement_lines"))
     last_version = int(db.value("SELECT coalesce(max(id), 0) FROM line_versions"))
-    rows = [_line_values(line, file_id, account, plane) for line in lines]
+    for start in range(0, len(lines), BATCH):
+        batch = lines[start : start + BATCH]
+        _add_batch(db, [_line_values(line, file_id, account, plane) for line in batch])
+    new = int(db.value("SELECT count(*) FROM statement_lines WHERE id > :n", n=last_line))
+    changed = db.value(
+        "SELECT count(*) FROM line_versions WHERE id > :v AND line_id <= :n",
+        v=last_version,
+        n=last_line,
+    )
+    return new, int(changed)
+
+
+def _add_batch(db: Db, rows: list[Row]) -> None:
+    """Insert lines, their versions, and which file said so."""
     db.many(
         "INSERT INTO statement_lines (account, row_key, occ, plane, pass, candidates, bucket, code,"
         " posting) VALUES (:account, :row_key, :occ, :plane, '', 0, '', '', '')"
@@ -198,13 +212,6 @@ def add_lines(
             for row in rows
         ],
     )
-    new = int(db.value("SELECT count(*) FROM statement_lines WHERE id > :n", n=last_line))
-    changed = db.value(
-        "SELECT count(*) FROM line_versions WHERE id > :v AND line_id <= :n",
-        v=last_version,
-        n=last_line,
-    )
-    return new, int(changed)
 
 
 def _line_values(line: StatementLine, file_id: int, account: str, plane: str) -> Row:

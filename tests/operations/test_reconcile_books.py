@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -454,6 +455,24 @@ def test_a_broken_invariant_undoes_the_run(
     shop.db.run("DELETE FROM ledger_postings")
     shop.db.run("DELETE FROM ledger_entries")
     assert kit.counts(shop.db) == before
+
+
+def test_a_late_line_in_a_large_shop_costs_one_pass(shop: Shop, tmp_path: Path) -> None:
+    """What changed must not be looked up row by row among all that did not."""
+    with shop.db.tx():
+        for n in range(3000):
+            kit.put_order(shop.db, f"A{n}")
+    run(shop, kit.flow(tmp_path, *(kit.sale(f"A{n}") for n in range(2999))))
+    shop.db.run("UPDATE orders SET expected_gross_minor = 1001 WHERE number = 'A1'")
+    late = kit.flow(tmp_path, kit.sale("A2999"), kit.sale("A1", 1))
+    started = time.perf_counter()
+    changed = run(shop, late)
+    needed = time.perf_counter() - started
+    started = time.perf_counter()
+    assert [a.changes for a in run(shop).accounts] == [0, 0]
+    idle = time.perf_counter() - started
+    assert changed.exit_code == 0
+    assert needed < 10 * idle + 1, f"{needed:.1f} s for two lines, {idle:.1f} s for none"
 
 
 BREAKS = [
