@@ -20,6 +20,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from unicodedata import east_asian_width
 from zoneinfo import ZoneInfo
 
 from kmtool.domain.money import exponent
@@ -104,6 +105,14 @@ class Book:
 def clean(text: str) -> str:
     """Return text that XML can carry, no longer than a cell takes."""
     return _ILLEGAL.sub("", text)[:CELL_CHARS_MAX]
+
+
+def fitting(texts: Iterable[str], least: float, most: float) -> float:
+    """Return a column's width for its texts; an East Asian wide character takes two places."""
+    widest = max(
+        (sum(1 + (east_asian_width(c) in "WFA") for c in text) for text in texts), default=0
+    )
+    return min(most, max(least, widest + 3))
 
 
 def safe_name(text: str) -> str:

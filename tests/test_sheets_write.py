@@ -95,3 +95,9 @@ def test_what_xml_cannot_carry_is_left_out() -> None:
 )
 def test_a_file_name_is_safe_everywhere(text: str, name: str) -> None:
     assert safe_name(text) == name
+
+
+def test_a_column_is_as_wide_as_its_texts() -> None:
+    assert sheets_write.fitting([], 10, 60) == 10
+    assert sheets_write.fitting(["卡密卡密卡密", "abc"], 10, 60) == 15
+    assert sheets_write.fitting(["x" * 100], 10, 60) == 60

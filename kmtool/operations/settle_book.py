@@ -13,7 +13,7 @@ from kmtool.domain import settlement as rules
 from kmtool.domain.settlement import SheetLine
 from kmtool.operations.settle_cells import Frozen, Part, head, table, with_note
 from kmtool.operations.settle_summary import summary
-from kmtool.sheets_write import Book, Cell, Kind, Look, Sheet
+from kmtool.sheets_write import Book, Cell, Kind, Look, Sheet, fitting
 from kmtool.store.db import Row
 
 PRODUCTS, DETAIL, ADJUSTMENTS, LEFT, CHECKS = (
@@ -62,10 +62,11 @@ def _products(frozen: Frozen) -> Part:
         )
         for row in frozen.batches
     ]
+    wide = fitting((row["title"] for row in frozen.batches), 30, 60)
     part = table(
         PRODUCTS,
         (
-            ("SKU", 16), ("商品", 30), ("批次", 18), ("模式", 8), ("期初", 8), ("入库", 8),
+            ("SKU", 16), ("商品", wide), ("批次", 18), ("模式", 8), ("期初", 8), ("入库", 8),
             ("售出", 8), ("退/失效", 9), ("期末", 8), ("单价", 12), ("应结金额", 14), ("尾差", 8),
         ),
         rows,
