@@ -286,11 +286,11 @@ def _problem(row: Row) -> Problem:
         account=row["account"],
         profile=row["profile"],
     )
-    too_little = row["code"] == "AMOUNT_MISMATCH" and row["amount_minor"] > 0
+    too_much = row["code"] == "AMOUNT_MISMATCH" and row["amount_minor"] > 0
     return Problem(
         id=row["id"],
         code=row["code"],
-        group=Group.MONEY_TOO_MUCH if too_little else kind.group,
+        group=Group.MONEY_TOO_MUCH if too_much else kind.group,
         severity=kind.severity,
         meaning=kind.meaning,
         account=row["account"],

@@ -89,7 +89,9 @@ _DIGEST = (
     " FROM exceptions WHERE account = :a AND state <> 'resolved' ORDER BY code, subject",
     "SELECT 'ledger|' || account || '|' || currency || '|' || "
     "CAST(CAST(sum(amount_minor) AS BIGINT) AS TEXT) AS t"
-    " FROM ledger_postings WHERE account LIKE '%:' || :a GROUP BY account, currency"
+    " FROM ledger_postings WHERE account IN ('wallet:' || :a,"
+    " 'wallet_transit:' || :a, 'clearing:' || :a, 'transit:' || :a, 'transfer:' || :a)"
+    " GROUP BY account, currency"
     " HAVING sum(amount_minor) <> 0 ORDER BY account, currency",
 )
 
