@@ -151,7 +151,9 @@ def test_called_off_orders_are_not_shipped(
     assert pulled.status is OrderStatus.CLOSED
 
 
-def test_a_refund_of_a_part_is_seen_and_the_line_stays_as_it_was_sold(channel: Channel, owner: Client, item: Item) -> None:
+def test_a_refund_of_a_part_is_seen_and_the_line_stays_as_it_was_sold(
+    channel: Channel, owner: Client, item: Item
+) -> None:
     number = add_order(owner, item)
     line = owner.send(get(f"/orders/{number}")).data["line_items"][0]
     assert item.price_minor is not None
