@@ -47,25 +47,23 @@ class Journal:
         """Write entries and force them to the disk; only then may the network be touched."""
         if not entries:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folder()
         if self._count is None:
             self._count = self.count()
         lines = [self._line(n, entry) for n, entry in enumerate(entries, self._count + 1)]
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            with os.fdopen(handle, "ab") as file:
-                if self._torn():
-                    file.write(b"\n")
-                file.write(b"".join(lines))
-                file.flush()
+            fresh = not self.path.exists()
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(handle, "ab", buffering=0) as file:
+                rest = memoryview((b"\n" if self._torn() else b"") + b"".join(lines))
+                while rest:  # whole records in one write, so that two processes do not mix theirs
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
+            if fresh:
+                self._keep_name()
             self._count += len(lines)
         except OSError as error:
-            raise Broken(
-                detail=f"the send journal cannot be written ({error.strerror}); nothing was sent",
-                where=str(self.path),
-                mend="make room or mend the permissions, then: kmtool deliver",
-            ) from None
+            raise self._unwritten(error) from None
 
     def read(self) -> Iterator[JournalEntry]:
         """Yield all whole records; one whose HMAC does not fit is `Broken` with its line."""
@@ -83,6 +81,29 @@ class Journal:
             return 0
         with self.path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._unwritten(error) from None
+
+    def _keep_name(self) -> None:
+        """Force the new file's name to the disk too: a power cut must not lose it."""
+        if os.name != "posix":
+            return
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _unwritten(self, error: OSError) -> Broken:
+        return Broken(
+            detail=f"the send journal cannot be written ({error.strerror}); nothing was sent",
+            where=str(self.path),
+            mend="make room or mend the permissions, then: kmtool deliver",
+        )
 
     def _torn(self) -> bool:
         if not self.path.exists() or self.path.stat().st_size == 0:
@@ -112,7 +133,7 @@ class Journal:
         try:
             record = json.loads(raw)
             mac = record.pop("mac")
-        except (ValueError, KeyError, AttributeError):
+        except (ValueError, KeyError, AttributeError, TypeError):
             return None
         text = json.dumps(record, ensure_ascii=False, sort_keys=True)
         if self._digest(text.encode()) != mac:

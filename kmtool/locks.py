@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -30,10 +31,13 @@ class FileLock:
         """Give the lock back. `remove` deletes the file too (only for names used once)."""
         if self._file is None:
             return
-        if remove:
-            self.path.unlink(missing_ok=True)
-        self._file.close()
-        self._file = None
+        file, self._file = self._file, None
+        if remove and sys.platform != "win32":
+            self.path.unlink(missing_ok=True)  # before it is free: nobody locks a name that goes
+        file.close()
+        if remove and sys.platform == "win32":
+            with contextlib.suppress(OSError):  # an open file cannot go there: somebody looks
+                self.path.unlink(missing_ok=True)
 
     @property
     def held(self) -> bool:

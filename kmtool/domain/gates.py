@@ -26,7 +26,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that the gates look at for one line. `cost_e5` is the dearest key that would leave."""
+    """All that the gates look at for one line. `cost_e5` is the dearest key that would leave,
+    `route_broken` tells a route that cannot be used at all from one that refuses this buyer."""
 
     channel: str
     number: str
@@ -57,6 +58,7 @@ class Situation:
     paused: str
     route_refusal: str
     limits: Limits
+    route_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,11 @@ class Shut:
 def paid(s: Situation) -> Shut | None:
     """Only a paid order goes out; history brought in at the start never does."""
     if s.history:
-        return Shut(Gate.PAID, "it was there before kmtool and counts as done", "")
+        return Shut(
+            Gate.PAID,
+            "it was there before kmtool and counts as done",
+            f"kmtool order show {s.number}",
+        )
     if s.status is OrderStatus.UNPAID:
         return Shut(Gate.PAID, "it is not paid", "kmtool sync")
     return None
@@ -80,7 +86,7 @@ def paid(s: Situation) -> Shut | None:
 def closed(s: Situation) -> Shut | None:
     """A closed order gets nothing."""
     if s.status is OrderStatus.CLOSED:
-        return Shut(Gate.CLOSED, "the channel closed it", "")
+        return Shut(Gate.CLOSED, "the channel closed it", f"kmtool order show {s.number}")
     return None
 
 
@@ -107,6 +113,15 @@ def currency(s: Situation) -> Shut | None:
         Gate.AMOUNT,
         f"it was paid in {s.currency}, the channel is set to {s.shop_currency}",
         f"kmtool order release {s.number}",
+    )
+
+
+def pieces(s: Situation) -> Shut | None:
+    """A line is for one piece at least; nothing else is a number of keys."""
+    if s.quantity >= 1 and (s.sku is None or s.needed >= 1):
+        return None
+    return Shut(
+        Gate.AMOUNT, f"the line is for {s.quantity} pieces", f"kmtool order show {s.number}"
     )
 
 
@@ -217,7 +232,7 @@ def burst(s: Situation) -> Shut | None:
 def risk(s: Situation) -> Shut | None:
     """The operator's hold, or the channel's own flag."""
     if s.hold_reason:
-        return Shut(Gate.RISK, f"you hold it: {s.hold_reason}", f"kmtool order release {s.number}")
+        return Shut(Gate.RISK, f"on hold: {s.hold_reason}", f"kmtool order release {s.number}")
     if s.status is OrderStatus.REVIEW or s.risk:
         return Shut(
             Gate.RISK,
@@ -232,14 +247,19 @@ def held(s: Situation) -> Shut | None:
     return risk(s) if s.hold_reason else None
 
 
+def watch(s: Situation) -> Shut | None:
+    """A channel on watch only computes; somebody else sends there, so no release opens it."""
+    if s.mode is not Mode.WATCH:
+        return None
+    return Shut(
+        Gate.MODE,
+        "the channel is on watch: this would have been sent",
+        f"kmtool channel set {s.channel} --mode ask",
+    )
+
+
 def mode(s: Situation) -> Shut | None:
-    """A channel on trial computes (watch) or asks before each order (ask)."""
-    if s.mode is Mode.WATCH:
-        return Shut(
-            Gate.MODE,
-            "the channel is on watch: this would have been sent",
-            f"kmtool channel set {s.channel} --mode ask",
-        )
+    """A channel on trial asks before each order."""
     if s.mode is Mode.ASK:
         return Shut(
             Gate.MODE, "the channel asks before it sends", f"kmtool order release {s.number}"
@@ -261,7 +281,8 @@ def stock(s: Situation) -> Shut | None:
 def route(s: Situation) -> Shut | None:
     """The way to the buyer must be usable: login, address, quota."""
     if s.route_refusal:
-        return Shut(Gate.ROUTE, s.route_refusal, f"kmtool order show {s.number}")
+        command = f"kmtool channel test {s.channel}" if s.route_broken else ""
+        return Shut(Gate.ROUTE, s.route_refusal, command or f"kmtool order show {s.number}")
     return None
 
 
@@ -276,6 +297,7 @@ GATES: tuple[tuple[Gate, Callable[[Situation], Shut | None], bool], ...] = (
     (Gate.PAID, paid, False),
     (Gate.CLOSED, closed, False),
     (Gate.REFUND, refund, False),
+    (Gate.AMOUNT, pieces, False),
     (Gate.AMOUNT, currency, True),
     (Gate.AMOUNT, amount, True),
     (Gate.SHIPPED, shipped, True),
@@ -285,6 +307,7 @@ GATES: tuple[tuple[Gate, Callable[[Situation], Shut | None], bool], ...] = (
     (Gate.PRICE, price, True),
     (Gate.BURST, burst, True),
     (Gate.RISK, risk, True),
+    (Gate.MODE, watch, False),
     (Gate.MODE, mode, True),
     (Gate.STOCK, stock, False),
     (Gate.ROUTE, route, False),

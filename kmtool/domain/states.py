@@ -168,6 +168,7 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
     ),
     LineState.READY: frozenset(
         {
+            LineState.NEW,
             LineState.RESERVED,
             LineState.HELD,
             LineState.UNMAPPED,
@@ -217,6 +218,7 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
     ),
     LineState.HUMAN: frozenset(
         {
+            LineState.READY,
             LineState.SENDING,
             LineState.RESERVED,
             LineState.DELIVERED,
@@ -224,8 +226,10 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
             LineState.CLOSED,
         }
     ),
-    LineState.DELIVERED: frozenset({LineState.REFUND_CASE, LineState.CLOSED}),
-    LineState.REFUND_CASE: frozenset({LineState.CLOSED, LineState.DELIVERED}),
-    LineState.CANCELLED: frozenset({LineState.CLOSED}),
+    LineState.DELIVERED: frozenset({LineState.HUMAN, LineState.REFUND_CASE, LineState.CLOSED}),
+    LineState.REFUND_CASE: frozenset(
+        {LineState.CLOSED, LineState.DELIVERED, LineState.UNKNOWN, LineState.HUMAN}
+    ),
+    LineState.CANCELLED: frozenset({LineState.NEW, LineState.CLOSED}),
     LineState.CLOSED: frozenset(),
 }

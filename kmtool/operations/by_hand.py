@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from kmtool.domain.states import AttemptState, EffectKind
 from kmtool.operations.deliver import by_hand_routes, named, reread
-from kmtool.operations.reserve import SCREEN, Reserved, reserve_due
+from kmtool.operations.pack import SCREEN
+from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
@@ -22,6 +23,7 @@ from kmtool.store import effects
 from kmtool.store.db import Row
 
 ROUND_MAX = 1_000
+LEFT_MS = 60_000
 
 
 class Answer(StrEnum):
@@ -82,9 +84,18 @@ def by_hand(shop: Shop, numbers: Sequence[str], ask: Callable[[Task], Answer]) -
 
 
 def due(shop: Shop, only: Sequence[int] = ()) -> list[Row]:
-    """Return the hand-overs that wait for a person, oldest first."""
-    routes = [name for name in by_hand_routes(shop) if name != SCREEN]
-    return effects.waiting_on(shop.db, routes, EffectKind.HAND_OVER, ROUND_MAX, only)
+    """Return the hand-overs that wait for a person, oldest first.
+
+    A sale on the screen counts when its process died before the answer was written down.
+    """
+    routes = by_hand_routes(shop)
+    found = effects.waiting_on(shop.db, routes, EffectKind.HAND_OVER, ROUND_MAX, only)
+    left_ms = shop.now_ms() - LEFT_MS
+    return [
+        row
+        for row in found
+        if row["route"] != SCREEN or row["tries"] or row["created_ms"] < left_ms
+    ]
 
 
 def _one(
@@ -95,7 +106,7 @@ def _one(
     ask: Callable[[Task], Answer],
     done: list[tuple[str, str]],
 ) -> Answer | None:
-    begun = begin(shop, reread(shop, [effect]))
+    begun = begin(shop, reread(shop, [effect], Sent()))
     if not begun:
         return None
     one = begun[0]
@@ -110,7 +121,7 @@ def _one(
         Answer.UNSURE: Outcome(Result.UNKNOWN, detail="the person was not sure"),
     }.get(answer, Outcome(Result.RETRIABLE, detail="skipped by the person"))
     finish(shop, [(one, outcome)], Sent())
-    if answer is Answer.SENT:
+    if answer is Answer.SENT and message.channel in shop.config.channels:
         done.append((message.channel, message.order_number))
     return answer
 

@@ -6,39 +6,37 @@ sends itself when nobody holds the lock.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
-from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
+from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
-from kmtool.errors import Broken, Locked, NotFound, OutsideError, Refused
+from kmtool.errors import KmError, Locked, NotFound, Refused
 from kmtool.operations import routes
 from kmtool.operations.ingest import ingest
-from kmtool.operations.reserve import SCREEN, reserve_due
+from kmtool.operations.pack import COUNTER, SCREEN
+from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
+from kmtool.operations.reserve import Reserved, reserve_due
+from kmtool.operations.resolve import put_off, resolve, use_late_proofs
 from kmtool.operations.routes import Outcome
-from kmtool.operations.send import (
-    WAITING,
-    Begun,
-    Sent,
-    begin,
-    finish,
-    must_be_live,
-    parcel_of,
-    succeed,
-    to_human,
-)
+from kmtool.operations.send import WAITING, Begun, Sent, begin, finish
 from kmtool.operations.sender import sending
-from kmtool.ports import OrderFact, Repeat, Verdict
+from kmtool.ports import OrderFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
 from kmtool.store.db import Row
 
 ROUNDS_MAX = 10_000
+SLICE = 20
 FOLLOW_S = 60
+FOLLOW_MAX = 500
+LOOKS = 5
+LOOK_S = 0.2
 NUDGE = "nudge_ms"
 RETRY_SOON_MS = 30_000
+FORGOTTEN_MS = 3_600_000
+CLOCK_SLACK_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +55,34 @@ class DeliverResult:
 
 
 def deliver(shop: Shop, numbers: Sequence[str] = ()) -> DeliverResult:
-    """Reserve and send all that is due, or only the named orders."""
+    """Reserve and send all that is due, or only the named orders.
+
+    While another process is the sender it does the sending: this one writes effects, nudges it and
+    follows the outcome for at most a minute, and sends itself as soon as the lock is free.
+    """
     shop.must_be_writable()
     chosen = [named(shop, number) for number in numbers]
     if shop.db.rehearsing:
         return _rehearse(shop, chosen)
-    try:
-        with sending(shop, "deliver") as mine:
-            return deliver_all(mine, chosen)
-    except Locked:
-        return _follow(shop, chosen)
+    end = shop.clock.monotonic() + FOLLOW_S
+    reserved: Reserved | None = None
+    while True:
+        with ExitStack() as stack:
+            try:
+                mine = stack.enter_context(sending(shop, "deliver"))
+            except Locked:
+                mine = None
+            if mine is not None:
+                return deliver_all(mine, chosen)
+        if reserved is None:
+            reserved = _order_it(shop, chosen)
+            ids = reserved.order_ids or [row["id"] for row in chosen] or _due_orders(shop)
+        if not _is_waiting(shop, ids) or shop.clock.monotonic() >= end:
+            return _seen(shop, ids, reserved)
+        for _ in range(LOOKS):
+            shop.clock.sleep(LOOK_S)
+            if not _is_waiting(shop, ids):
+                break
 
 
 def deliver_all(
@@ -93,171 +109,121 @@ def deliver_all(
 
 
 def send_due(shop: Shop, only: Sequence[int] = ()) -> Iterator[Sent]:
-    """Send rounds of at most `deliver.batch` effects until nothing is due; yields each round."""
+    """Send rounds of at most `deliver.batch` effects until nothing is due; yields each round.
+
+    A round that moves nothing ends it: what is due but may not leave waits for the next run.
+    """
     disk_must_have_room(shop)
     skipped = by_hand_routes(shop)
+    first = Sent()
+    use_late_proofs(shop, first)
+    yield first
+    before: list[tuple[int, str, int, int]] = []
     for _ in range(ROUNDS_MAX):
         due = effects.due_effects(shop.db, shop.now_ms(), shop.config.deliver.batch, skipped, only)
-        if not due:
+        marks = [(row["id"], row["state"], row["tries"], row["due_ms"]) for row in due]
+        if not due or marks == before:
             return
+        before = marks
         tally = Sent()
-        resolve(shop, [row for row in due if row["attempt_state"] == AttemptState.UNKNOWN], tally)
+        unclear = [row for row in due if row["attempt_state"] == AttemptState.UNKNOWN]
+        again = resolve(shop, unclear, tally)
         fresh = [row for row in due if row["attempt_state"] != AttemptState.UNKNOWN]
-        send(shop, reread(shop, fresh), tally)
+        send(shop, reread(shop, [*again, *fresh], tally), tally)
         yield tally
 
 
 def send(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
-    """Intent, journal, network, outcome for some effects."""
-    if not due:
-        return
-    begun = begin(shop, due)
-    for group in _by_route(begun):
-        features = routes.features_of(
-            shop, group[0].parcel.kind, group[0].parcel.route, group[0].parcel.channel
-        )
+    """Intent, journal, network, outcome, a few effects of one route at a time.
+
+    Few, so that not much is under way when the process dies and a refund that comes is seen soon.
+    """
+    for group in _by_route(due):
+        first = group[0]
+        try:
+            features = routes.features_of(shop, first["kind"], first["route"], first["channel"])
+        except KmError as error:
+            for effect in group:
+                put_off(shop, effect, error, tally)
+            continue
 
         def work(one: Begun) -> Outcome:
             return routes.attempt(shop, one.parcel)
 
-        outcomes = routes.side_by_side(work, group, features.parallel)
-        finish(shop, list(zip(group, outcomes, strict=True)), tally)
+        for start in range(0, len(group), SLICE):
+            begun = begin(shop, group[start : start + SLICE])
+            outcomes = routes.side_by_side(work, begun, features.parallel)
+            if begun:
+                finish(shop, list(zip(begun, outcomes, strict=True)), tally)
 
 
-def resolve(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
-    """Find out about attempts whose outcome is unclear: by evidence, by asking, by safe repeats."""
-    again: list[Row] = []
-    for effect in due:
-        rule, tries, grace = routes.repeat_rule(
-            shop, effect["kind"], effect["route"], effect["channel"]
-        )
-        if str(effect["attempt_reference"]).startswith("late ok"):
-            _settle(shop, effect, Verdict.DONE, tally)
-        elif rule is Repeat.QUERYABLE:
-            order = orders.get(shop.db, OrderId(effect["order_id"]))
-            verdict = routes.probe(shop, parcel_of(shop, effect, order))
-            _conclude(shop, effect, verdict, grace, tally)
-        elif rule in {Repeat.IDEMPOTENT, Repeat.REPEAT_SAFE} and effect["tries"] < tries:
-            again.append(effect)
-        else:
-            _give_up(shop, effect, "the outcome is unclear and this route cannot be asked", tally)
-    send(shop, again, tally)
-
-
-def reread(shop: Shop, due: Sequence[Row]) -> list[Row]:
+def reread(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
     """Read orders again at the channel when the facts are old; what cannot be read waits."""
-    limit = shop.now_ms() - shop.config.deliver.reread_after_ms
+    now = shop.now_ms()
+    limit = now - shop.config.deliver.reread_after_ms
     ready: list[Row] = []
-    stale: list[tuple[Row, Row]] = []
+    stale: dict[str, list[tuple[Row, Row]]] = {}
     for effect in due:
         order = orders.get(shop.db, OrderId(effect["order_id"]))
         channel = order["channel"]
-        if (
-            order["facts_ms"] >= limit
-            or channel not in shop.config.channels
-            or effect["kind"] != EffectKind.HAND_OVER
-            or not shop.adapters.channel(channel).features.reread
-        ):
+        is_fresh = limit <= order["facts_ms"] <= now + CLOCK_SLACK_MS
+        if is_fresh or channel == COUNTER or effect["kind"] != EffectKind.HAND_OVER:
             ready.append(effect)
         else:
-            stale.append((effect, order))
-    for group in _by_channel(stale):
-        ready += _reread_group(shop, group)
+            stale.setdefault(channel, []).append((effect, order))
+    for channel, group in stale.items():
+        ready += _reread_group(shop, channel, group, tally)
     return ready
 
 
-def _reread_group(shop: Shop, group: list[tuple[Row, Row]]) -> list[Row]:
-    channel = shop.adapters.channel(group[0][1]["channel"])
+def _reread_group(shop: Shop, name: str, group: list[tuple[Row, Row]], tally: Sent) -> list[Row]:
+    try:
+        features = routes.channel(shop, name).features
+    except KmError as error:
+        for effect, _ in group:
+            put_off(shop, effect, error, tally)
+        return []
+    if not features.reread:
+        return [effect for effect, _ in group]
+    read_ms = shop.now_ms()
 
-    def read(pair: tuple[Row, Row]) -> OrderFact | OutsideError | None:
-        try:
-            return channel.get_order(pair[1]["number"])
-        except OutsideError as error:
-            return error
+    def read(pair: tuple[Row, Row]) -> OrderFact | KmError | None:
+        return routes.read_order(shop, name, pair[1]["number"])
 
-    facts = routes.side_by_side(read, group, channel.features.parallel)
+    facts = routes.side_by_side(read, group, features.parallel)
     ready: list[Row] = []
     with shop.db.tx():
+        orders.lock(shop.db, [order["id"] for _, order in group])
         for (effect, order), fact in zip(group, facts, strict=True):
-            if fact is None or isinstance(fact, OutsideError):
-                reason = str(fact) if fact else "the channel does not know this order any more"
-                effects.move_effect(
-                    shop.db,
-                    EffectId(effect["id"]),
-                    WAITING,
-                    EffectState.RETRY_AT,
-                    shop.now_ms(),
-                    due_ms=shop.now_ms() + RETRY_SOON_MS,
-                    reason=reason,
-                )
+            if fact is None or isinstance(fact, KmError):
+                _not_read(shop, effect, order, fact, tally)
                 continue
-            ingest(shop, order["channel"], fact, account=order["account"])
+            if fact.number != order["number"]:
+                fact = replace(fact, number=order["number"])
+            ingest(shop, name, fact, account=order["account"], read_ms=read_ms)
             ready.append(effect)
     return ready
 
 
-def _conclude(shop: Shop, effect: Row, verdict: Verdict, grace_ms: int, tally: Sent) -> None:
-    now = shop.now_ms()
-    final_at = effect["attempt_ms"] + grace_ms
-    if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and now >= final_at):
-        _settle(shop, effect, verdict, tally)
-        return
-    if verdict is Verdict.UNCLEAR and now >= final_at + 10 * grace_ms:
-        _give_up(shop, effect, "the other side cannot tell whether it happened", tally)
-        return
-    wait = min(15_000, max(2_000, final_at - now)) if verdict is Verdict.NOT_DONE else 15_000
-    with shop.db.tx():
-        effects.move_effect(
-            shop.db,
-            EffectId(effect["id"]),
-            WAITING,
-            EffectState.RETRY_AT,
-            now,
-            due_ms=now + wait,
-            reason="outcome unclear; asking again",
-        )
-    tally.unknown += 1
-
-
-def _settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
-    """Write what asking told us: it happened, or it certainly did not."""
-    db, now = shop.db, shop.now_ms()
-    with shop.db.tx():
-        must_be_live(shop)
-        orders.get(db, OrderId(effect["order_id"]), lock=True)
-        done = verdict is Verdict.DONE
-        moved = effects.move_attempt(
-            db,
-            effect["attempt_id"],
-            AttemptState.UNKNOWN,
-            AttemptState.OK if done else AttemptState.REJECTED,
-            now,
-            effect["attempt_reference"] or "asked",
-            "found there" if done else "not there after the grace period",
-        )
-        if not moved:
-            return
-        if done:
-            succeed(shop, effect, tally)
-            return
-        effects.move_effect(
-            db, EffectId(effect["id"]), WAITING, EffectState.RETRY_AT, now, due_ms=now
-        )
-        if effect["parcel_id"] is not None:
-            for line in deliveries.parcel_lines(db, ParcelId(effect["parcel_id"])):
-                orders.move_line(db, LineId(line["id"]), LineState.UNKNOWN, LineState.RESERVED, now)
-
-
-def _give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
-    with shop.db.tx():
-        orders.get(shop.db, OrderId(effect["order_id"]), lock=True)
-        lines = (
-            deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
-            if effect["parcel_id"] is not None
-            else []
-        )
+def _not_read(shop: Shop, effect: Row, order: Row, error: KmError | None, tally: Sent) -> None:
+    """Without a look at the order nothing leaves; one the channel forgot is a person's business."""
+    now, lines = shop.now_ms(), lines_of(shop, effect)
+    reason = str(error) if error else "the channel does not know this order any more"
+    if error is None and now - effect["created_ms"] > FORGOTTEN_MS:
         to_human(shop, effect, lines, reason)
-    tally.needs_you += len(lines) or 1
+        tally.needs_you += len(lines) or 1
+        return
+    effects.move_effect(
+        shop.db,
+        EffectId(effect["id"]),
+        WAITING,
+        EffectState.RETRY_AT,
+        now,
+        due_ms=now + RETRY_SOON_MS,
+        reason=reason,
+    )
+    tally.failed += len(lines) or 1
+    tally.notes.append(f"{order['channel']}: {reason}")
 
 
 def by_hand_routes(shop: Shop) -> list[str]:
@@ -265,18 +231,6 @@ def by_hand_routes(shop: Shop) -> list[str]:
     names = {SCREEN, "by_hand"}
     names |= {name for name, c in shop.config.couriers.items() if c.adapter == "by_hand"}
     return sorted(names)
-
-
-def disk_must_have_room(shop: Shop) -> None:
-    """Refuse to send what could not be recorded."""
-    database = shop.config.database
-    folder = database.parent if isinstance(database, Path) else shop.config.root
-    free_mb = shutil.disk_usage(folder).free // 1_000_000
-    if free_mb < shop.config.data.disk_min_mb:
-        raise Broken(
-            detail=f"only {free_mb} MB are free; nothing is sent that cannot be recorded",
-            mend="make room on the disk, then: kmtool deliver",
-        )
 
 
 def named(shop: Shop, number: str) -> Row:
@@ -312,17 +266,31 @@ def _rehearse(shop: Shop, chosen: Sequence[Row]) -> DeliverResult:
     )
 
 
-def _follow(shop: Shop, chosen: Sequence[Row]) -> DeliverResult:
-    """Another process sends: write effects, nudge it, and watch them for a minute."""
+def _order_it(shop: Shop, chosen: Sequence[Row]) -> Reserved:
+    """Another process sends: write the effects and nudge it."""
     reserved = reserve_due(shop, chosen or None)
-    ids = reserved.order_ids or [row["id"] for row in chosen]
     with shop.db.tx():
         house.set_meta(shop.db, NUDGE, str(shop.now_ms()))
-    end = shop.clock.monotonic() + FOLLOW_S
-    while ids and shop.clock.monotonic() < end:
-        if not any(effects.is_waiting(shop.db, OrderId(i)) for i in ids):
-            break
-        shop.clock.sleep(0.2)
+    return reserved
+
+
+def _due_orders(shop: Shop) -> list[int]:
+    found = effects.due_effects(shop.db, shop.now_ms(), FOLLOW_MAX, by_hand_routes(shop))
+    return sorted({int(row["order_id"]) for row in found})
+
+
+def _is_waiting(shop: Shop, ids: Sequence[int]) -> bool:
+    """Tell whether the sender still has something to send for these orders now."""
+    few = ids[:FOLLOW_MAX]
+    if not few:
+        return False
+    now, skipped = shop.now_ms(), by_hand_routes(shop)
+    return bool(
+        effects.due_effects(shop.db, now, 1, skipped, few) or effects.count_inflight(shop.db, few)
+    )
+
+
+def _seen(shop: Shop, ids: Sequence[int], reserved: Reserved) -> DeliverResult:
     counts = deliveries.count_lines(shop.db, ids)
     return DeliverResult(
         delivered=counts.get(LineState.DELIVERED, 0),
@@ -335,18 +303,11 @@ def _follow(shop: Shop, chosen: Sequence[Row]) -> DeliverResult:
     )
 
 
-def _by_route(begun: Sequence[Begun]) -> list[list[Begun]]:
-    groups: dict[tuple[str, str, str], list[Begun]] = {}
-    for one in begun:
-        key = (one.parcel.kind, one.parcel.route, one.parcel.channel)
-        groups.setdefault(key, []).append(one)
-    return list(groups.values())
-
-
-def _by_channel(stale: Sequence[tuple[Row, Row]]) -> list[list[tuple[Row, Row]]]:
-    groups: dict[str, list[tuple[Row, Row]]] = {}
-    for pair in stale:
-        groups.setdefault(pair[1]["channel"], []).append(pair)
+def _by_route(due: Sequence[Row]) -> list[list[Row]]:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for effect in due:
+        key = (effect["kind"], effect["route"], effect["channel"])
+        groups.setdefault(key, []).append(effect)
     return list(groups.values())
 
 

@@ -8,25 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
-from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, code_text
-from kmtool.domain.states import (
-    EffectKind,
-    EffectState,
-    KeyState,
-    LineKind,
-    LineState,
-    OrderStatus,
-    RefundState,
+from kmtool.domain.ids import LineId, OrderId, code_text
+from kmtool.domain.states import LineKind, LineState, OrderStatus
+from kmtool.operations.refunds import (
+    CHANGED,
+    WAITING,
+    apply_refund,
+    changed_after,
+    refund_blocks,
+    refund_gone,
 )
-from kmtool.ports import LineFact, OrderFact
+from kmtool.operations.shipped import mark_when_done
+from kmtool.ports import Buyer, LineFact, OrderFact, RefundFact
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders, products
+from kmtool.store import deliveries, orders, products
 from kmtool.store.db import Row
 
-WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
+T = TypeVar("T", OrderFact, LineFact, RefundFact, Buyer)
+SAME_PULL_MS = 600_000
+BOUND = (
+    LineState.RESERVED,
+    LineState.SENDING,
+    LineState.UNKNOWN,
+    LineState.HUMAN,
+    LineState.DELIVERED,
+)
+_ASKED = {
+    "quantity": "pieces",
+    "amount_minor": "amount",
+    "item_id": "item",
+    "variant_id": "variant",
+}
+_TAKEN = (*_ASKED, "title", "sku")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,23 @@ class Ingested:
 
 
 def ingest(
-    shop: Shop, channel: str, fact: OrderFact, *, account: str = "", history: bool = False
+    shop: Shop,
+    channel: str,
+    fact: OrderFact,
+    *,
+    account: str = "",
+    history: bool = False,
+    read_ms: int | None = None,
 ) -> Ingested:
-    """Apply one fact inside the open transaction (identity: channel and order number)."""
+    """Apply one fact inside the open transaction (identity: channel and order number).
+
+    `read_ms` is when asking the channel began: of two answers with the same revision the one that
+    was asked for later counts. An order that is not paid yet is no history.
+    """
     db, now = shop.db, shop.now_ms()
+    fact = clean_fact(fact)
+    read = now if read_ms is None else read_ms
+    history = history and fact.status is not OrderStatus.UNPAID
     body = json.dumps(_plain(fact), ensure_ascii=False, sort_keys=True)
     digest = hashlib.sha256(body.encode()).hexdigest()
     values = {
@@ -53,7 +82,7 @@ def ingest(
         "account": account,
         "history": int(history),
         "fact_hash": digest,
-        "facts_ms": now,
+        "facts_ms": read,
         "seen_ms": now,
         "code": redemption_code(shop, channel, fact.number),
     }
@@ -67,150 +96,124 @@ def ingest(
     order_id = OrderId(row["id"])
     event = f"{fact.number}:{fact.revision_ms}:{digest[:16]}"
     orders.add_event(db, channel, event, fact.number, now)
-    newer = fact.revision_ms >= row["revision_ms"] and digest != row["fact_hash"]
+    newer = digest != row["fact_hash"] and _is_newer(row, fact, read)
     kept = {"revision_ms": fact.revision_ms, "received_ms": now, "hash": digest, "body": body}
     orders.add_fact(db, order_id, {**kept, "applied": int(new or newer)})
     if not new and not newer:
-        orders.touch(db, order_id, now)
+        if digest == row["fact_hash"]:
+            orders.touch(db, order_id, max(read, row["facts_ms"]))
         return Ingested(order_id)
     if newer:
-        if (row["refund"], row["total_minor"]) != (fact.refund, fact.total_minor):
-            orders.set_released(db, order_id, None)  # the answer was given to another question
+        if _asks_anew(row, values):
+            orders.set_released(db, order_id, None)
         orders.update_facts(db, order_id, values)
-    unmapped = _take_lines(shop, channel, order_id, fact, history)
+    unmapped = _take_lines(shop, channel, orders.get(db, order_id), fact)
     refunded = _take_refunds(shop, order_id, fact)
-    if not history:
-        apply_refund(shop, order_id)
-        _note_shipped(shop, order_id, fact)
+    if not row["history"]:
+        _follow_facts(shop, order_id, fact)
     if new:
         shop.audit("order_seen", f"order:{channel}:{fact.number}")
     return Ingested(order_id, new=new, changed=not new, refunded=refunded, unmapped=unmapped)
 
 
-def refund_blocks(order: Row) -> bool:
-    """Tell whether nothing more may leave: a refund (a partial one until released), or closed."""
-    if order["status"] == OrderStatus.CLOSED:
+def _is_newer(row: Row, fact: OrderFact, read_ms: int) -> bool:
+    """A later revision; or the same one (clocks of a second), unless a later answer is known."""
+    if fact.revision_ms != row["revision_ms"]:
+        return bool(fact.revision_ms > row["revision_ms"])
+    return not 0 < row["facts_ms"] - read_ms < SAME_PULL_MS
+
+
+def _asks_anew(row: Row, values: Row) -> bool:
+    """Tell whether an operator's release was the answer to another question."""
+    names = ("refund", "refunded_minor", "total_minor", "currency", "risk")
+    if any(row[name] != values[name] for name in names):
         return True
-    if order["refund"] == RefundState.PARTIAL:
-        return order["released_ms"] is None
-    return bool(order["refund"] != RefundState.NONE)
+    return bool(values["status"] == OrderStatus.REVIEW != row["status"])
 
 
-def apply_refund(shop: Shop, order_id: OrderId) -> None:
-    """Do what a refund or a closed order means for every line (the table in delivery.md)."""
-    db, now = shop.db, shop.now_ms()
-    order = orders.get(db, order_id, lock=True)
-    refund = RefundState(order["refund"])
-    is_closed = order["status"] == OrderStatus.CLOSED
-    if not refund_blocks(order):
-        return
-    final = refund is RefundState.FULL or is_closed
-    why = "refunded" if refund is not RefundState.NONE else "closed by the channel"
-    for line in orders.lines(db, order_id):
-        state = LineState(line["state"])
-        line_id = LineId(line["id"])
-        if state in WAITING and final:
-            orders.move_line(db, line_id, state, LineState.CANCELLED, now, reason=why)
-        elif state is LineState.RESERVED and not _was_exposed(shop, line_id):
-            _take_back(shop, order_id, line_id, final=final, why=why)
-        elif state in {
-            LineState.RESERVED,
-            LineState.UNKNOWN,
-            LineState.HUMAN,
-            LineState.DELIVERED,
-        }:
-            orders.move_line(db, line_id, state, LineState.REFUND_CASE, now, reason=why)
-            shop.audit("refund_case", f"order:{order['channel']}:{order['number']}", why)
-        elif state is LineState.SENDING:
-            orders.move_line(db, line_id, state, LineState.REFUND_CASE, now, reason=why)
-            shop.audit(
-                "refund_case", f"order:{order['channel']}:{order['number']}", "while sending"
-            )
-    _stop_effects(shop, order_id)
+def _follow_facts(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
+    """Let the delivery follow what the channel says now."""
+    if refund_blocks(orders.get(shop.db, order_id)):
+        apply_refund(shop, order_id)
+    else:
+        refund_gone(shop, order_id)
+    if fact.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:
+        if deliveries.open_lines_left(shop.db, order_id) == 0:
+            orders.set_marked(shop.db, order_id, shop.now_ms())
+    elif not refund_blocks(orders.get(shop.db, order_id)):
+        mark_when_done(shop, orders.get(shop.db, order_id))
 
 
-def _take_back(shop: Shop, order_id: OrderId, line_id: LineId, *, final: bool, why: str) -> None:
-    """Reserved and never exposed: the keys go back to the shelf."""
-    db, now = shop.db, shop.now_ms()
-    for allocation in deliveries.allocations(db, [line_id]):
-        if deliveries.withdraw(db, allocation["id"]):
-            deliveries.put_back(db, KeyId(allocation["key_id"]), now)
-    target = LineState.CANCELLED if final else LineState.READY
-    orders.move_line(db, line_id, LineState.RESERVED, target, now, reason=why)
-    for effect in effects.effects_of(db, order_id):
-        if effect["kind"] == EffectKind.HAND_OVER and effect["tries"] == 0:
-            effects.move_effect(
-                db,
-                EffectId(effect["id"]),
-                [EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN],
-                EffectState.CANCELLED,
-                now,
-                reason=why,
-            )
-
-
-def _stop_effects(shop: Shop, order_id: OrderId) -> None:
-    """Nothing more is sent; an attempt whose outcome is unclear is still asked about."""
-    for effect in effects.effects_of(shop.db, order_id):
-        attempts = effects.attempts_of(shop.db, [effect["id"]])
-        if attempts and attempts[-1]["state"] in {"unknown", "intent"}:
-            continue
-        effects.move_effect(
-            shop.db,
-            EffectId(effect["id"]),
-            [EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN],
-            EffectState.CANCELLED,
-            shop.now_ms(),
-            reason="a refund or a closed order",
-        )
-
-
-def _was_exposed(shop: Shop, line_id: LineId) -> bool:
-    return any(
-        row["key_state"] != KeyState.RESERVED for row in deliveries.allocations(shop.db, [line_id])
-    )
-
-
-def _note_shipped(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
-    """The channel shows it shipped: our mark arrived, or (by hand) the export confirms it."""
-    if fact.status not in {OrderStatus.SHIPPED, OrderStatus.DONE}:
-        return
-    if deliveries.open_lines_left(shop.db, order_id) == 0:
-        orders.set_marked(shop.db, order_id, shop.now_ms())
-
-
-def _take_lines(shop: Shop, channel: str, order_id: OrderId, fact: OrderFact, history: bool) -> int:
+def _take_lines(shop: Shop, channel: str, order: Row, fact: OrderFact) -> int:
+    """Take over the lines of a fact; what changed after keys were bound is never overlooked."""
+    order_id = OrderId(order["id"])
     known = {row["line_no"]: row for row in orders.lines(shop.db, order_id)}
     unmapped = 0
     for line in fact.lines:
+        if line.quantity == 0:
+            continue  # nothing of it is left: as if it were gone
         values = _line_values(shop, channel, line)
         if values["sku"] is None:
             unmapped += 1
         row = known.pop(line.line_no, None)
         if row is None:
-            state = LineState.CLOSED if history else LineState.NEW
+            state = LineState.CLOSED if order["history"] else LineState.NEW
             orders.insert_line(
                 shop.db,
                 {**values, "order_id": order_id, "state": state, "since_ms": shop.now_ms()},
             )
-        elif _differs(row, values):
-            orders.change_line(shop.db, LineId(row["id"]), values)
-    for row in known.values():
-        if row["state"] in WAITING:
+            if not order["history"]:
+                orders.set_released(shop.db, order_id, None)
+            continue
+        if row["state"] == LineState.CANCELLED and not refund_blocks(order):
             orders.move_line(
-                shop.db,
-                LineId(row["id"]),
-                LineState(row["state"]),
-                LineState.CANCELLED,
-                shop.now_ms(),
-                reason="the line is gone from the order",
+                shop.db, LineId(row["id"]), LineState.CANCELLED, LineState.NEW, shop.now_ms()
             )
+            row = {**row, "state": LineState.NEW}
+        _take_line(shop, order, row, values)
+    for row in known.values():
+        _line_is_gone(shop, order, row)
     return unmapped
 
 
-def _differs(row: Row, values: Row) -> bool:
-    names = ("quantity", "amount_minor", "title", "item_id", "variant_id", "sku")
-    return any(row[name] != values[name] for name in names)
+def _take_line(shop: Shop, order: Row, row: Row, values: Row) -> None:
+    different = [name for name in _TAKEN if row[name] != values[name]]
+    if not different:
+        return
+    line_id = LineId(row["id"])
+    matters = [name for name in different if name in _ASKED]
+    if row["state"] not in WAITING and row["state"] in BOUND:
+        told = ", ".join(f"{_ASKED[name]} {row[name]} → {values[name]}" for name in matters)
+        if not told:
+            return
+        if changed_after(shop, order, row, told):
+            orders.set_hold(shop.db, OrderId(order["id"]), f"{CHANGED}: {told}", shop.now_ms())
+        else:
+            orders.note_line(shop.db, line_id, values)
+            return
+    if matters:
+        orders.set_released(shop.db, OrderId(order["id"]), None)
+    elif different == ["title"]:
+        values = {**values, "needed": row["needed"]}  # a released quantity stands
+    orders.change_line(shop.db, line_id, values)
+
+
+def _line_is_gone(shop: Shop, order: Row, row: Row) -> None:
+    state, line_id, why = LineState(row["state"]), LineId(row["id"]), "the line is gone"
+    if state in BOUND and row["quantity"]:
+        if not changed_after(shop, order, row, why):
+            orders.note_line(shop.db, line_id, {**row, "quantity": 0})
+            return
+        state = LineState.READY
+    if state in WAITING:
+        orders.move_line(
+            shop.db,
+            line_id,
+            state,
+            LineState.CANCELLED,
+            shop.now_ms(),
+            reason=f"{why} from the order",
+        )
 
 
 def _line_values(shop: Shop, channel: str, line: LineFact) -> Row:
@@ -261,9 +264,9 @@ def _values(fact: OrderFact) -> Row:
         "expected_gross_minor": fact.total_minor if gross is None else gross,
         "ext_txn_id": fact.ext_txn_id,
         "risk": fact.risk,
-        "note": clean(fact.note),
+        "note": fact.note,
         "buyer_ref": fact.buyer.ref,
-        "buyer_name": clean(fact.buyer.name),
+        "buyer_name": fact.buyer.name,
         "buyer_email": fact.buyer.email,
         "buyer_phone": fact.buyer.phone,
     }
@@ -277,7 +280,22 @@ def redemption_code(shop: Shop, channel: str, number: str) -> str:
 
 def clean(text: str) -> str:
     """Strip what the database or a terminal cannot bear from foreign text."""
-    return "".join(c for c in text if c >= " " or c in "\n\t").replace("\x7f", "")
+    kept = (c for c in text if (c >= " " and not "\x7f" <= c <= "\x9f") or c in "\n\t")
+    return "".join(c for c in kept if not "\ud800" <= c <= "\udfff")
+
+
+def clean_fact(fact: OrderFact) -> OrderFact:
+    """Return a fact whose every text is clean: one hostile order must not stop a whole pull."""
+    lines = tuple(_clean_texts(line) for line in fact.lines)
+    refunds = tuple(_clean_texts(refund) for refund in fact.refunds)
+    buyer = _clean_texts(fact.buyer)
+    return _clean_texts(replace(fact, lines=lines, refunds=refunds, buyer=buyer))
+
+
+def _clean_texts(record: T) -> T:
+    found = {f.name: getattr(record, f.name) for f in fields(record)}
+    texts: dict[str, Any] = {k: clean(v) for k, v in found.items() if type(v) is str}
+    return replace(record, **texts)
 
 
 def _plain(fact: OrderFact) -> dict[str, Any]:

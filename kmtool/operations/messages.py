@@ -18,6 +18,9 @@ from kmtool.errors import ConfigError
 from kmtool.shop import Shop
 from kmtool.store import templates
 
+_WRONG = (TypeError, ValueError, AttributeError, RecursionError, MemoryError)
+"""What a template may trip over besides jinja2's own errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class MessageLine:
@@ -48,7 +51,7 @@ def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageL
     }
     shown = [
         {
-            "title": line.title,
+            "title": " ".join(line.title.split()),
             "sku": line.sku,
             "guide": line.guide,
             "keys": [key.text() for key in line.keys],
@@ -57,15 +60,22 @@ def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageL
     ]
     subject = render(source(shop, "subject", channel, sku), {**facts, "lines": []})
     text = render(source(shop, "message", channel, sku), {**facts, "lines": shown})
-    for line in lines:
-        for key in line.keys:
-            if key.text() not in text:
-                raise ConfigError(
-                    detail="the message template leaves a key out",
-                    where="templates/message.txt.j2",
-                    mend="use {% for key in line['keys'] %}{{ key }}{% endfor %} in the template",
-                )
+    if not _holds_all(text, [key.text() for line in lines for key in line.keys]):
+        raise ConfigError(
+            detail="the message template leaves a key out",
+            where="templates/message.txt.j2",
+            mend="use {% for key in line['keys'] %}{{ key }}{% endfor %} in the template",
+        )
     return Written(" ".join(subject.split()), Secret(text.strip() + "\n"))
+
+
+def _holds_all(text: str, keys: list[str]) -> bool:
+    """Tell whether every key stands in the text on its own, not only inside a longer one."""
+    for key in sorted(keys, key=len, reverse=True):
+        if key not in text:
+            return False
+        text = text.replace(key, "\0", 1)
+    return True
 
 
 def source(shop: Shop, kind: str, channel: str, sku: str) -> str:
@@ -75,7 +85,14 @@ def source(shop: Shop, kind: str, channel: str, sku: str) -> str:
         return found
     own: Path = shop.config.root / "templates" / f"{kind}.txt.j2"
     path = own if own.exists() else resources.data_path("messages", f"{kind}.txt.j2")
-    return path.read_text(encoding="utf-8-sig")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            detail=f"the message template cannot be read: {error}",
+            where=str(path),
+            mend=f"save {path.name} as UTF-8, or delete it to use the shipped one",
+        ) from None
 
 
 def render(template: str, facts: dict[str, Any]) -> str:
@@ -84,7 +101,7 @@ def render(template: str, facts: dict[str, Any]) -> str:
 
     try:
         return _compile(template).render(facts)  # type: ignore[no-any-return]
-    except TemplateError as error:
+    except (TemplateError, ArithmeticError, LookupError, *_WRONG) as error:
         line = getattr(error, "lineno", None)
         raise ConfigError(
             detail=f"the message template does not render: {error}",

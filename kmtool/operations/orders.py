@@ -1,15 +1,18 @@
-"""What a person does with orders: look, ask why, hold, release, send the same keys again."""
+"""What a person sees of orders: the list, all of one, why a line waits and what opens it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from kmtool.domain.gates import walk
-from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
-from kmtool.domain.states import EffectKind, EffectState, LineState
-from kmtool.errors import Refused, StateMoved
+from kmtool.domain.ids import OrderId
+from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.operations.deliver import named
-from kmtool.operations.ingest import WAITING, refund_blocks
+from kmtool.operations.order_changes import OrderChanged as OrderChanged
+from kmtool.operations.order_changes import hold as hold
+from kmtool.operations.order_changes import redeliver as redeliver
+from kmtool.operations.order_changes import release as release
+from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks
 from kmtool.operations.reserve import situation
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
@@ -154,16 +157,6 @@ class OrderWhy:
     lines: tuple[LineWhy, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OrderChanged:
-    """What a command did to an order."""
-
-    channel: str
-    number: str
-    action: str
-    lines: int
-
-
 def page(
     shop: Shop, *, limit: int | None, channel: str = "", state: str = "", text: str = ""
 ) -> OrderPage:
@@ -177,7 +170,9 @@ def page(
     )
     total = len(rows)
     if limit is not None and len(rows) == limit:
-        total = orders.count(shop.db, channel=channel or None, state=state or None)
+        total = orders.count(
+            shop.db, channel=channel or None, state=state or None, text=text or None
+        )
     return OrderPage(tuple(_row(row) for row in rows), total)
 
 
@@ -284,7 +279,7 @@ def why(shop: Shop, number: str) -> OrderWhy:
 def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
     state = LineState(line["state"])
     gates: tuple[GateShown, ...] = ()
-    answer, command = line["reason"] or WORDS[state], _next(order, state)
+    answer, command = line["reason"] or WORDS[state], _next(shop, order, line, state)
     if state in WAITING:
         walked = walk(situation(shop, order, line, paused, {}))
         gates = tuple(
@@ -294,6 +289,8 @@ def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
         first = next((gate for gate in gates if not gate.open), None)
         if first is None and line["gate"] == "order_wait":
             answer, command = "it waits for the other lines of the order", "kmtool deliver"
+        elif first is None and line["gate"] == Gate.ROUTE:
+            answer, command = line["reason"], f"kmtool deliver {order['number']}"
         elif first is None:
             answer, command = "all gates are open: it goes with the next delivery", "kmtool deliver"
         else:
@@ -301,8 +298,14 @@ def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
     return LineWhy(line["line_no"], line["title"], state, gates, answer, command)
 
 
-def _next(order: Row, state: LineState) -> str:
+def _next(shop: Shop, order: Row, line: Row, state: LineState) -> str:
     number = order["number"]
+    if state is LineState.HUMAN and all_delivered(shop, line):
+        return f"kmtool order release {number}"
+    if state is LineState.REFUND_CASE and not refund_blocks(order):
+        return f"kmtool order redeliver {number}"
+    if state is LineState.DELIVERED and _not_marked(shop, order):
+        return f"kmtool order redeliver {number}"
     return {
         LineState.RESERVED: "kmtool deliver",
         LineState.UNKNOWN: "kmtool deliver",
@@ -311,118 +314,8 @@ def _next(order: Row, state: LineState) -> str:
     }.get(state, "")
 
 
-def hold(shop: Shop, number: str, reason: str) -> OrderChanged:
-    """Stop an order before its keys are bound; `Refused` when they have left already."""
-    shop.must_be_writable()
-    order = named(shop, number)
-    with shop.db.tx():
-        lines = orders.lines(shop.db, OrderId(order["id"]))
-        waiting = [line for line in lines if line["state"] in WAITING]
-        if not waiting:
-            raise Refused(
-                detail=f"nothing of order {order['number']} is waiting any more",
-                mend=f"kmtool order show {order['number']}",
-            )
-        orders.set_hold(shop.db, OrderId(order["id"]), reason, shop.now_ms())
-        orders.set_released(shop.db, OrderId(order["id"]), None)
-        shop.audit("hold", f"order:{order['channel']}:{order['number']}", reason)
-    return OrderChanged(order["channel"], order["number"], "hold", len(waiting))
-
-
-def release(shop: Shop, number: str, quantity: int | None = None) -> OrderChanged:
-    """Open the gates that ask (hold, amount, price, burst, risk, mode, a partial refund).
-
-    `quantity` sets how many pieces of a one-line order still go out after a partial refund.
-    """
-    shop.must_be_writable()
-    order = named(shop, number)
-    order_id = OrderId(order["id"])
-    with shop.db.tx():
-        lines = [x for x in orders.lines(shop.db, order_id) if x["state"] in WAITING]
-        if not lines:
-            raise Refused(
-                detail=f"nothing of order {order['number']} is waiting",
-                mend=f"kmtool order why {order['number']}",
-            )
-        if order["refund"] == "partial" and quantity is None:
-            raise Refused(
-                detail="part of this order was refunded: say how many pieces still go out",
-                mend=f"kmtool order release {order['number']} --quantity N",
-            )
-        if quantity is not None:
-            _set_quantity(shop, order, lines, quantity)
-        orders.set_hold(shop.db, order_id, None, shop.now_ms())
-        orders.set_released(shop.db, order_id, shop.now_ms())
-        shop.audit("release", f"order:{order['channel']}:{order['number']}", str(quantity or ""))
-    return OrderChanged(order["channel"], order["number"], "release", len(lines))
-
-
-def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int) -> None:
-    if len(lines) != 1 or not 1 <= quantity <= lines[0]["quantity"]:
-        raise Refused(
-            detail="--quantity needs one waiting line and a number from 1 to its quantity",
-            where=f"order {order['number']}",
-            mend=f"kmtool order show {order['number']}",
-        )
-    line = lines[0]
-    units = line["needed"] // line["quantity"]
-    orders.set_needed(shop.db, LineId(line["id"]), quantity * units)
-
-
-def redeliver(shop: Shop, number: str) -> OrderChanged:
-    """Send the same keys again: a failed hand-over is tried anew, a done one gets a new generation.
-
-    Never picks another key. `Refused` while a refund is open or nothing was bound yet.
-    """
-    shop.must_be_writable()
-    order = named(shop, number)
-    count = 0
-    with shop.db.tx():
-        order = orders.get(shop.db, OrderId(order["id"]), lock=True)
-        if refund_blocks(order):
-            raise Refused(
-                detail=f"order {order['number']} has a refund or is closed; nothing is sent",
-                mend=f"kmtool order show {order['number']}",
-            )
-        latest: dict[int, Row] = {}
-        for effect in effects.effects_of(shop.db, OrderId(order["id"])):
-            if effect["kind"] == EffectKind.HAND_OVER and effect["state"] != EffectState.CANCELLED:
-                latest[effect["parcel_n"]] = effect
-        for effect in latest.values():
-            count += _again(shop, order, effect)
-        if not count:
-            raise Refused(
-                detail=f"no key is bound to order {order['number']} yet",
-                mend=f"kmtool order why {order['number']}",
-            )
-        shop.audit("redeliver", f"order:{order['channel']}:{order['number']}", f"{count} parcels")
-    return OrderChanged(order["channel"], order["number"], "redeliver", count)
-
-
-def _again(shop: Shop, order: Row, effect: Row) -> int:
-    db, now = shop.db, shop.now_ms()
-    if effect["state"] in {EffectState.INFLIGHT, EffectState.PENDING, EffectState.RETRY_AT}:
-        raise StateMoved(what=f"order {order['number']}", state="on its way")
-    if effect["state"] == EffectState.HUMAN:
-        for line in deliveries.parcel_lines(db, ParcelId(effect["parcel_id"])):
-            orders.move_line(db, LineId(line["id"]), LineState.HUMAN, LineState.RESERVED, now)
-        effects.settle_unknown(db, EffectId(effect["id"]), "repeated by a person", now)
-        effects.move_effect(
-            db, EffectId(effect["id"]), [EffectState.HUMAN], EffectState.RETRY_AT, now, due_ms=now
-        )
-        return 1
-    effects.add_effect(
-        db,
-        {
-            "order_id": order["id"],
-            "parcel_id": effect["parcel_id"],
-            "parcel_n": effect["parcel_n"],
-            "kind": EffectKind.HAND_OVER,
-            "generation": effect["generation"] + 1,
-            "channel": effect["channel"],
-            "route": effect["route"],
-            "due_ms": now,
-            "created_ms": now,
-        },
+def _not_marked(shop: Shop, order: Row) -> bool:
+    return any(
+        effect["kind"] == EffectKind.MARK_SHIPPED and effect["state"] == EffectState.HUMAN
+        for effect in effects.effects_of(shop.db, OrderId(order["id"]))
     )
-    return 1

@@ -7,23 +7,23 @@ then sends what is there as a parcel of its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmtool.domain.gates import Limits, Shut, Situation, first_shut
 from kmtool.domain.ids import KeyId, LineId, OrderId
-from kmtool.domain.secret import Secret
-from kmtool.domain.states import EffectKind, Gate, LineState, Mode, OrderStatus, RefundState
-from kmtool.operations.messages import MessageLine, write
-from kmtool.ports import Buyer, Message
+from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
+from kmtool.errors import KmError, Locked, NotSetUp
+from kmtool.operations.pack import pack, route_refusal
+from kmtool.operations.pack import parcel_label as parcel_label
+from kmtool.operations.refunds import WAITING
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, orders, products
+from kmtool.store import deliveries, house, orders, products
 from kmtool.store.db import Row
 
 HOUR_MS = 3_600_000
 CHUNK = 100
-SCREEN = "screen"
+DELIVER = "kmtool deliver"
 
 
 @dataclass
@@ -35,36 +35,72 @@ class Reserved:
     held: dict[str, int] = field(default_factory=dict)
     order_ids: list[int] = field(default_factory=list)
 
-    def hold(self, gate: str) -> None:
+    def hold(self, gate: str, n: int = 1) -> None:
         """Count a line that a gate holds."""
-        self.held[gate] = self.held.get(gate, 0) + 1
+        self.held[gate] = self.held.get(gate, 0) + n
+
+    def add(self, other: Reserved) -> None:
+        """Add what a part of the work did."""
+        self.reserved += other.reserved
+        self.unmapped += other.unmapped
+        self.order_ids += other.order_ids
+        for gate, n in other.held.items():
+            self.hold(gate, n)
 
 
 def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
     """Decide all waiting orders (or only some), in chunks of one transaction each."""
     tally = Reserved()
+    if only is not None:
+        ids = sorted({int(row["id"]) for row in only})
+        for start in range(0, len(ids), CHUNK):
+            _decide_chunk(shop, ids[start : start + CHUNK], tally)
+        return tally
     after = 0
-    while True:
-        chunk = list(only) if only is not None else orders.due(shop.db, after, CHUNK)
-        if not chunk:
-            return tally
-        with shop.db.tx():
-            paused = house.pauses(shop.db)
-            for row in chunk:
-                decide(shop, OrderId(row["id"]), tally, paused)
+    while chunk := orders.due(shop.db, after, CHUNK):
+        _decide_chunk(shop, [int(row["id"]) for row in chunk], tally)
         after = chunk[-1]["id"]
-        if only is not None:
-            return tally
+    return tally
+
+
+def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved) -> None:
+    """Decide some orders at once; when one of them cannot be packed, one by one."""
+    part = Reserved()
+    try:
+        with shop.db.tx():
+            orders.lock(shop.db, ids)
+            deliveries.lock_stock(shop.db, ids)
+            paused = house.pauses(shop.db)
+            for number in ids:
+                decide(shop, OrderId(number), part, paused)
+    except (Locked, NotSetUp):
+        raise
+    except KmError as error:
+        if len(ids) == 1:
+            _hold_all(shop, OrderId(ids[0]), error, tally)
+            return
+        for number in ids:
+            _decide_chunk(shop, [number], tally)
+        return
+    tally.add(part)
+
+
+def _hold_all(shop: Shop, order_id: OrderId, error: KmError, tally: Reserved) -> None:
+    """Hold an order whose text or keys cannot be made ready; the others go on without it."""
+    with shop.db.tx():
+        order = orders.get(shop.db, order_id, lock=True)
+        shut = Shut(
+            Gate.ROUTE, f"{error}. {error.next_step()}", f"kmtool deliver {order['number']}"
+        )
+        for line in orders.lines(shop.db, order_id):
+            if line["state"] in WAITING:
+                _hold(shop, line, shut, tally)
 
 
 def decide(shop: Shop, order_id: OrderId, tally: Reserved, paused: dict[str, Row]) -> None:
     """Walk the gates for the waiting lines of one order and reserve those that may go."""
     order = orders.get(shop.db, order_id, lock=True)
-    waiting = [
-        line
-        for line in orders.lines(shop.db, order_id)
-        if line["state"] in {LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED}
-    ]
+    waiting = [line for line in orders.lines(shop.db, order_id) if line["state"] in WAITING]
     go: list[Row] = []
     taken: dict[str, int] = {}
     waits_for_stock = False
@@ -79,7 +115,7 @@ def decide(shop: Shop, order_id: OrderId, tally: Reserved, paused: dict[str, Row
         waits_for_stock |= shut.gate in {Gate.STOCK, Gate.MAPPED, Gate.PRODUCT}
     if go and waits_for_stock and not _waited_enough(shop, order):
         for line in go:
-            _hold(shop, line, Shut(Gate.ORDER_WAIT, "it waits for the other lines", ""), tally)
+            _hold(shop, line, Shut(Gate.ORDER_WAIT, "it waits for the other lines", DELIVER), tally)
         return
     if go:
         _reserve(shop, order, go, tally)
@@ -94,6 +130,7 @@ def situation(
     wanted = needs(shop, line)
     for sku, _ in wanted:
         deliveries.expire(db, sku, now)
+    refused, broken = route_refusal(shop, order)
     counts = deliveries.free_counts(db, [sku for sku, _ in wanted])
     whole = min(
         ((counts.get(sku, 0) - taken.get(sku, 0)) * line["needed"] // n for sku, n in wanted if n),
@@ -129,13 +166,22 @@ def situation(
         floor_minor=product["floor_minor"] if product else None,
         cost_e5=-(-cost // max(1, line["needed"])),
         free=max(0, whole),
-        sku_pieces_hour=pieces,
+        sku_pieces_hour=pieces + taken.get(line["sku"] or "", 0),
         sku_value_hour_minor=money,
-        buyer_pieces_hour=deliveries.buyer_pieces(db, order["channel"], buyer, now - HOUR_MS)
-        if buyer
-        else 0,
-        paused=pause_of(paused, order["channel"], line["sku"]),
-        route_refusal=route_refusal(shop, order),
+        buyer_pieces_hour=sum(taken.values())
+        + (deliveries.buyer_pieces(db, order["channel"], buyer, now - HOUR_MS) if buyer else 0),
+        paused=next(
+            filter(
+                None,
+                (
+                    pause_of(paused, order["channel"], sku)
+                    for sku in (line["sku"], *(sku for sku, _ in wanted))
+                ),
+            ),
+            "",
+        ),
+        route_refusal=refused,
+        route_broken=broken,
         limits=Limits(
             below_cost=brakes.below_cost,
             sku_pieces=brakes.sku_pieces_per_hour,
@@ -161,48 +207,6 @@ def pause_of(paused: dict[str, Row], channel: str, sku: str | None) -> str:
         if scope in paused:
             return name
     return ""
-
-
-def courier_name(shop: Shop, channel: str) -> str:
-    """Return the first route of a channel; the counter hands over on the screen."""
-    found = shop.config.channels.get(channel)
-    if found is None:
-        return SCREEN
-    if found.couriers:
-        return found.couriers[0]
-    return "by_hand"
-
-
-def route_refusal(shop: Shop, order: Row) -> str:
-    """Return why the route cannot reach this buyer, empty when it can."""
-    if order["channel"] not in shop.config.channels:
-        return ""
-    courier = shop.adapters.courier(courier_name(shop, order["channel"]), order["channel"])
-    probe = Message(
-        effect_id=f"{order['code']}-0",
-        channel=order["channel"],
-        order_number=order["number"],
-        subject="",
-        text=Secret(f"{order['code']}-0"),
-        marker=f"{order['code']}-0",
-        buyer=buyer_of(order),
-    )
-    return courier.refusal(probe)
-
-
-def buyer_of(order: Row) -> Buyer:
-    """Return the buyer of an order as adapters see it."""
-    return Buyer(
-        ref=order["buyer_ref"],
-        name=order["buyer_name"],
-        email=order["buyer_email"],
-        phone=order["buyer_phone"],
-    )
-
-
-def address_digest(shop: Shop, order: Row) -> str:
-    """Return a digest of where the keys go, to notice a contact that changed between attempts."""
-    return shop.vault.digest(f"{order['buyer_email']}|{order['buyer_phone']}".encode())[:32]
 
 
 def _waited_enough(shop: Shop, order: Row) -> bool:
@@ -238,7 +242,7 @@ def _reserve(shop: Shop, order: Row, lines: list[Row], tally: Reserved) -> None:
     for line in lines:
         keys = _take(shop, line)
         if keys is None:
-            _hold(shop, line, Shut(Gate.STOCK, "the stock went elsewhere just now", ""), tally)
+            _hold(shop, line, Shut(Gate.STOCK, "its stock went just now", DELIVER), tally)
             continue
         _bind(shop, line, keys)
         orders.move_line(db, LineId(line["id"]), LineState(line["state"]), LineState.READY, now)
@@ -247,7 +251,7 @@ def _reserve(shop: Shop, order: Row, lines: list[Row], tally: Reserved) -> None:
         bound.append((line, keys))
     if not bound:
         return
-    _pack(shop, order, bound)
+    pack(shop, order, bound)
     tally.reserved += len(bound)
     tally.order_ids.append(order["id"])
 
@@ -258,11 +262,10 @@ def _take(shop: Shop, line: Row) -> list[Row] | None:
     for sku, n in needs(shop, line):
         keys = deliveries.take_free(shop.db, sku, n, shop.now_ms())
         taken += [{**key, "sku": sku} for key in keys]
-        if len(keys) == n:
+        if keys:
             continue
         for key in taken:
             deliveries.put_back(shop.db, KeyId(key["id"]), shop.now_ms())
-        deliveries.give_back(shop.db, sku, n - len(keys) if keys else 0)
         return None
     return taken
 
@@ -284,64 +287,6 @@ def _bind(shop: Shop, line: Row, keys: list[Row]) -> None:
                 "reserved_ms": shop.now_ms(),
             },
         )
-
-
-def _pack(shop: Shop, order: Row, bound: list[tuple[Row, list[Row]]]) -> None:
-    db, now = shop.db, shop.now_ms()
-    n = deliveries.next_parcel(db, OrderId(order["id"]))
-    shown = []
-    for line, keys in bound:
-        product = products.product(db, line["sku"])
-        assert product is not None
-        opened = tuple(open_key(shop, key) for key in keys)
-        shown.append(
-            MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
-        )
-    written = write(shop, order["channel"], order["number"], order["code"], shown)
-    body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
-    sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
-    route = courier_name(shop, order["channel"])
-    parcel = deliveries.add_parcel(
-        db,
-        {
-            "order_id": order["id"],
-            "n": n,
-            "courier": route,
-            "address_digest": address_digest(shop, order),
-            "sealed": sealed,
-            "data_key_id": data_key,
-            "created_ms": now,
-        },
-        [line["id"] for line, _ in bound],
-    )
-    effects.add_effect(
-        db,
-        {
-            "order_id": order["id"],
-            "parcel_id": parcel,
-            "parcel_n": n,
-            "kind": EffectKind.HAND_OVER,
-            "generation": 1,
-            "channel": order["channel"],
-            "route": route,
-            "due_ms": now,
-            "created_ms": now,
-        },
-    )
-    total = sum(len(keys) for _, keys in bound)
-    shop.audit(
-        "reserved", f"order:{order['channel']}:{order['number']}", f"{total} keys, parcel {n}"
-    )
-
-
-def open_key(shop: Shop, key: Row) -> Secret:
-    """Open the key of a row of `keys` (or an allocation joined with it)."""
-    return shop.vault.open(key["sealed"], key["data_key_id"], bytes(key["fingerprint"]))
-
-
-def parcel_label(order: Row, n: int) -> bytes:
-    """Return the label a parcel's text is sealed under."""
-    return f"parcel:{order['channel']}:{order['number']}:{n}".encode()
 
 
 def preview(shop: Shop, order: Row) -> list[tuple[Row, Shut | None]]:

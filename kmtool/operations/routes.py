@@ -5,15 +5,35 @@ Every outcome is one of five; whatever is not documented is `unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from kmtool.domain.states import EffectKind
-from kmtool.errors import KmError, NeedsOperator, Rejected, Retriable, Unknown
-from kmtool.ports import Features, Message, OrderRef, Receipt, Repeat, Verdict
+from kmtool.errors import (
+    ConfigError,
+    KmError,
+    NeedsOperator,
+    OutsideError,
+    Rejected,
+    Retriable,
+    Unknown,
+)
+from kmtool.ports import (
+    Channel,
+    Courier,
+    Features,
+    Message,
+    OrderFact,
+    OrderRef,
+    Page,
+    Receipt,
+    Repeat,
+    Verdict,
+    Window,
+)
 from kmtool.shop import Shop
 
 T = TypeVar("T")
@@ -52,19 +72,60 @@ class Parcel:
     order: OrderRef | None
 
 
-def repeat_rule(shop: Shop, kind: str, route: str, channel: str) -> tuple[Repeat, int, int]:
+def channel(shop: Shop, name: str) -> Channel:
+    """Return a channel; whatever its adapter trips over while it is built is a `KmError`."""
+    return _built(f"channels.{name}", lambda: shop.adapters.channel(name))
+
+
+def courier(shop: Shop, name: str, of_channel: str) -> Courier:
+    """Return a courier; whatever its adapter trips over while it is built is a `KmError`."""
+    return _built(f"channels.{of_channel}", lambda: shop.adapters.courier(name, of_channel))
+
+
+def _built(where: str, build: Callable[[], T]) -> T:
+    try:
+        return build()
+    except KmError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            detail=f"its adapter cannot be used ({type(error).__name__}: {error})", where=where
+        ) from error
+
+
+def read_order(shop: Shop, name: str, number: str) -> OrderFact | KmError | None:
+    """Read one order again; trouble of any kind is returned, not raised."""
+    try:
+        return channel(shop, name).get_order(number)
+    except KmError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  (the edge: a bug must not stop the other orders)
+        return OutsideError(who=name, detail=f"{type(error).__name__} in the adapter")
+
+
+def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:
+    """Yield the pages of a window; an adapter's bug is the trouble of its channel only."""
+    try:
+        yield from of.list_changed(window)
+    except KmError:
+        raise
+    except Exception as error:
+        raise OutsideError(who=name, detail=f"{type(error).__name__} in the adapter") from error
+
+
+def repeat_rule(shop: Shop, kind: str, route: str, of_channel: str) -> tuple[Repeat, int, int]:
     """Return (repeat rule, tries allowed while unclear, grace in ms) of an effect's route."""
-    found = features_of(shop, kind, route, channel)
+    found = features_of(shop, kind, route, of_channel)
     if kind == EffectKind.MARK_SHIPPED:
         return found.shipped_repeat, max(2, found.repeat_max), found.grace_ms
     return found.repeat, found.repeat_max, found.grace_ms
 
 
-def features_of(shop: Shop, kind: str, route: str, channel: str) -> Features:
+def features_of(shop: Shop, kind: str, route: str, of_channel: str) -> Features:
     """Return the declared features of the adapter that carries an effect."""
     if kind == EffectKind.MARK_SHIPPED:
-        return shop.adapters.channel(channel).features
-    return shop.adapters.courier(route, channel).features
+        return channel(shop, of_channel).features
+    return courier(shop, route, of_channel).features
 
 
 def attempt(shop: Shop, parcel: Parcel) -> Outcome:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
-from kmtool.domain.states import LineState, OrderStatus, RefundState
+from kmtool.domain.states import Gate, OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused
 from kmtool.operations.ingest import ingest
-from kmtool.operations.reserve import Reserved, decide
+from kmtool.operations.pack import COUNTER as COUNTER
+from kmtool.operations.reserve import Reserved, decide, preview
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
@@ -22,7 +23,8 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders, products
 from kmtool.store.db import Row
 
-COUNTER = "counter"
+MENDED = (Gate.PAUSE, Gate.PRODUCT, Gate.STOCK)
+"""Gates whose command helps: the others speak of an order that was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
     """Insert the order and bind its keys in one transaction; nothing stays when a gate is shut."""
     db, now = shop.db, shop.now_ms()
     with db.tx():
+        orders.lock_counter(db)
         number = _next_number(shop)
         fact = OrderFact(
             number=number,
@@ -106,11 +109,13 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
         tally = Reserved()
         decide(shop, OrderId(order_id), tally, house.pauses(db))
         if not tally.reserved:
-            line = orders.lines(db, order_id)[0]
+            order = orders.get(db, order_id)
+            _, shut = preview(shop, order)[0]
+            helps = shut is not None and shut.gate in MENDED
             raise Refused(
-                detail=f"no key leaves: {line['reason'] or LineState(line['state'])}",
+                detail=f"no key leaves: {shut.reason if shut else 'its stock went just now'}",
                 where=f"product {wish.sku}",
-                mend=f"kmtool key stock {wish.sku}",
+                mend=shut.command if shut and helps else f"kmtool key stock {wish.sku}",
             )
         return orders.get(db, order_id)
 

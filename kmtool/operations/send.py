@@ -12,19 +12,28 @@ from dataclasses import dataclass, field
 
 from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
 from kmtool.domain.money import e5_to_minor, split
-from kmtool.domain.secret import Secret
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import Broken
 from kmtool.journal import JournalEntry
-from kmtool.operations.ingest import apply_refund, refund_blocks
-from kmtool.operations.reserve import address_digest, buyer_of, parcel_label
+from kmtool.operations.pack import message_of, parcel_label
+from kmtool.operations.permit import (
+    disk_must_have_room,
+    lines_of,
+    may_leave,
+    must_be_live,
+    stopped_by,
+    to_human,
+)
+from kmtool.operations.refunds import CHANGED, apply_refund, reason_of, refund_blocks
 from kmtool.operations.routes import Outcome, Parcel, Result
-from kmtool.ports import Message, OrderRef
+from kmtool.operations.shipped import mark_when_done
+from kmtool.ports import OrderRef
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, ledger, orders, sessions
+from kmtool.store import deliveries, effects, house, ledger, orders, sessions
 from kmtool.store.db import Row
 
 WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
+STOPPED_MS = 15_000
 BACKOFF_S = (5, 15, 60, 300, 900, 3600)
 
 
@@ -54,44 +63,49 @@ class Begun:
 def begin(shop: Shop, due: Sequence[Row]) -> list[Begun]:
     """Write the intents of effects in one transaction, then the journal; only then may bytes leave.
 
-    An effect whose order was refunded, whose lines moved, or that somebody else took is left out.
-    Raises `Broken` when this session was fenced off.
+    An effect whose order was refunded or stopped, whose lines moved, or that somebody else took is
+    left out. Raises `Broken` when this session was fenced off or the disk has no room.
     """
     assert shop.session is not None, "only a session sends"
+    assert not shop.db.rehearsing, "a rehearsal sends nothing"
+    disk_must_have_room(shop)
     begun: list[Begun] = []
     entries: list[JournalEntry] = []
     with shop.db.tx():
         must_be_live(shop)
+        orders.lock(shop.db, [effect["order_id"] for effect in due])
+        paused = house.pauses(shop.db)
         for effect in due:
-            one = _begin_one(shop, effect, entries)
+            one = _begin_one(shop, effect, paused, entries)
             if one is not None:
                 begun.append(one)
     shop.journal.append(entries)
     return begun
 
 
-def must_be_live(shop: Shop) -> None:
-    """Refuse to go on when another sender took over from this one."""
-    assert shop.session is not None
-    if not sessions.is_live(shop.db, shop.session, lock=True):
-        raise Broken(
-            detail="another sender took over from this one; it stops without sending",
-            mend="kmtool status",
-        )
-
-
-def _begin_one(shop: Shop, effect: Row, entries: list[JournalEntry]) -> Begun | None:
+def _begin_one(
+    shop: Shop, effect: Row, paused: dict[str, Row], entries: list[JournalEntry]
+) -> Begun | None:
     db, now = shop.db, shop.now_ms()
     order = orders.get(db, OrderId(effect["order_id"]), lock=True)
+    effect = {**effect, **effects.effect(db, EffectId(effect["id"]))}
+    if effect["state"] not in WAITING or (effect["attempt_n"] or 0) != effect["tries"]:
+        return None  # another session was faster
     if refund_blocks(order):
         apply_refund(shop, OrderId(order["id"]))
         return None
-    lines: list[Row] = []
-    if effect["parcel_id"] is not None:
-        lines = deliveries.parcel_lines(db, ParcelId(effect["parcel_id"]))
-        if not _may_leave(shop, effect, order, lines):
-            return None
-    parcel = parcel_of(shop, effect, order)
+    lines = lines_of(shop, effect)
+    stopped = stopped_by(shop, order, lines, paused)
+    if stopped:
+        _put_off(shop, effect, stopped)
+        return None
+    if lines and not may_leave(shop, effect, order, lines):
+        return None
+    try:
+        parcel = parcel_of(shop, effect, order)
+    except Broken as error:
+        to_human(shop, effect, lines, error.message())
+        return None
     n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
     if n is None:
         return None
@@ -112,18 +126,17 @@ def _begin_one(shop: Shop, effect: Row, entries: list[JournalEntry]) -> Begun | 
     return Begun(effect, attempt_id, n, parcel, tuple(LineId(line["id"]) for line in lines))
 
 
-def _may_leave(shop: Shop, effect: Row, order: Row, lines: list[Row]) -> bool:
-    """Lines must wait for this very hand-over, and the buyer's contact must not have moved."""
-    if effect["generation"] > 1:
-        return True
-    allowed = {LineState.RESERVED, LineState.UNKNOWN}
-    if any(LineState(line["state"]) not in allowed for line in lines):
-        return False
-    parcel = deliveries.parcel(shop.db, ParcelId(effect["parcel_id"]))
-    if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
-        to_human(shop, effect, lines, "the buyer's contact changed between two tries")
-        return False
-    return True
+def _put_off(shop: Shop, effect: Row, stopped: str) -> None:
+    now = shop.now_ms()
+    effects.move_effect(
+        shop.db,
+        EffectId(effect["id"]),
+        WAITING,
+        EffectState.RETRY_AT,
+        now,
+        due_ms=now + STOPPED_MS,
+        reason=f"stopped: {stopped}",
+    )
 
 
 def _expose(shop: Shop, order: Row, lines: list[Row], entries: list[JournalEntry]) -> None:
@@ -165,21 +178,12 @@ def parcel_of(shop: Shop, effect: Row, order: Row) -> Parcel:
     marker = f"{order['code']}-{parcel['n']}"
     if effect["generation"] > 1:
         marker += f"-{effect['generation']}"
-    lines = [line["id"] for line in deliveries.parcel_lines(shop.db, ParcelId(parcel["id"]))]
+    lines = [line["id"] for line in lines_of(shop, effect)]
     keys = tuple(
         shop.vault.open(row["sealed"], row["data_key_id"], bytes(row["fingerprint"]))
         for row in deliveries.allocations(shop.db, lines)
     )
-    message = Message(
-        effect_id=marker,
-        channel=effect["channel"],
-        order_number=order["number"],
-        subject=written["subject"],
-        text=Secret(f"{written['text']}发货编号：{marker}\n"),
-        marker=marker,
-        buyer=buyer_of(order),
-        keys=keys,
-    )
+    message = message_of(order, marker, written["subject"], written["text"], keys)
     return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)
 
 
@@ -188,6 +192,7 @@ def finish(shop: Shop, done: Sequence[tuple[Begun, Outcome]], tally: Sent) -> No
     with shop.db.tx():
         assert shop.session is not None
         live = sessions.is_live(shop.db, shop.session, lock=True)
+        orders.lock(shop.db, [begun.effect["order_id"] for begun, _ in done])
         for begun, outcome in done:
             if live:
                 _finish_one(shop, begun, outcome, tally)
@@ -241,10 +246,13 @@ def succeed(shop: Shop, effect: Row, tally: Sent) -> None:
         orders.set_marked(db, OrderId(order["id"]), now)
         tally.shipped += 1
         return
-    for line in deliveries.parcel_lines(db, ParcelId(effect["parcel_id"])):
+    for line in lines_of(shop, effect):
         deliver_line(shop, order, line)
         tally.delivered += 1
-    order_mark_shipped(shop, order)
+    if refund_blocks(order):
+        apply_refund(shop, OrderId(order["id"]))
+    else:
+        mark_when_done(shop, order)
 
 
 def deliver_line(shop: Shop, order: Row, line: Row) -> None:
@@ -252,6 +260,15 @@ def deliver_line(shop: Shop, order: Row, line: Row) -> None:
     db, now = shop.db, shop.now_ms()
     for source in (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN):
         orders.move_line(db, LineId(line["id"]), source, LineState.DELIVERED, now)
+    if line["reason"].startswith(CHANGED):
+        orders.move_line(
+            db,
+            LineId(line["id"]),
+            LineState.DELIVERED,
+            LineState.HUMAN,
+            now,
+            reason=line["reason"],
+        )
     deliveries.stamp_sent(db, [LineId(line["id"])], "acknowledged_ms", now)
     by_batch: dict[int, list[Row]] = {}
     for row in deliveries.allocations(db, [line["id"]]):
@@ -279,29 +296,6 @@ def deliver_line(shop: Shop, order: Row, line: Row) -> None:
         )
 
 
-def order_mark_shipped(shop: Shop, order: Row) -> None:
-    """When all lines are done and the channel can be told, put «shipped» on record as an effect."""
-    if order["channel"] not in shop.config.channels:
-        return
-    features = shop.adapters.channel(order["channel"]).features
-    if not features.mark_shipped or deliveries.open_lines_left(shop.db, OrderId(order["id"])):
-        return
-    effects.add_effect(
-        shop.db,
-        {
-            "order_id": order["id"],
-            "parcel_id": None,
-            "parcel_n": 0,
-            "kind": EffectKind.MARK_SHIPPED,
-            "generation": 1,
-            "channel": order["channel"],
-            "route": "channel",
-            "due_ms": shop.now_ms(),
-            "created_ms": shop.now_ms(),
-        },
-    )
-
-
 def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     db, now = shop.db, shop.now_ms()
     effects.move_effect(
@@ -313,9 +307,10 @@ def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
         due_ms=now + 2_000,
         reason=outcome.detail,
     )
-    for line_id in begun.line_ids:
+    for line in lines_of(shop, begun.effect):
+        reason = reason_of(line, outcome.detail)
         orders.move_line(
-            db, line_id, LineState.SENDING, LineState.UNKNOWN, now, reason=outcome.detail[:200]
+            db, LineId(line["id"]), LineState.SENDING, LineState.UNKNOWN, now, reason=reason
         )
     tally.unknown += len(begun.line_ids) or 1
 
@@ -330,7 +325,7 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
             LineState.SENDING,
             LineState.RESERVED,
             shop.now_ms(),
-            reason=outcome.detail[:200],
+            reason=reason_of(line, outcome.detail),
         )
     hopeless = outcome.result is Result.REJECTED or begun.n >= shop.config.deliver.tries_max
     if hopeless:
@@ -350,23 +345,3 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     )
     tally.failed += len(lines) or 1
     tally.notes.append(outcome.detail)
-
-
-def lines_of(shop: Shop, effect: Row) -> list[Row]:
-    """Return the lines an effect hands over (none for an effect of the whole order)."""
-    if effect["parcel_id"] is None:
-        return []
-    return deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
-
-
-def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> None:
-    """Stop trying by itself: the order goes to 「needs you」 with the reason."""
-    db, now = shop.db, shop.now_ms()
-    sources = [EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT]
-    effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.HUMAN, now, reason=reason)
-    for line in lines:
-        source = LineState(line["state"])
-        if source in {LineState.RESERVED, LineState.UNKNOWN}:
-            orders.move_line(
-                db, LineId(line["id"]), source, LineState.HUMAN, now, reason=reason[:200]
-            )

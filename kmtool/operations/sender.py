@@ -22,11 +22,14 @@ from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Locked
 from kmtool.locks import FileLock
+from kmtool.operations.refunds import reason_of
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, sessions
 from kmtool.store.db import Db, Row
 
 SENDER = "sender"
+LOOKS = 4
+LOOK_S = 0.05
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
     with ExitStack() as stack:
         if not by_hand and shop.db.dialect == "sqlite":
             lock = FileLock(_folder(shop) / SENDER)
-            if not lock.acquire():
+            if not _acquired(shop, lock):
                 raise Locked(detail=_holder(shop.db), mend="it sends what you ordered by itself")
             stack.callback(lock.release)
         token = secrets.randbits(62)
@@ -50,6 +53,15 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             yield mine
         finally:
             close(mine, session, "ended")
+
+
+def _acquired(shop: Shop, lock: FileLock) -> bool:
+    """Take the sender lock; who only looks whether it is held has it for a moment."""
+    for _ in range(LOOKS):
+        if lock.acquire():
+            return True
+        shop.clock.sleep(LOOK_S)
+    return lock.acquire()
 
 
 def sender_is_running(shop: Shop) -> bool:
@@ -81,6 +93,7 @@ def close(shop: Shop, session: SessionId, state: str) -> int:
     db, now = shop.db, shop.now_ms()
     with db.tx():
         left = effects.orphans(db, session)
+        orders.lock(db, [attempt["order_id"] for attempt in left])
         for attempt in left:
             _to_unknown(db, attempt, now)
         ended = sessions.finish(db, session, state, now)
@@ -108,7 +121,10 @@ def _to_unknown(db: Db, attempt: Row, now: int) -> None:
         return
     for line in deliveries.parcel_lines(db, ParcelId(attempt["parcel_id"])):
         if line["state"] == LineState.SENDING:
-            orders.move_line(db, LineId(line["id"]), LineState.SENDING, LineState.UNKNOWN, now)
+            reason = reason_of(line, "the sender stopped in the middle")
+            orders.move_line(
+                db, LineId(line["id"]), LineState.SENDING, LineState.UNKNOWN, now, reason=reason
+            )
 
 
 def _folder(shop: Shop) -> Path:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.config import ChannelSettings
-from kmtool.errors import NotFound, OutsideError
-from kmtool.operations.ingest import ingest
+from kmtool.errors import ConfigError, InputRefused, Locked, NotFound, OutsideError
+from kmtool.operations import routes
+from kmtool.operations.ingest import clean_fact, ingest
 from kmtool.ports import Channel, Page, Window
 from kmtool.shop import Shop
 from kmtool.store import orders
@@ -74,12 +75,12 @@ def sync_channel(
     tally = _Tally()
     error = next_step = error_code = ""
     try:
-        channel = shop.adapters.channel(name)
+        channel = routes.channel(shop, name)
         account = account_of(shop, shop.config.channels[name])
         pull = _Pull(name, channel, account, catch_up)
         for window in windows(shop, name, channel, since_ms):
             _pull(shop, pull, window, tally)
-    except OutsideError as problem:
+    except (OutsideError, ConfigError, InputRefused) as problem:
         error, next_step, error_code = str(problem), problem.next_step(), problem.code
     return ChannelResult(
         channel=name,
@@ -119,6 +120,13 @@ class _Tally:
         self.new = self.changed = self.refunds = self.unmapped = 0
         self.rejects: list[str] = []
 
+    def add(self, other: _Tally) -> None:
+        self.new += other.new
+        self.changed += other.changed
+        self.refunds += other.refunds
+        self.unmapped += other.unmapped
+        self.rejects += other.rejects
+
 
 @dataclass(frozen=True, slots=True)
 class _Pull:
@@ -131,23 +139,46 @@ class _Pull:
 
 
 def _pull(shop: Shop, pull: _Pull, window: Window, tally: _Tally) -> None:
-    for page in pull.channel.list_changed(window):
-        with shop.db.tx():
-            _store(shop, pull, page, tally)
-            if page.last:
-                orders.move_cursor(shop.db, pull.name, window.to_ms, shop.now_ms())
-        tally.rejects.extend(page.rejects)
+    read_ms = shop.now_ms()
+    for page in routes.pages(pull.name, pull.channel, window):
+        tally.add(_store_page(shop, pull, page, window, read_ms))
         if not shop.db.rehearsing:
             pull.channel.acknowledge(page)
+        read_ms = shop.now_ms()
 
 
-def _store(shop: Shop, pull: _Pull, page: Page, tally: _Tally) -> None:
-    for fact in sorted(page.orders, key=lambda f: f.number):
-        done = ingest(shop, pull.name, fact, account=pull.account, history=pull.history)
-        tally.new += done.new
-        tally.changed += done.changed
-        tally.refunds += done.refunded
-        tally.unmapped += done.unmapped if done.new else 0
+def _store_page(
+    shop: Shop, pull: _Pull, page: Page, window: Window, read_ms: int, *, again: int = 3
+) -> _Tally:
+    """Store one page in one transaction; a lost quarrel with another session is repeated."""
+    tally = _Tally()
+    facts = sorted((clean_fact(fact) for fact in page.orders), key=lambda f: f.number)
+    try:
+        with shop.db.tx():
+            orders.lock_numbers(shop.db, pull.name, [fact.number for fact in facts])
+            for fact in facts:
+                done = ingest(
+                    shop,
+                    pull.name,
+                    fact,
+                    account=pull.account,
+                    history=pull.history,
+                    read_ms=read_ms,
+                )
+                tally.new += done.new
+                tally.changed += done.changed
+                tally.refunds += done.refunded
+                tally.unmapped += done.unmapped if done.new else 0
+            for reject in page.rejects:
+                shop.audit("order_not_read", f"channel:{pull.name}", reject[:300])
+            if page.last:
+                orders.move_cursor(shop.db, pull.name, window.to_ms, shop.now_ms())
+    except Locked:
+        if not again:
+            raise
+        return _store_page(shop, pull, page, window, read_ms, again=again - 1)
+    tally.rejects.extend(page.rejects)
+    return tally
 
 
 def account_of(shop: Shop, channel: ChannelSettings) -> str:

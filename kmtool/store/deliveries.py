@@ -16,7 +16,9 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
     """Move n free keys of a SKU to `reserved`, first expiring first, then oldest; [] when short.
 
     The stock counter is the gate: with skipped locks «no key seen» would not mean «no stock».
+    What was counted but not got is given back.
     """
+    assert n > 0, "a line takes at least one key"
     if db.run("UPDATE stock SET free = free - :n WHERE sku = :s AND free >= :n", n=n, s=sku) != 1:
         return []
     rows = db.all(
@@ -30,7 +32,12 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
         now=now_ms,
     )
     rows.sort(key=lambda row: (row["expires_ms"], row["id"]))
-    return rows
+    if len(rows) == n:
+        return rows
+    for row in rows:
+        put_back(db, KeyId(row["id"]), now_ms)
+    give_back(db, sku, n - len(rows))
+    return []
 
 
 def put_back(db: Db, key_id: KeyId, now_ms: int) -> str | None:
@@ -115,7 +122,7 @@ def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
     marks, params = in_clause(line_ids)
     return db.all(
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
-        " k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
+        " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
         f" WHERE a.line_id IN {marks} AND a.state NOT IN ('withdrawn', 'replaced')"
         " ORDER BY a.line_id, a.id",
         **params,
@@ -206,6 +213,11 @@ def parcel(db: Db, parcel_id: ParcelId) -> Row:
     return row
 
 
+def set_address(db: Db, parcel_id: ParcelId, digest: str) -> None:
+    """Send a parcel to where the buyer is now (a person said so)."""
+    db.run("UPDATE parcels SET address_digest = :d WHERE id = :id", d=digest, id=parcel_id)
+
+
 def parcel_lines(db: Db, parcel_id: ParcelId) -> list[Row]:
     """Return the lines of a parcel."""
     return db.all(
@@ -269,6 +281,20 @@ def bundle_parts(db: Db, sku: str) -> list[Row]:
     return db.all("SELECT sku, units FROM bundle_items WHERE bundle_sku = :s ORDER BY sku", s=sku)
 
 
+def lock_stock(db: Db, order_ids: Sequence[int]) -> None:
+    """Hold the counters that lines of some orders take from, always in the same order."""
+    if not order_ids or db.dialect != "postgresql":
+        return
+    marks, params = in_clause(order_ids)
+    db.all(
+        "SELECT sku FROM stock WHERE sku IN (SELECT sku FROM lines"
+        f" WHERE order_id IN {marks} UNION SELECT b.sku FROM bundle_items b"
+        f" JOIN lines l ON l.sku = b.bundle_sku WHERE l.order_id IN {marks})"
+        " ORDER BY sku {lock}",
+        **params,
+    )
+
+
 def give_back(db: Db, sku: str, n: int) -> None:
     """Give back to the counter what was counted but not taken."""
     if n:
@@ -277,10 +303,12 @@ def give_back(db: Db, sku: str, n: int) -> None:
 
 def count_lines(db: Db, order_ids: Sequence[int]) -> dict[str, int]:
     """Count the lines of orders by state."""
-    if not order_ids:
-        return {}
-    marks, params = in_clause(order_ids[:500])
-    rows = db.all(
-        f"SELECT state, count(*) AS n FROM lines WHERE order_id IN {marks} GROUP BY state", **params
-    )
-    return {row["state"]: row["n"] for row in rows}
+    found: dict[str, int] = {}
+    for start in range(0, len(order_ids), 500):
+        marks, params = in_clause(order_ids[start : start + 500])
+        for row in db.all(
+            f"SELECT state, count(*) AS n FROM lines WHERE order_id IN {marks} GROUP BY state",
+            **params,
+        ):
+            found[row["state"]] = found.get(row["state"], 0) + row["n"]
+    return found

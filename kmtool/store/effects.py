@@ -40,7 +40,10 @@ def effects_of(db: Db, order_id: OrderId) -> list[Row]:
 def due_effects(
     db: Db, now_ms: int, limit: int, routes_out: Sequence[str] = (), only: Sequence[int] = ()
 ) -> list[Row]:
-    """Return effects whose time has come, with their last attempt, earliest first."""
+    """Return effects whose time has come, with their last attempt, earliest first.
+
+    What is paused is left out, but for tries whose outcome is unclear: asking sends nothing.
+    """
     where, params = "", {}
     if routes_out:
         marks, out = in_clause(routes_out, "r")
@@ -55,6 +58,10 @@ def due_effects(
         " a.n AS attempt_n, a.detail AS attempt_detail, a.reference AS attempt_reference"
         " FROM effects e LEFT JOIN attempts a ON a.effect_id = e.id AND a.n = e.tries"
         f" WHERE e.state IN ('pending', 'retry_at') AND e.due_ms <= :now{where}"
+        " AND (coalesce(a.state, '') = 'unknown' OR (NOT EXISTS (SELECT 1 FROM pauses p"
+        "  WHERE p.scope = 'all' OR p.scope = 'channel:' || e.channel)"
+        " AND NOT EXISTS (SELECT 1 FROM pauses p JOIN lines l ON p.scope = 'sku:' || l.sku"
+        "  JOIN parcel_lines c ON c.line_id = l.id WHERE c.parcel_id = e.parcel_id)))"
         " ORDER BY e.due_ms, e.id LIMIT :limit",
         now=now_ms,
         limit=limit,
@@ -170,15 +177,37 @@ def orphans(db: Db, session: SessionId) -> list[Row]:
     )
 
 
-def is_waiting(db: Db, order_id: OrderId) -> bool:
-    """Tell whether an order has effects that a sender will still touch soon."""
-    return (
+def count_inflight(db: Db, order_ids: Sequence[int]) -> int:
+    """Count the effects of some orders that are being sent right now."""
+    if not order_ids:
+        return 0
+    marks, params = in_clause(order_ids)
+    return int(
         db.value(
-            "SELECT 1 FROM effects WHERE order_id = :o"
-            " AND state IN ('pending', 'inflight') LIMIT 1",
-            o=order_id,
+            f"SELECT count(*) FROM effects WHERE state = 'inflight' AND order_id IN {marks}",
+            **params,
         )
-        is not None
+    )
+
+
+def due_now(db: Db, order_id: OrderId, now_ms: int) -> int:
+    """Let what waits of an order be due at once; return how many effects."""
+    return db.run(
+        "UPDATE effects SET due_ms = :now WHERE order_id = :o"
+        " AND state IN ('pending', 'retry_at') AND due_ms > :now",
+        o=order_id,
+        now=now_ms,
+    )
+
+
+def with_late_proof(db: Db) -> list[Row]:
+    """Return effects that wait for a person although a fenced-off sender proved them done."""
+    return db.all(
+        "SELECT e.*, a.id AS attempt_id, a.state AS attempt_state, a.started_ms AS attempt_ms,"
+        " a.n AS attempt_n, a.detail AS attempt_detail, a.reference AS attempt_reference"
+        " FROM effects e JOIN attempts a ON a.effect_id = e.id"
+        " WHERE e.state = 'human' AND a.state = 'unknown' AND a.reference LIKE 'late ok%'"
+        " ORDER BY e.id"
     )
 
 
@@ -196,7 +225,7 @@ def settle_unknown(db: Db, effect_id: EffectId, detail: str, now_ms: int) -> Non
 def waiting_on(
     db: Db, routes: Sequence[str], kind: str, limit: int, only: Sequence[int] = ()
 ) -> list[Row]:
-    """Return effects of some routes that wait, due or not, with their last attempt."""
+    """Return effects of some routes that wait, due or not, paused or not, with their last try."""
     marks, params = in_clause(routes, "r")
     chosen = ""
     if only:

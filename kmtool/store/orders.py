@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import LineId, OrderId
-from kmtool.domain.states import LineState
+from kmtool.domain.states import LINE_ARROWS, LineState
 from kmtool.store.db import Db, Row, in_clause
 
 OPEN = "('new', 'ready', 'held', 'unmapped')"
@@ -18,6 +18,24 @@ def find(db: Db, channel: str, number: str, *, lock: bool = False) -> Row | None
         c=channel,
         n=number,
     )
+
+
+def lock(db: Db, order_ids: Sequence[int]) -> None:
+    """Hold the rows of some orders until the transaction ends, always in the same order."""
+    if order_ids and db.dialect == "postgresql":
+        marks, params = in_clause(sorted(set(order_ids)))
+        db.all(f"SELECT id FROM orders WHERE id IN {marks} ORDER BY id {{lock}}", **params)
+
+
+def lock_numbers(db: Db, channel: str, numbers: Sequence[str]) -> None:
+    """Hold the rows of a channel's orders, as `lock` does (those that are there)."""
+    if numbers and db.dialect == "postgresql":
+        marks, params = in_clause(numbers)
+        db.all(
+            f"SELECT id FROM orders WHERE channel = :c AND number IN {marks} ORDER BY id {{lock}}",
+            c=channel,
+            **params,
+        )
 
 
 def by_number(db: Db, number: str) -> list[Row]:
@@ -163,6 +181,19 @@ def change_line(db: Db, line_id: LineId, values: Row) -> bool:
     )
 
 
+def note_line(db: Db, line_id: LineId, values: Row) -> None:
+    """Keep what the channel now says of a line that has keys; what it takes stays as it was."""
+    names = ("quantity", "amount_minor", "title", "item_id", "variant_id")
+    sets = ", ".join(f"{name} = :{name}" for name in names)
+    given = {name: values[name] for name in names}
+    db.run(f"UPDATE lines SET {sets} WHERE id = :id", id=line_id, **given)
+
+
+def set_line_reason(db: Db, line_id: LineId, reason: str) -> None:
+    """Say something of a line without moving it."""
+    db.run("UPDATE lines SET reason = :r WHERE id = :id", r=reason[:300], id=line_id)
+
+
 def lines(db: Db, order_id: OrderId) -> list[Row]:
     """Return the lines of an order."""
     return db.all("SELECT * FROM lines WHERE order_id = :o ORDER BY id", o=order_id)
@@ -187,6 +218,7 @@ def move_line(
     reason: str = "",
 ) -> bool:
     """Compare-and-set the state of a line; False when it was no longer in `source`."""
+    assert target == source or target in LINE_ARROWS[source], f"no arrow {source} → {target}"
     return (
         db.run(
             "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
@@ -196,7 +228,7 @@ def move_line(
             source=source,
             target=target,
             gate=gate,
-            reason=reason,
+            reason=reason[:300],
             now=now_ms,
         )
         == 1
@@ -306,15 +338,19 @@ def listing(
     )
 
 
-def count(db: Db, *, channel: str | None = None, state: str | None = None) -> int:
-    """Count orders of a channel or with a line in a state."""
+def count(
+    db: Db, *, channel: str | None = None, state: str | None = None, text: str | None = None
+) -> int:
+    """Count the orders that `listing` would show without a limit."""
     return int(
         db.value(
             "SELECT count(*) FROM orders o WHERE (:channel = '' OR o.channel = :channel)"
+            " AND (:text = '' OR o.number = :text OR o.code = :text OR o.buyer_name = :text)"
             " AND (:state = '' OR EXISTS (SELECT 1 FROM lines x WHERE x.order_id = o.id"
             " AND x.state = :state))",
             channel=channel or "",
             state=state or "",
+            text=text or "",
         )
     )
 
@@ -341,6 +377,11 @@ def set_line_product(db: Db, order_id: OrderId, sku: str, needed: int) -> None:
         n=needed,
         o=order_id,
     )
+
+
+def lock_counter(db: Db) -> None:
+    """Let one sale by hand at a time take the next number."""
+    db.one("SELECT value FROM meta WHERE name = 'database_id' {lock}")
 
 
 def count_numbers(db: Db, channel: str, prefix: str) -> int:

@@ -1,0 +1,202 @@
+"""What a person does with orders: hold, release, send the same keys again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
+from kmtool.domain.states import EffectKind, EffectState, LineState, RefundState
+from kmtool.errors import Refused, StateMoved
+from kmtool.operations.deliver import named
+from kmtool.operations.pack import address_digest
+from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders, products
+from kmtool.store.db import Row
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChanged:
+    """What a command did to an order."""
+
+    channel: str
+    number: str
+    action: str
+    lines: int
+
+
+def hold(shop: Shop, number: str, reason: str) -> OrderChanged:
+    """Stop an order before its keys can be seen; `Refused` when they have left already.
+
+    Keys that are bound but never left go back to the shelf.
+    """
+    shop.must_be_writable()
+    order = named(shop, number)
+    order_id = OrderId(order["id"])
+    with shop.db.tx():
+        orders.get(shop.db, order_id, lock=True)
+        unpack_all(shop, order_id, "held")
+        lines = orders.lines(shop.db, order_id)
+        waiting = [line for line in lines if line["state"] in WAITING]
+        if not waiting:
+            raise Refused(
+                detail=f"nothing of order {order['number']} is waiting any more",
+                mend=f"kmtool order show {order['number']}",
+            )
+        orders.set_hold(shop.db, order_id, reason, shop.now_ms())
+        orders.set_released(shop.db, order_id, None)
+        shop.audit("hold", _name(order), reason)
+    return OrderChanged(order["channel"], order["number"], "hold", len(waiting))
+
+
+def release(shop: Shop, number: str, quantity: int | None = None) -> OrderChanged:
+    """Open the gates that ask (hold, amount, price, burst, risk, mode, a partial refund).
+
+    `quantity` sets how many pieces of a one-line order still go out after a partial refund. A line
+    that was delivered and then changed at the channel counts as dealt with.
+    """
+    shop.must_be_writable()
+    order = named(shop, number)
+    order_id = OrderId(order["id"])
+    with shop.db.tx():
+        order = orders.get(shop.db, order_id, lock=True)
+        found = orders.lines(shop.db, order_id)
+        lines = [line for line in found if line["state"] in WAITING]
+        dealt_with = sum(_deal_with(shop, line) for line in found)
+        if not lines and not dealt_with:
+            raise Refused(
+                detail=f"nothing of order {order['number']} is waiting",
+                mend=f"kmtool order why {order['number']}",
+            )
+        if lines and order["refund"] == RefundState.PARTIAL and quantity is None:
+            raise Refused(
+                detail="part of this order was refunded: say how many pieces still go out",
+                mend=f"kmtool order release {order['number']} --quantity N",
+            )
+        if quantity is not None:
+            _set_quantity(shop, order, lines, quantity)
+        orders.set_hold(shop.db, order_id, None, shop.now_ms())
+        orders.set_released(shop.db, order_id, shop.now_ms())
+        effects.due_now(shop.db, order_id, shop.now_ms())
+        shop.audit("release", _name(order), str(quantity or ""))
+    return OrderChanged(order["channel"], order["number"], "release", len(lines) + dealt_with)
+
+
+def _deal_with(shop: Shop, line: Row) -> bool:
+    if line["state"] != LineState.HUMAN or not all_delivered(shop, line):
+        return False
+    return orders.move_line(
+        shop.db, LineId(line["id"]), LineState.HUMAN, LineState.DELIVERED, shop.now_ms()
+    )
+
+
+def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int) -> None:
+    if len(lines) != 1 or not 1 <= quantity <= lines[0]["quantity"]:
+        raise Refused(
+            detail="--quantity needs one waiting line and a number from 1 to its quantity",
+            where=f"order {order['number']}",
+            mend=f"kmtool order show {order['number']}",
+        )
+    line = lines[0]
+    units = units_of(shop, order, line)
+    orders.set_needed(shop.db, LineId(line["id"]), quantity * units)
+
+
+def units_of(shop: Shop, order: Row, line: Row) -> int:
+    """Return how many keys one piece of a line takes (a release before may have cut `needed`)."""
+    found = products.listing(shop.db, order["channel"], line["item_id"], line["variant_id"])
+    return int(found["units"]) if found else 1
+
+
+def redeliver(shop: Shop, number: str) -> OrderChanged:
+    """Send the same keys again: a failed hand-over is tried anew, a done one gets a new generation.
+
+    When all that is missing is the mark at the channel, only that is tried again. Never picks
+    another key. `Refused` while a refund is open or nothing was bound yet.
+    """
+    shop.must_be_writable()
+    order = named(shop, number)
+    with shop.db.tx():
+        order = orders.get(shop.db, OrderId(order["id"]), lock=True)
+        if refund_blocks(order):
+            raise Refused(
+                detail=f"order {order['number']} has a refund or is closed; nothing is sent",
+                mend=f"kmtool order show {order['number']}",
+            )
+        latest: dict[tuple[str, int], Row] = {}
+        for effect in effects.effects_of(shop.db, OrderId(order["id"])):
+            if _bound(shop, effect):
+                latest[effect["kind"], effect["parcel_n"]] = effect
+        marks = [e for e in latest.values() if e["kind"] == EffectKind.MARK_SHIPPED]
+        missing = [e for e in marks if e["state"] == EffectState.HUMAN]
+        parcels = [e for e in latest.values() if e["kind"] == EffectKind.HAND_OVER]
+        failed = [e for e in parcels if e["state"] != EffectState.DONE]
+        again = missing or failed or parcels
+        count = sum(_again(shop, order, effect) for effect in again)
+        if not count:
+            raise Refused(
+                detail=f"no key is bound to order {order['number']} yet",
+                mend=f"kmtool order why {order['number']}",
+            )
+        shop.audit("redeliver", _name(order), f"{count} effects")
+    return OrderChanged(order["channel"], order["number"], "redeliver", count)
+
+
+def _bound(shop: Shop, effect: Row) -> bool:
+    """Tell whether an effect still has its keys: a parcel that was undone has none."""
+    if effect["kind"] == EffectKind.MARK_SHIPPED:
+        return True
+    if effect["kind"] != EffectKind.HAND_OVER:
+        return False
+    lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+    bound = deliveries.allocations(shop.db, [line["id"] for line in lines])
+    return bool(bound) and (effect["state"] != EffectState.CANCELLED or bool(effect["tries"]))
+
+
+def _again(shop: Shop, order: Row, effect: Row) -> int:
+    db, now = shop.db, shop.now_ms()
+    state = EffectState(effect["state"])
+    if state is EffectState.INFLIGHT:
+        raise StateMoved(what=f"order {order['number']}", state="on its way")
+    if state in {EffectState.PENDING, EffectState.RETRY_AT}:
+        effects.due_now(db, OrderId(order["id"]), now)
+        return 1
+    if state in {EffectState.HUMAN, EffectState.CANCELLED}:
+        _try_anew(shop, order, effect, state)
+        return 1
+    effects.add_effect(
+        db,
+        {
+            "order_id": order["id"],
+            "parcel_id": effect["parcel_id"],
+            "parcel_n": effect["parcel_n"],
+            "kind": EffectKind.HAND_OVER,
+            "generation": effect["generation"] + 1,
+            "channel": effect["channel"],
+            "route": effect["route"],
+            "due_ms": now,
+            "created_ms": now,
+        },
+    )
+    return 1
+
+
+def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
+    """A person decided: the same text goes out, to where the buyer is now."""
+    db, now = shop.db, shop.now_ms()
+    if effect["parcel_id"] is not None:
+        parcel = ParcelId(effect["parcel_id"])
+        deliveries.set_address(db, parcel, address_digest(shop, order))
+        for line in deliveries.parcel_lines(db, parcel):
+            source = LineState(line["state"])
+            if source is LineState.REFUND_CASE:
+                orders.move_line(db, LineId(line["id"]), source, LineState.HUMAN, now)
+                source = LineState.HUMAN
+            if source is LineState.HUMAN and not all_delivered(shop, line):
+                orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
+    effects.settle_unknown(db, EffectId(effect["id"]), "repeated by a person", now)
+    effects.move_effect(db, EffectId(effect["id"]), [state], EffectState.RETRY_AT, now, due_ms=now)
+
+
+def _name(order: Row) -> str:
+    return f"order:{order['channel']}:{order['number']}"

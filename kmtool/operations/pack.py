@@ -1,0 +1,150 @@
+"""Makes a parcel: the buyer's text with the keys of some lines, sealed, its hand-over on record.
+
+Nothing is bound for a text that does not render or that its route would refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from kmtool.domain.ids import OrderId
+from kmtool.domain.secret import Secret
+from kmtool.domain.states import EffectKind
+from kmtool.errors import KmError, Rejected
+from kmtool.operations import routes
+from kmtool.operations.messages import MessageLine, write
+from kmtool.ports import Buyer, Message
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, products
+from kmtool.store.db import Row
+
+SCREEN = "screen"
+"""The route of a sale by hand: the keys stand on the screen."""
+COUNTER = "counter"
+"""The pseudo channel of sales by hand."""
+
+
+def courier_name(shop: Shop, channel: str) -> str:
+    """Return the first route of a channel; the counter hands over on the screen."""
+    found = shop.config.channels.get(channel)
+    if found is None:
+        return SCREEN
+    if found.couriers:
+        return found.couriers[0]
+    return "by_hand"
+
+
+def route_refusal(shop: Shop, order: Row) -> tuple[str, bool]:
+    """Return (why the route cannot reach this buyer, whether it is broken for every buyer)."""
+    if order["channel"] == COUNTER:
+        return "", False
+    if order["channel"] not in shop.config.channels:
+        return f"there is no [channels.{order['channel']}] in kmtool.toml", True
+    marker = f"{order['code']}-0"
+    return refusal(shop, order, message_of(order, marker, "", "", ()))
+
+
+def refusal(shop: Shop, order: Row, message: Message) -> tuple[str, bool]:
+    """Ask the route whether it would take a message; trouble of the route itself is told apart."""
+    try:
+        name = courier_name(shop, order["channel"])
+        return routes.courier(shop, name, order["channel"]).refusal(message), False
+    except KmError as error:
+        return str(error), True
+
+
+def message_of(
+    order: Row, marker: str, subject: str, text: str, keys: tuple[Secret, ...]
+) -> Message:
+    """Return a message as couriers see it, ending in the mark by which it is found again."""
+    return Message(
+        effect_id=marker,
+        channel=order["channel"],
+        order_number=order["number"],
+        subject=subject,
+        text=Secret(f"{text}发货编号：{marker}\n"),
+        marker=marker,
+        buyer=buyer_of(order),
+        keys=keys,
+    )
+
+
+def buyer_of(order: Row) -> Buyer:
+    """Return the buyer of an order as adapters see it."""
+    return Buyer(
+        ref=order["buyer_ref"],
+        name=order["buyer_name"],
+        email=order["buyer_email"],
+        phone=order["buyer_phone"],
+    )
+
+
+def address_digest(shop: Shop, order: Row) -> str:
+    """Return a digest of where the keys go, to notice a contact that changed between attempts."""
+    return shop.vault.digest(f"{order['buyer_email']}|{order['buyer_phone']}".encode())[:32]
+
+
+def pack(shop: Shop, order: Row, bound: Sequence[tuple[Row, list[Row]]]) -> None:
+    """Write the parcel of some lines with their keys; `KmError` when its text must not be sent."""
+    db, now = shop.db, shop.now_ms()
+    n = deliveries.next_parcel(db, OrderId(order["id"]))
+    shown = []
+    for line, keys in bound:
+        product = products.product(db, line["sku"])
+        assert product is not None
+        opened = tuple(open_key(shop, key) for key in keys)
+        shown.append(
+            MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
+        )
+    written = write(shop, order["channel"], order["number"], order["code"], shown)
+    if order["channel"] != COUNTER:
+        marker = f"{order['code']}-{n}"
+        message = message_of(order, marker, written.subject, written.text.text(), ())
+        refused, _ = refusal(shop, order, message)
+        if refused:
+            raise Rejected(who=courier_name(shop, order["channel"]), detail=refused)
+    body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
+    sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
+    route = courier_name(shop, order["channel"])
+    parcel = deliveries.add_parcel(
+        db,
+        {
+            "order_id": order["id"],
+            "n": n,
+            "courier": route,
+            "address_digest": address_digest(shop, order),
+            "sealed": sealed,
+            "data_key_id": data_key,
+            "created_ms": now,
+        },
+        [line["id"] for line, _ in bound],
+    )
+    effects.add_effect(
+        db,
+        {
+            "order_id": order["id"],
+            "parcel_id": parcel,
+            "parcel_n": n,
+            "kind": EffectKind.HAND_OVER,
+            "generation": 1,
+            "channel": order["channel"],
+            "route": route,
+            "due_ms": now,
+            "created_ms": now,
+        },
+    )
+    total = sum(len(keys) for _, keys in bound)
+    shop.audit(
+        "reserved", f"order:{order['channel']}:{order['number']}", f"{total} keys, parcel {n}"
+    )
+
+
+def open_key(shop: Shop, key: Row) -> Secret:
+    """Open the key of a row of `keys` (or an allocation joined with it)."""
+    return shop.vault.open(key["sealed"], key["data_key_id"], bytes(key["fingerprint"]))
+
+
+def parcel_label(order: Row, n: int) -> bytes:
+    """Return the label a parcel's text is sealed under."""
+    return f"parcel:{order['channel']}:{order['number']}:{n}".encode()

@@ -1,0 +1,115 @@
+"""May this leave now? What is asked inside the intent's transaction, right before anything goes.
+
+Between reserve and intent the operator may have paused, held or set the channel to watch, a key may
+have expired or been taken out of sale, the buyer's contact may have moved.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from kmtool.domain.ids import EffectId, LineId, ParcelId
+from kmtool.domain.states import EffectState, KeyState, LineState, Mode
+from kmtool.errors import Broken
+from kmtool.operations.pack import address_digest
+from kmtool.operations.refunds import CHANGED, unpack
+from kmtool.operations.reserve import needs, pause_of
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders, sessions
+from kmtool.store.db import Row
+
+
+def must_be_live(shop: Shop) -> None:
+    """Refuse to go on when another sender took over from this one."""
+    assert shop.session is not None
+    if not sessions.is_live(shop.db, shop.session, lock=True):
+        raise Broken(
+            detail="another sender took over from this one; it stops without sending",
+            mend="kmtool status",
+        )
+
+
+def disk_must_have_room(shop: Shop) -> None:
+    """Refuse to send what could not be recorded."""
+    database = shop.config.database
+    folder = database.parent if isinstance(database, Path) else shop.config.root
+    free_mb = shutil.disk_usage(folder).free // 1_000_000
+    if free_mb < shop.config.data.disk_min_mb:
+        raise Broken(
+            detail=f"only {free_mb} MB are free; nothing is sent that cannot be recorded",
+            mend="make room on the disk, then: kmtool deliver",
+        )
+
+
+def stopped_by(shop: Shop, order: Row, lines: Sequence[Row], paused: dict[str, Row]) -> str:
+    """Return what the operator stopped: a pause above the order, or a hold on it."""
+    if order["hold_reason"] and lines:
+        return "hold"
+    skus = {sku for line in lines for sku, _ in needs(shop, line)} | {x["sku"] for x in lines}
+    for sku in skus or {""}:
+        stopped = pause_of(paused, order["channel"], sku)
+        if stopped:
+            return stopped
+    return ""
+
+
+def may_leave(shop: Shop, effect: Row, order: Row, lines: list[Row]) -> bool:
+    """Lines must wait for this very hand-over, their keys be good, the buyer's contact the same."""
+    if effect["generation"] > 1:
+        return True
+    allowed = {LineState.RESERVED, LineState.UNKNOWN}
+    if any(LineState(line["state"]) not in allowed for line in lines):
+        to_human(shop, effect, lines, "its lines are not waiting for it any more")
+        return False
+    changed = [line["reason"] for line in lines if line["reason"].startswith(CHANGED)]
+    if changed:
+        to_human(shop, effect, lines, changed[0])
+        return False
+    bound = deliveries.allocations(shop.db, [line["id"] for line in lines])
+    good = {KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED}
+    bad = [row for row in bound if KeyState(row["key_state"]) not in good]
+    if not effect["tries"]:
+        old = any(row["expires_ms"] <= shop.now_ms() for row in bound)
+        if (bad or old or _mode_shut(shop, order)) and unpack(shop, effect, "looked at again"):
+            return False
+    elif _mode_shut(shop, order):
+        to_human(shop, effect, lines, "the channel does not send by itself any more")
+        return False
+    if bad:
+        to_human(shop, effect, lines, f"key …{bad[0]['tail']} is in {bad[0]['key_state']}")
+        return False
+    parcel = deliveries.parcel(shop.db, ParcelId(effect["parcel_id"]))
+    if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
+        to_human(shop, effect, lines, "the buyer's contact changed between two tries")
+        return False
+    return True
+
+
+def _mode_shut(shop: Shop, order: Row) -> bool:
+    """Tell whether the channel was set to watch, or to ask, after the keys were bound."""
+    found = shop.config.channels.get(order["channel"])
+    if found is None:
+        return False
+    return found.mode is Mode.WATCH or (found.mode is Mode.ASK and order["released_ms"] is None)
+
+
+def lines_of(shop: Shop, effect: Row) -> list[Row]:
+    """Return the lines an effect hands over (none for an effect of the whole order)."""
+    if effect["parcel_id"] is None:
+        return []
+    return deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+
+
+def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> None:
+    """Stop trying by itself: the order goes to 「needs you」 with the reason."""
+    db, now = shop.db, shop.now_ms()
+    sources = [EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT]
+    effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.HUMAN, now, reason=reason)
+    for line in lines:
+        source = LineState(line["state"])
+        if source in {LineState.RESERVED, LineState.UNKNOWN}:
+            orders.move_line(
+                db, LineId(line["id"]), source, LineState.HUMAN, now, reason=reason[:200]
+            )

@@ -1,0 +1,186 @@
+"""What a refund, its withdrawal, or a change at the channel means for lines that hold keys.
+
+A parcel that nobody can have seen is undone whole: its text holds the keys of all its lines, so
+none of them may go back to the shelf while that text could still be sent. Once a key may have been
+seen it stays bound, and a person decides.
+"""
+
+from __future__ import annotations
+
+from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
+from kmtool.domain.states import (
+    AllocationState,
+    EffectKind,
+    EffectState,
+    LineState,
+    OrderStatus,
+    RefundState,
+)
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders
+from kmtool.store.db import Row
+
+WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
+STILL = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
+CHANGED = "changed at the channel after its keys were bound"
+"""How the reason begins of a line that a person must look at for that."""
+
+
+def refund_blocks(order: Row) -> bool:
+    """Tell whether nothing more may leave: a refund (a partial one until released), or closed."""
+    if order["status"] == OrderStatus.CLOSED:
+        return True
+    if order["refund"] == RefundState.PARTIAL:
+        return order["released_ms"] is None
+    return bool(order["refund"] != RefundState.NONE)
+
+
+def apply_refund(shop: Shop, order_id: OrderId) -> None:
+    """Do what a refund or a closed order means for every line (the table in delivery.md)."""
+    db, now = shop.db, shop.now_ms()
+    order = orders.get(db, order_id, lock=True)
+    if not refund_blocks(order):
+        return
+    refund = RefundState(order["refund"])
+    final = refund is RefundState.FULL or order["status"] == OrderStatus.CLOSED
+    why = "refunded" if refund is not RefundState.NONE else "closed by the channel"
+    unpack_all(shop, order_id, why)
+    for line in orders.lines(db, order_id):
+        state = LineState(line["state"])
+        line_id = LineId(line["id"])
+        if state in WAITING and final:
+            orders.move_line(db, line_id, state, LineState.CANCELLED, now, reason=why)
+        elif state in {
+            LineState.RESERVED,
+            LineState.SENDING,
+            LineState.UNKNOWN,
+            LineState.HUMAN,
+            LineState.DELIVERED,
+        }:
+            orders.move_line(db, line_id, state, LineState.REFUND_CASE, now, reason=why)
+            told = "while sending" if state is LineState.SENDING else why
+            shop.audit("refund_case", _name(order), told)
+    _stop_effects(shop, order_id)
+
+
+def refund_gone(shop: Shop, order_id: OrderId) -> None:
+    """The refund was withdrawn or refused: what was delivered counts again, the rest is looked at.
+
+    A line whose keys may have been seen is never sent by itself again.
+    """
+    db, now = shop.db, shop.now_ms()
+    order = orders.get(db, order_id, lock=True)
+    for line in orders.lines(db, order_id):
+        if line["state"] != LineState.REFUND_CASE:
+            continue
+        target, reason = LineState.DELIVERED, ""
+        if not all_delivered(shop, line):
+            target = LineState.UNKNOWN if _asked_about(shop, order_id, line) else LineState.HUMAN
+            reason = "the refund was withdrawn; its keys may have been seen"
+        orders.move_line(db, LineId(line["id"]), LineState.REFUND_CASE, target, now, reason=reason)
+        shop.audit("refund_gone", _name(order), f"line {line['line_no']}: {target}")
+
+
+def unpack_all(shop: Shop, order_id: OrderId, why: str) -> int:
+    """Undo every parcel of an order that nobody can have seen; return how many lines are ready."""
+    return sum(
+        unpack(shop, effect, why)
+        for effect in effects.effects_of(shop.db, order_id)
+        if effect["kind"] == EffectKind.HAND_OVER
+    )
+
+
+def unpack(shop: Shop, effect: Row, why: str) -> int:
+    """Undo a parcel that nobody can have seen: keys to the shelf, all its lines `ready` again.
+
+    Returns how many lines; 0 when it was tried, is on its way, or is over.
+    """
+    db, now = shop.db, shop.now_ms()
+    lines = deliveries.parcel_lines(db, ParcelId(effect["parcel_id"]))
+    bound = deliveries.allocations(db, [line["id"] for line in lines])
+    if effect["tries"] or any(row["state"] != AllocationState.RESERVED for row in bound):
+        return 0
+    if not effects.move_effect(
+        db, EffectId(effect["id"]), STILL, EffectState.CANCELLED, now, reason=why
+    ):
+        return 0
+    for row in bound:
+        if deliveries.withdraw(db, row["id"]):
+            deliveries.put_back(db, KeyId(row["key_id"]), now)
+    count = 0
+    for line in lines:
+        for source in (LineState.RESERVED, LineState.HUMAN):
+            count += orders.move_line(
+                db, LineId(line["id"]), source, LineState.READY, now, reason=why
+            )
+    return count
+
+
+def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
+    """A line with keys changed at the channel: undo it if unseen, else a person must look.
+
+    Returns True when the line waits again and may take over the change.
+    """
+    db, now = shop.db, shop.now_ms()
+    line_id, state = LineId(line["id"]), LineState(line["state"])
+    reason = f"{CHANGED}: {what}"
+    shop.audit("line_changed", _name(order), f"line {line['line_no']}: {what}")
+    mine = [e for e in effects.effects_of(db, OrderId(order["id"])) if _carries(shop, e, line)]
+    if any(unpack(shop, effect, reason) for effect in mine):
+        return True
+    if state in {LineState.SENDING, LineState.HUMAN}:
+        orders.set_line_reason(db, line_id, reason)  # it goes to a person when the answer is here
+        return False
+    if state in {LineState.RESERVED, LineState.UNKNOWN, LineState.DELIVERED}:
+        for effect in mine:
+            effects.move_effect(
+                db, EffectId(effect["id"]), STILL, EffectState.HUMAN, now, reason=reason
+            )
+        orders.move_line(db, line_id, state, LineState.HUMAN, now, reason=reason)
+    return False
+
+
+def reason_of(line: Row, detail: str) -> str:
+    """Return why a line is where it is; that it was changed is not forgotten over an outcome."""
+    return str(line["reason"]) if line["reason"].startswith(CHANGED) else detail[:200]
+
+
+def all_delivered(shop: Shop, line: Row) -> bool:
+    """Tell whether the buyer has all keys of a line."""
+    bound = deliveries.allocations(shop.db, [line["id"]])
+    return bool(bound) and all(row["state"] == AllocationState.DELIVERED for row in bound)
+
+
+def _stop_effects(shop: Shop, order_id: OrderId) -> None:
+    """Nothing more is sent; an attempt whose outcome is unclear is still asked about."""
+    for effect in effects.effects_of(shop.db, order_id):
+        attempts = effects.attempts_of(shop.db, [effect["id"]])
+        if attempts and attempts[-1]["state"] in {"unknown", "intent"}:
+            continue
+        effects.move_effect(
+            shop.db,
+            EffectId(effect["id"]),
+            STILL,
+            EffectState.CANCELLED,
+            shop.now_ms(),
+            reason="a refund or a closed order",
+        )
+
+
+def _asked_about(shop: Shop, order_id: OrderId, line: Row) -> bool:
+    busy = {EffectState.PENDING, EffectState.RETRY_AT, EffectState.INFLIGHT}
+    return any(
+        effect["state"] in busy and _carries(shop, effect, line)
+        for effect in effects.effects_of(shop.db, order_id)
+    )
+
+
+def _carries(shop: Shop, effect: Row, line: Row) -> bool:
+    if effect["kind"] != EffectKind.HAND_OVER:
+        return False
+    lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+    return any(found["id"] == line["id"] for found in lines)
+
+
+def _name(order: Row) -> str:
+    return f"order:{order['channel']}:{order['number']}"

@@ -1,0 +1,161 @@
+"""Finds out about tries whose outcome is unclear: by evidence, by asking, by repeats that are safe.
+
+What cannot be found out goes to a person; so does a message that never arrives however often it is
+sent. A probe that finds nothing is final only after the other side's own limit of execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.states import AttemptState, EffectState, LineState
+from kmtool.errors import Broken, KmError
+from kmtool.operations import routes
+from kmtool.operations.permit import lines_of, must_be_live, to_human
+from kmtool.operations.refunds import reason_of
+from kmtool.operations.send import WAITING, Sent, parcel_of, succeed
+from kmtool.ports import Repeat, Verdict
+from kmtool.shop import Shop
+from kmtool.store import effects, orders
+from kmtool.store.db import Row
+
+ROUTE_AGAIN_MS = 300_000
+FIRST_ASK_MS = 2_000
+ASK_MS = 15_000
+UNCLEAR_GRACES = 10
+LATE_OK = "late ok"
+
+
+def resolve(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
+    """Ask about unclear tries; return those whose route bears the same text once more."""
+    again: list[Row] = []
+    for effect in due:
+        if str(effect["attempt_reference"]).startswith(LATE_OK):
+            settle(shop, effect, Verdict.DONE, tally)
+            continue
+        try:
+            rule, tries, grace = routes.repeat_rule(
+                shop, effect["kind"], effect["route"], effect["channel"]
+            )
+            if rule is Repeat.QUERYABLE:
+                order = orders.get(shop.db, OrderId(effect["order_id"]))
+                verdict = routes.probe(shop, parcel_of(shop, effect, order))
+                _conclude(shop, effect, verdict, grace, tally)
+                continue
+        except Broken:
+            give_up(shop, effect, "its sealed text does not open", tally)
+            continue
+        except KmError as error:
+            put_off(shop, effect, error, tally)
+            continue
+        if rule in {Repeat.IDEMPOTENT, Repeat.REPEAT_SAFE} and effect["tries"] < tries:
+            again.append(effect)
+        else:
+            give_up(shop, effect, "the outcome is unclear and this route cannot be asked", tally)
+    return again
+
+
+def use_late_proofs(shop: Shop, tally: Sent) -> None:
+    """Close what waits for a person although a fenced-off sender learned that it happened."""
+    for effect in effects.with_late_proof(shop.db):
+        settle(shop, effect, Verdict.DONE, tally)
+
+
+def put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
+    """A route that cannot be used now is tried later; one that is gone is a person's business."""
+    lines = lines_of(shop, effect)
+    with shop.db.tx():
+        orders.lock(shop.db, [effect["order_id"]])
+        if effect["channel"] not in shop.config.channels:
+            why = f"there is no [channels.{effect['channel']}] in kmtool.toml any more"
+            to_human(shop, effect, lines, why)
+            tally.needs_you += len(lines) or 1
+            return
+        now = shop.now_ms()
+        effects.move_effect(
+            shop.db,
+            EffectId(effect["id"]),
+            WAITING,
+            EffectState.RETRY_AT,
+            now,
+            due_ms=now + ROUTE_AGAIN_MS,
+            reason=str(error),
+        )
+    tally.failed += len(lines) or 1
+    tally.notes.append(f"{error}. {error.next_step()}")
+
+
+def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
+    """Write what asking told us: it happened, or it certainly did not."""
+    db, now = shop.db, shop.now_ms()
+    with db.tx():
+        must_be_live(shop)
+        orders.get(db, OrderId(effect["order_id"]), lock=True)
+        done = verdict is Verdict.DONE
+        moved = effects.move_attempt(
+            db,
+            effect["attempt_id"],
+            AttemptState.UNKNOWN,
+            AttemptState.OK if done else AttemptState.REJECTED,
+            now,
+            effect["attempt_reference"] or "asked",
+            "found there" if done else "not there after the grace period",
+        )
+        if not moved:
+            return
+        if done:
+            succeed(shop, effect, tally)
+            return
+        lines = lines_of(shop, effect)
+        if effect["tries"] >= shop.config.deliver.tries_max:
+            to_human(shop, effect, lines, f"sent {effect['tries']} times, and it never arrives")
+            tally.needs_you += len(lines) or 1
+            return
+        effects.move_effect(
+            db, EffectId(effect["id"]), WAITING, EffectState.RETRY_AT, now, due_ms=now
+        )
+        for line in lines:
+            if line["state"] == LineState.UNKNOWN:
+                orders.move_line(
+                    db,
+                    LineId(line["id"]),
+                    LineState.UNKNOWN,
+                    LineState.RESERVED,
+                    now,
+                    reason=reason_of(line, ""),
+                )
+
+
+def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
+    """Leave an unclear outcome to a person."""
+    with shop.db.tx():
+        orders.get(shop.db, OrderId(effect["order_id"]), lock=True)
+        lines = lines_of(shop, effect)
+        to_human(shop, effect, lines, reason)
+    tally.needs_you += len(lines) or 1
+
+
+def _conclude(shop: Shop, effect: Row, verdict: Verdict, grace_ms: int, tally: Sent) -> None:
+    now = shop.now_ms()
+    final_at = effect["attempt_ms"] + grace_ms
+    if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and now >= final_at):
+        settle(shop, effect, verdict, tally)
+        return
+    if verdict is Verdict.UNCLEAR and now >= final_at + UNCLEAR_GRACES * grace_ms:
+        give_up(shop, effect, "the other side cannot tell whether it happened", tally)
+        return
+    wait = ASK_MS
+    if verdict is Verdict.NOT_DONE:
+        wait = min(ASK_MS, max(FIRST_ASK_MS, final_at - now))
+    with shop.db.tx():
+        effects.move_effect(
+            shop.db,
+            EffectId(effect["id"]),
+            WAITING,
+            EffectState.RETRY_AT,
+            now,
+            due_ms=now + wait,
+            reason="outcome unclear; asking again",
+        )
+    tally.unknown += 1
