@@ -22,6 +22,8 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 _GAP = "  "
+ID_MAX = 36
+"""An id up to this width is never cut: half an order number is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +162,30 @@ def for_machines(cell: Cell, zone: str) -> str:
 
 
 def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iterable[list[Cell]]:
-    """Yield the lines of a table, title first, each a list of padded cells (last one unpadded)."""
-    shown = table.rows if rows is None else table.rows[:rows]
+    """Yield the lines of a table, title first, each a list of padded cells (last one unpadded).
+
+    Where the screen is too narrow, empty columns are left out, years go into the titles, and texts
+    are cut. Ids, amounts, times and numbers are never cut: the line rather runs over.
+    """
+    shown = [list(row) for row in (table.rows if rows is None else table.rows[:rows])]
     texts = [[for_people(cell, zone) for cell in row] for row in shown]
     titles = [column.title for column in table.columns]
-    widths = [
-        max([width(title), *(width(row[i]) for row in texts)]) for i, title in enumerate(titles)
+    if _over(_widths(titles, texts), columns) > 0:
+        said = [i for i in range(len(titles)) if not texts or any(row[i] for row in texts)]
+        titles = [titles[i] for i in said]
+        shown = [[row[i] for i in said] for row in shown]
+        texts = [[row[i] for i in said] for row in texts]
+        keys = [table.columns[i].key for i in said]
+        _shorten_years(titles, shown, texts)
+    else:
+        keys = [column.key for column in table.columns]
+    widths = _widths(titles, texts)
+    fixed = [
+        (key == (table.id_key or table.columns[0].key) and widths[i] <= ID_MAX)
+        or all(isinstance(row[i], int | float | Money | Moment | None) for row in shown)
+        for i, key in enumerate(keys)
     ]
-    _squeeze(widths, columns)
+    _squeeze(widths, fixed, columns)
     right = [
         any(isinstance(row[i], int | float | Money) for row in shown)
         and all(isinstance(row[i], int | float | Money | None) for row in shown)
@@ -182,15 +200,34 @@ def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iter
         ]
 
 
-def _squeeze(widths: list[int], columns: int) -> None:
-    """Narrow the widest columns until the line fits, none below twelve."""
-    over = sum(widths) + len(_GAP) * (len(widths) - 1) - columns
-    while over > 0:
-        widest = max(range(len(widths)), key=lambda i: widths[i])
-        if widths[widest] <= 12:
+def _widths(titles: list[str], texts: list[list[str]]) -> list[int]:
+    return [
+        max([width(title), *(width(row[i]) for row in texts)]) for i, title in enumerate(titles)
+    ]
+
+
+def _over(widths: list[int], columns: int) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1) - columns
+
+
+def _shorten_years(titles: list[str], shown: list[list[Cell]], texts: list[list[str]]) -> None:
+    """A column of times within one year says the year once, in its title."""
+    for i, title in enumerate(titles):
+        moments = [t[i] for t, row in zip(texts, shown, strict=True) if isinstance(row[i], Moment)]
+        years = {text[:5] for text in moments if text}
+        if len(moments) == len(shown) and len(years) == 1 and min(years)[4:] == "-":
+            titles[i] = f"{title} ({min(years)[:4]})"
+            for row in texts:
+                row[i] = row[i][5:]
+
+
+def _squeeze(widths: list[int], fixed: list[bool], columns: int) -> None:
+    """Narrow the widest columns of text until the line fits, none below eight."""
+    for _step in range(max(0, _over(widths, columns))):
+        free = [i for i, stays in enumerate(fixed) if not stays and widths[i] > 8]
+        if not free:
             return
-        widths[widest] -= 1
-        over -= 1
+        widths[max(free, key=lambda i: widths[i])] -= 1
 
 
 def _pad(text: str, columns: int, right: bool) -> str:

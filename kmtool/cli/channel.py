@@ -139,9 +139,15 @@ def test(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")]
 
 def _which() -> str:
     known = ", ".join(registry.names("channel"))
-    return out.ask(
-        _("Which adapter ({known})?").format(known=known), flag="--adapter NAME or --by-file FILE"
+    chosen = out.ask(
+        _("Which adapter ({known})? file: your shop exports its orders").format(known=known),
+        flag="--adapter NAME or --by-file FILE",
     )
+    if not chosen:
+        raise UsageError(
+            detail=_("no adapter was chosen"), mend="kmtool channel add NAME --by-file FILE"
+        )
+    return chosen
 
 
 def _ask_secrets(shop: Shop, result: ChannelChange) -> ChannelChange:

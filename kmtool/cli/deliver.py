@@ -31,15 +31,22 @@ def deliver(
 
             told = guided.by_hand(shop, orders or [], _ask)
             out.show(told, _by_hand_view)
+            _hint_waiting(bool(told.held), bool(told.unmapped))
             return
         from kmtool.operations import deliver as operation
 
         result = operation.deliver(shop, orders or [])
     out.show(result, _view)
-    if result.held or result.needs_you or result.unmapped:
-        out.hint(_("why an order waits: kmtool order why ORDER; all that wait: kmtool status"))
+    _hint_waiting(bool(result.held or result.needs_you), bool(result.unmapped))
     if result.needs_you or result.failed:
         out.finish(EXIT_PARTLY)
+
+
+def _hint_waiting(held: bool, unmapped: bool) -> None:
+    if unmapped:
+        out.hint(_("items without a product: kmtool product unmapped"))
+    if held:
+        out.hint(_("why an order waits: kmtool order why ORDER; all that wait: kmtool status"))
 
 
 def _view(result: DeliverResult) -> Iterable[Block]:
@@ -87,13 +94,16 @@ def _ask(task: Task) -> Answer:
 def _by_hand_view(result: ByHandResult) -> Iterable[Block]:
     from kmtool.cli.blocks import Facts, Line
 
-    yield Facts(
-        [
-            (_("sent"), result.sent),
-            (_("skipped"), result.skipped),
-            (_("outcome unclear 结果不明"), result.unsure),
-            (_("left"), result.left),
-        ]
-    )
+    held = sum(result.held.values())
+    gates = ", ".join(f"{gate} {n}" for gate, n in sorted(result.held.items()))
+    pairs = [
+        (_("sent"), result.sent),
+        (_("skipped"), result.skipped),
+        (_("outcome unclear 结果不明"), result.unsure),
+        (_("left"), result.left),
+        (_("held"), f"{held} ({gates})" if held else 0),
+        (_("not mapped"), result.unmapped),
+    ]
+    yield Facts([pair for n, pair in enumerate(pairs) if pair[1] or n == 0])
     for file in result.ship_files:
         yield Line(_("upload this at the platform to mark them shipped: {file}").format(file=file))

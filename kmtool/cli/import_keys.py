@@ -39,6 +39,7 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
     """Bring in keys: txt, csv, xlsx, zip, stdin. They are stored exactly as they stand."""
     from kmtool.operations import import_keys, import_records
 
+    doors.load_config(writes=True)  # no question before it is sure that there is a shop
     sku = sku or out.ask(_("Which product (SKU) are these keys of?"), flag="--sku SKU")
     sources = [_source(name) for name in files]
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
@@ -55,8 +56,18 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
             create=lambda kind, name: new or dry_run or _create(kind, name),
         )
     out.show(result, _view)
+    if result.accepted and not dry_run:
+        _next_steps(sku, sold)
     if result.rejected:
         out.finish(EXIT_PARTLY)
+
+
+def _next_steps(sku: str, sold: bool) -> None:
+    if sold:
+        out.hint("kmtool key batch list")
+        return
+    out.hint(_("sell one in a chat: kmtool sell {sku}").format(sku=sku))
+    out.hint(_("what is in stock: kmtool key stock"))
 
 
 def _source(name: str) -> Source:

@@ -112,5 +112,5 @@ def _next_steps(made: ShopMade) -> None:
     if table.find("import"):
         out.hint(_("take in keys: kmtool import FILE --sku NAME --new"))
     if table.find("channel"):
-        out.hint(_("connect a sales channel: kmtool channel add"))
+        out.hint(_("connect a sales channel: kmtool channel add NAME --by-file FILE"))
     out.hint(_("everything else: kmtool --help"))

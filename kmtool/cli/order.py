@@ -30,6 +30,8 @@ def list_(
     with doors.open_shop() as shop:
         result = orders.page(shop, limit=out.row_limit(), channel=channel, state=state, text=buyer)
     out.show(result, _list_view)
+    if result.orders:
+        out.hint(_("one of them: kmtool order show ORDER; why it waits: kmtool order why ORDER"))
 
 
 @app.command("show", help=_("all that is known of an order"))
@@ -224,7 +226,7 @@ def _changed_view(result: OrderChanged) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
     yield Line(
-        _("{action}: order {number} of {channel} ({n})").format(
+        _("{action}: order {number} of {channel}, lines: {n}").format(
             action=result.action, number=result.number, channel=result.channel, n=result.lines
         ),
         "good",

@@ -103,12 +103,14 @@ def put_listing(db: Db, **values: object) -> Row:
 def map_lines(db: Db, listing: Row, kind: str, now_ms: int) -> int:
     """Give waiting lines of a listing its product, to be looked at anew; return how many.
 
-    Compare-and-set on `unmapped` and `held`: both stand before any key was taken.
+    Compare-and-set on states that stand before any key was taken: `unmapped`, `held`, and `new`
+    as long as it has no product.
     """
     return db.run(
         "UPDATE lines SET sku = :sku, needed = quantity * :units, kind = :kind, state = 'new',"
         " gate = '', reason = '', since_ms = :now"
-        " WHERE state IN ('unmapped', 'held') AND item_id = :item AND variant_id = :variant"
+        " WHERE (state IN ('unmapped', 'held') OR state = 'new' AND sku IS NULL)"
+        " AND item_id = :item AND variant_id = :variant"
         " AND order_id IN (SELECT id FROM orders WHERE channel = :channel)",
         sku=listing["sku"],
         units=listing["units"],
@@ -125,7 +127,8 @@ def unmapped(db: Db, limit: int) -> list[Row]:
     return db.all(
         "SELECT o.channel, l.item_id, l.variant_id, max(l.title) AS title, count(*) AS lines,"
         " CAST(sum(l.quantity) AS BIGINT) AS pieces, min(o.paid_ms) AS oldest_ms"
-        " FROM lines l JOIN orders o ON o.id = l.order_id WHERE l.state = 'unmapped'"
+        " FROM lines l JOIN orders o ON o.id = l.order_id WHERE l.sku IS NULL"
+        " AND l.state IN ('new', 'ready', 'held', 'unmapped')"
         " GROUP BY o.channel, l.item_id, l.variant_id"
         " ORDER BY count(*) DESC, o.channel, l.item_id, l.variant_id LIMIT :n",
         n=limit,

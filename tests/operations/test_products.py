@@ -96,7 +96,7 @@ def test_products_are_listed_with_their_free_stock(shop: Shop) -> None:
     assert found.more
 
 
-@pytest.mark.parametrize("state", ["unmapped", "held"])
+@pytest.mark.parametrize("state", ["unmapped", "held", "new"])
 def test_a_mapping_sets_waiting_lines_going(shop: Shop, state: str) -> None:
     products.add(shop, "S1", Fields())
     waits = waiting_line(shop, state)
@@ -147,7 +147,7 @@ def test_a_mapping_that_makes_no_sense_is_refused(shop: Shop, mapping: Mapping) 
 def test_what_waits_for_a_mapping_is_listed_busiest_first(shop: Shop) -> None:
     waiting_line(shop, "unmapped", "i1")
     waiting_line(shop, "unmapped", "i2", n=1)
-    waiting_line(shop, "unmapped", "i2", n=2)
+    waiting_line(shop, "new", "i2", n=2)  # pulled, and nobody has tried to deliver it yet
     found = products.unmapped(shop, 50).listings
     assert [(w.item, w.lines, w.pieces, w.oldest_ms) for w in found] == [
         ("i2", 2, 4, 5),
