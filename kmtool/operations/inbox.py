@@ -76,16 +76,15 @@ def _one(shop: Shop, path: Path) -> InboxFile:
         return InboxFile(path.name, "failed", 0, str(error), error.next_step())
     refused = next((report.refusal for report in result.files if report.refusal), None)
     if refused is not None:
-        _move(path, "failed")
-        return InboxFile(
-            path.name, "failed", 0, str(refused.text), f"kmtool statement check {path.name}"
-        )
+        target = _move(path, "failed")
+        next_step = f'kmtool statement check "{target}"'
+        return InboxFile(path.name, "failed", 0, refused.text, next_step)
     _move(path, "done")
     return InboxFile(path.name, "done", sum(report.new for report in result.files))
 
 
-def _move(path: Path, name: str) -> None:
-    """Move a file aside under a name that is still free."""
+def _move(path: Path, name: str) -> Path:
+    """Move a file aside under a name that is still free, and return where it lies now."""
     folder = path.parent / name
     folder.mkdir(exist_ok=True)
     target = folder / path.name
@@ -93,4 +92,4 @@ def _move(path: Path, name: str) -> None:
         if not target.exists():
             break
         target = folder / f"{path.stem}-{n}{path.suffix}"
-    path.replace(target)
+    return path.replace(target)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from adapters.demo_shop import DemoShop, FaultKind, Sold
 from jobs import daemon as running
 from kmtool.app import open_shop
+from kmtool.clock import SystemClock
 from kmtool.errors import Locked
 from kmtool.operations import doctor, sender
 from kmtool.operations.deliver import deliver
@@ -124,6 +127,44 @@ def test_a_second_one_is_refused(tmp_path: Path) -> None:
             with daemon(tmp_path) as second:
                 assert second.wait(60) == 11
             assert first.poll() is None
+
+
+def test_it_ends_when_another_sender_took_over(tmp_path: Path) -> None:
+    with simulated() as outside:
+        config = make(tmp_path, outside)
+        with daemon(tmp_path) as process, open_shop(config) as shop:
+            wait_for(lambda: jobs.latest(shop.db), process)
+            with shop.db.tx():
+                shop.db.run("UPDATE sessions SET state = 'dead' WHERE state = 'live'")
+            assert process.wait(60) == 1
+        assert "another sender took over" in (tmp_path / "daemon.out").read_text(encoding="utf-8")
+
+
+def test_every_buyer_has_one_key_after_many_kills(tmp_path: Path) -> None:
+    """The daemon is killed again and again at any moment; KMTOOL_KILLS sets how often."""
+    kills = int(os.environ.get("KMTOOL_KILLS", "3"))
+    pause = random.Random(7)
+    clock = SystemClock()
+    with simulated() as outside:
+        config = make(tmp_path, outside, keys=4 * kills + 5)
+        numbers: list[str] = []
+        with open_shop(config) as shop:
+            for _ in range(kills):
+                numbers += [outside.add_order([Sold(ITEM, 1)]) for _ in range(3)]
+                with daemon(tmp_path) as process:
+                    wait_for(lambda: sessions.live(shop.db), process)
+                    clock.sleep(pause.uniform(0.0, 2.5))
+                    process.kill()
+                    process.wait(60)
+            with daemon(tmp_path) as process:
+                wait_for(lambda: all(outside.orders[n].shipped_ms for n in numbers), process)
+                wait_for(lambda: lines(shop) == {"delivered": len(numbers)}, process)
+                running.stop(shop)
+                assert process.wait(60) == 0
+            told = {number: set(keys_told(outside, number)) for number in numbers}
+            assert {len(keys) for keys in told.values()} == {1}
+            assert len(set().union(*told.values())) == len(numbers)
+            assert broken(shop) == []
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

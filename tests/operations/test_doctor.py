@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kmtool.clock import ManualClock
+from kmtool.errors import Broken
 from kmtool.journal import JournalEntry
 from kmtool.operations import backup, doctor, sender
 from kmtool.operations.deliver import deliver, deliver_all
@@ -17,7 +18,7 @@ from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import house, jobs, ledger, sessions
+from kmtool.store import house, jobs, ledger, maintenance, sessions
 from kmtool.store.doctor import INVARIANTS
 from tests.fakes import order, world
 from tests.operations.stock import shelf
@@ -380,6 +381,18 @@ def test_recovery_asks_about_what_a_dead_sender_left(scene: Shop) -> None:
         assert deliver_all(found.shop).delivered == 1
     assert len(world().received["A3"]) == 1
     assert failing(scene) == set()
+
+
+def test_a_damaged_database_sends_nothing_after_an_unclean_end(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "integrity", lambda _db, quick: ["page 7 is torn"])
+    with recovered(shop, "once") as found:
+        assert found.broken == ()
+    with shop.db.tx():
+        sessions.start(shop.db, "run", 79, "nowhere", 1, 1)
+    with pytest.raises(Broken, match="page 7"), recovered(shop, "once"):
+        pass
 
 
 def test_the_sample_moves_from_day_to_day(scene: Shop) -> None:
