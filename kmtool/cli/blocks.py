@@ -222,9 +222,9 @@ def _shorten_years(titles: list[str], shown: list[list[Cell]], texts: list[list[
 
 
 def _squeeze(widths: list[int], fixed: list[bool], columns: int) -> None:
-    """Narrow the widest columns of text until the line fits, none below eight."""
+    """Narrow the widest columns of text until the line fits, none below six."""
     for _step in range(max(0, _over(widths, columns))):
-        free = [i for i, stays in enumerate(fixed) if not stays and widths[i] > 8]
+        free = [i for i, stays in enumerate(fixed) if not stays and widths[i] > 6]
         if not free:
             return
         widths[max(free, key=lambda i: widths[i])] -= 1

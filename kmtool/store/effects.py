@@ -233,7 +233,7 @@ def waiting_on(
         chosen = f" AND e.order_id IN {some}"
         params.update(more)
     return db.all(
-        "SELECT e.*, a.state AS attempt_state FROM effects e"
+        "SELECT e.*, a.state AS attempt_state, a.n AS attempt_n FROM effects e"
         " LEFT JOIN attempts a ON a.effect_id = e.id AND a.n = e.tries"
         f" WHERE e.state IN ('pending', 'retry_at') AND e.kind = :kind AND e.route IN {marks}"
         f"{chosen} ORDER BY e.id LIMIT :limit",

@@ -1,0 +1,68 @@
+"""`kmtool deliver --by-hand` as a person at a terminal meets it: a shop that has only files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+HEAD = "订单编号,买家会员名,买家实际支付金额,订单状态,订单创建时间,订单付款时间,宝贝标题,宝贝总数量"
+ROW = "2261122000000000{:03d},demo_{},48.00,{},2026-11-22 07:0{}:00,2026-11-22 07:0{}:30,月卡,1"
+
+
+@pytest.fixture
+def waiting(cli: Cli, shop_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two orders of a file channel are mapped, released and wait to be pasted."""
+    monkeypatch.setattr("kmtool.cli.clipboard.copy", lambda _text: False)
+    (shop_folder / "k.txt").write_text("HAND-1111\nHAND-2222\nHAND-3333\n", encoding="utf-8")
+    assert cli("import", "k.txt", "--sku", "S1", "--new", "--yes").code == 0
+    rows = [
+        ROW.format(n, name, "买家已付款，等待卖家发货", n, n) for n, name in ((1, "ada"), (2, "bo"))
+    ]
+    export = "\n".join([HEAD, *rows]).encode("gb18030")
+    (shop_folder / "orders.csv").write_bytes(export)
+    assert cli("channel", "add", "tb", "--by-file", "orders.csv", "--mode", "auto").code == 0
+    (shop_folder / "inbox/orders/tb/orders.csv").write_bytes(export)
+    pulled = cli("sync", "tb", "--json").json()["channels"][0]
+    assert (pulled["orders_new"], pulled["unmapped"]) == (2, 2)
+    assert cli("product", "unmapped", "--count").out == "1\n"
+    mapped = cli("product", "map", "tb", "月卡", "S1")
+    assert "2 waiting order lines were set going" in mapped.out
+    assert cli("product", "unmapped", "--count").out == "0\n"
+    return shop_folder
+
+
+def test_enter_is_sent_and_a_ship_file_lies_ready(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver", "--by-hand", input="\ns\n", tty=True)
+    assert told.code == 0, told.err
+    assert "1 of 2: tb order 2261122000000000001 for demo_ada" in told.err
+    assert "HAND-" in told.out
+    shown = [line.split() for line in told.lines() if line.startswith(("sent", "skipped", "left"))]
+    assert shown == [["sent", "1"], ["skipped", "1"], ["left", "1"]]
+    file = next(line for line in told.lines() if line.startswith("upload this")).split(": ")[1]
+    assert "2261122000000000001" in Path(file).read_text(encoding="utf-8-sig")
+    states = {
+        row["number"]: row["state"] for row in cli("order", "list", "--json").json()["orders"]
+    }
+    assert states["2261122000000000001"] == "delivered"
+    assert states["2261122000000000002"] != "delivered"
+
+
+def test_what_was_skipped_is_shown_again_with_the_same_key(cli: Cli, waiting: Path) -> None:
+    first = cli("deliver", "--by-hand", input="s\ns\n", tty=True)
+    second = cli("deliver", "--by-hand", input="\n\n", tty=True)
+    keys = [{line for line in told.lines() if line.startswith("HAND-")} for told in (first, second)]
+    assert keys[0] == keys[1] and len(keys[0]) == 2
+    assert cli("deliver", "--by-hand", tty=True).lines()[0].split() == ["sent", "0"]
+
+
+def test_a_closed_terminal_in_the_middle_loses_nothing(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver", "--by-hand", input="\n", tty=True)  # the second question gets no answer
+    assert told.code == 6
+    assert "Traceback" not in told.err
+    again = cli("deliver", "--by-hand", input="\n", tty=True)
+    assert again.code == 0, again.err
+    assert cli("key", "stock", "S1", "--json").json()["products"][0]["free"] == 1
