@@ -1,0 +1,1 @@
+"""Benchmarks and proofs, each a programme of its own."""
