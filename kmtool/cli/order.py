@@ -12,7 +12,7 @@ from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
-    from kmtool.operations.orders import OrderChanged, OrderPage, OrderShown, OrderWhy
+    from kmtool.operations.order_records import OrderChanged, OrderPage, OrderShown, OrderWhy
 
 app = doors.noun(_("orders of all channels"))
 Number = Annotated[str, typer.Argument(metavar="ORDER", help=_("number, channel:number or code"))]
@@ -98,7 +98,7 @@ def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
 
 def _list_view(result: OrderPage) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Marked, Moment, Money, Table
-    from kmtool.operations.orders import WORDS
+    from kmtool.operations.order_records import WORDS
 
     yield Table(
         columns=(
@@ -137,7 +137,7 @@ def _style(state: str) -> str:
 
 def _show_view(result: OrderShown) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Facts, Heading, Marked, Moment, Money, Table
-    from kmtool.operations.orders import WORDS
+    from kmtool.operations.order_records import WORDS
 
     yield Heading(f"{result.channel} · {result.number}")
     yield Facts(
@@ -203,7 +203,7 @@ def _show_view(result: OrderShown) -> Iterable[Block]:
 
 def _why_view(result: OrderWhy) -> Iterable[Block]:
     from kmtool.cli.blocks import Heading, Line
-    from kmtool.operations.orders import WORDS
+    from kmtool.operations.order_records import WORDS
 
     for line in result.lines:
         yield Heading(

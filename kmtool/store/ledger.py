@@ -14,9 +14,7 @@ Posting = tuple[str, str, int]
 """(account, currency, amount in minor units; debit positive)"""
 
 
-def post(
-    db: Db, at_ms: int, event: str, ref: str, note: str, postings: Sequence[Posting]
-) -> bool:
+def post(db: Db, at_ms: int, event: str, ref: str, note: str, postings: Sequence[Posting]) -> bool:
     """Post one entry inside the open transaction; False when (event, ref) is posted already."""
     sums: dict[str, int] = {}
     for _, currency, amount in postings:

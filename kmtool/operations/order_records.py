@@ -1,0 +1,143 @@
+"""What the order commands show: records without a key in the clear, and the words for states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WORDS = {
+    "new": "new 新",
+    "ready": "ready 待发",
+    "reserved": "key bound 已配卡",
+    "sending": "sending 发送中",
+    "delivered": "delivered 已发货",
+    "held": "held 暂停",
+    "unmapped": "not mapped 未映射",
+    "unknown": "outcome unclear 结果不明",
+    "human": "needs you 要你处理",
+    "cancelled": "cancelled 已取消",
+    "refund_case": "refund case 退款处理",
+    "closed": "closed 已结束",
+    "exposed": "may have been seen 可能已被看到",
+    "free": "in stock 在库",
+}
+"""States in people's words; the codes stay in JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order in a list."""
+
+    channel: str
+    number: str
+    title: str
+    quantity: int
+    total_minor: int
+    currency: str
+    buyer: str
+    paid_ms: int | None
+    state: str
+    gate: str
+    refund: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """A list of orders; `total` counts all that fit."""
+
+    orders: tuple[OrderRow, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineShown:
+    """One line of an order with its masked keys."""
+
+    line: str
+    title: str
+    sku: str | None
+    quantity: int
+    needed: int
+    amount_minor: int
+    state: str
+    gate: str
+    reason: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptShown:
+    """One try of an effect."""
+
+    effect: str
+    route: str
+    state: str
+    n: int
+    outcome: str
+    at_ms: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One row of the order's story."""
+
+    at_ms: int
+    actor: str
+    action: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderShown:
+    """All that is known of one order, no key in the clear."""
+
+    channel: str
+    number: str
+    code: str
+    status: str
+    refund: str
+    refunded_minor: int
+    total_minor: int
+    currency: str
+    buyer: str
+    contact: str
+    created_ms: int
+    paid_ms: int | None
+    seen_ms: int
+    marked_ms: int | None
+    hold: str
+    released_ms: int | None
+    lines: tuple[LineShown, ...]
+    attempts: tuple[AttemptShown, ...]
+    story: tuple[Happening, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GateShown:
+    """One gate of the walk: open, or why it is shut and what opens it."""
+
+    gate: str
+    open: bool
+    reason: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineWhy:
+    """Why a line is where it is."""
+
+    line: str
+    title: str
+    state: str
+    gates: tuple[GateShown, ...]
+    answer: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderWhy:
+    """The walk through the gates for every line of an order."""
+
+    channel: str
+    number: str
+    lines: tuple[LineWhy, ...]
