@@ -12,7 +12,8 @@ from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
-    from kmtool.operations.order_records import OrderChanged, OrderPage, OrderShown, OrderWhy
+    from kmtool.operations.order_changes import OrderChanged
+    from kmtool.operations.order_records import OrderPage, OrderShown, OrderWhy
 
 app = doors.noun(_("orders of all channels"))
 Number = Annotated[str, typer.Argument(metavar="ORDER", help=_("number, channel:number or code"))]
