@@ -24,7 +24,7 @@ demo: $(RUN) $(WORDS) ## a whole working day of a simulated shop; leaves a shop 
 	.venv/bin/kmtool demo demo --yes
 
 test: $(DEV) $(WORDS) ## run the tests
-	$(PY) -m pytest -q $(ARGS)
+	$(PY) -m pytest -q -n auto $(ARGS)
 
 check: $(DEV) $(WORDS) ## lint, format, types, directions of import, generated documents
 	.venv/bin/ruff check .

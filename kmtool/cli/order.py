@@ -62,10 +62,10 @@ def hold(
     dry_run: doors.DryRun = False,
 ) -> None:
     """Hold an order."""
-    from kmtool.operations import orders
+    from kmtool.operations import order_changes
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = orders.hold(shop, number, reason)
+        result = order_changes.hold(shop, number, reason)
     out.show(result, _changed_view)
 
 
@@ -76,10 +76,10 @@ def release(
     dry_run: doors.DryRun = False,
 ) -> None:
     """Release an order."""
-    from kmtool.operations import orders
+    from kmtool.operations import order_changes
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = orders.release(shop, number, quantity)
+        result = order_changes.release(shop, number, quantity)
     out.show(result, _changed_view)
     out.hint(_("next: kmtool deliver {number}").format(number=number))
 
@@ -87,10 +87,10 @@ def release(
 @app.command("redeliver", help=_("send the same keys again"))
 def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
     """Send the same keys again."""
-    from kmtool.operations import deliver, orders
+    from kmtool.operations import deliver, order_changes
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = orders.redeliver(shop, number)
+        result = order_changes.redeliver(shop, number)
         if not dry_run:
             deliver.deliver(shop, [number])
     out.show(result, _changed_view)

@@ -6,10 +6,6 @@ from kmtool.domain.gates import walk
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.operations.deliver import named
-from kmtool.operations.order_changes import OrderChanged as OrderChanged
-from kmtool.operations.order_changes import hold as hold
-from kmtool.operations.order_changes import redeliver as redeliver
-from kmtool.operations.order_changes import release as release
 from kmtool.operations.order_records import (
     WORDS,
     AttemptShown,
