@@ -17,7 +17,7 @@ from kmtool.domain.ids import SessionId
 from kmtool.errors import Broken
 from kmtool.operations import backup, sender
 from kmtool.operations.house import credentials_of
-from kmtool.operations.reserve import parcel_label
+from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
 from kmtool.store import house, jobs, maintenance, sessions

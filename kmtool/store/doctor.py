@@ -28,7 +28,7 @@ class Invariant:
 
 
 _LOOK = "kmtool pause, then kmtool key find …ENDING for each, and report it"
-_LIVE = "a.state NOT IN ('withdrawn', 'replaced')"
+_LIVE = "a.state <> 'withdrawn' AND a.state <> 'replaced'"
 _ORDER = "o.channel || ':' || o.number"
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -80,7 +80,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         f"SELECT {_ORDER} || ' line ' || l.line_no || ' has no successful try' AS what"
         " FROM lines l JOIN orders o ON o.id = l.order_id"
         " WHERE l.state = 'delivered' AND NOT EXISTS (SELECT 1 FROM parcel_lines p"
-        "  JOIN effects e ON e.parcel_id = p.parcel_id JOIN attempts t ON t.effect_id = e.id"
+        "  JOIN effects e ON e.order_id = o.id AND e.parcel_id = p.parcel_id"
+        "  JOIN attempts t ON t.effect_id = e.id"
         "  WHERE p.line_id = l.id AND t.state = 'ok')",
         "kmtool order show ORDER",
     ),
@@ -128,7 +129,8 @@ INVARIANTS: tuple[Invariant, ...] = (
         f"SELECT {_ORDER} || ' line ' || l.line_no || ' is ' || l.state || ' and nobody moves it'"
         " AS what FROM lines l JOIN orders o ON o.id = l.order_id"
         " WHERE l.state IN ('reserved', 'sending', 'unknown') AND NOT EXISTS (SELECT 1"
-        "  FROM parcel_lines p JOIN effects e ON e.parcel_id = p.parcel_id WHERE p.line_id = l.id"
+        "  FROM parcel_lines p JOIN effects e ON e.order_id = o.id AND e.parcel_id = p.parcel_id"
+        "  WHERE p.line_id = l.id"
         "  AND e.state IN ('pending', 'retry_at', 'inflight'))"
         f" UNION ALL SELECT {_ORDER} || ': ' || e.kind || ' has no sender' AS what"
         " FROM effects e JOIN orders o ON o.id = e.order_id WHERE e.state = 'inflight'"

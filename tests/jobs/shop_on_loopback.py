@@ -27,6 +27,10 @@ every = "1s"
 [deliver]
 every = "{deliver}"
 reread_after = "1h"
+[brakes]
+sku_pieces_per_hour = 0
+sku_value_per_hour = "0"
+buyer_pieces_per_hour = 0
 [jobs]
 doctor = "off"
 backup = "off"

@@ -27,6 +27,10 @@ def keys_told(outside: DemoShop, number: str) -> list[str]:
     return [line for text in texts for line in text.split("\n") if line.startswith("KEY-")]
 
 
+def pids(shop: Shop) -> list[int]:
+    return [row["pid"] for row in sessions.live(shop.db)]
+
+
 def broken(shop: Shop) -> list[str]:
     return [check.name for check in doctor.ledger_checks(shop) if not check.ok]
 
@@ -152,7 +156,7 @@ def test_every_buyer_has_one_key_after_many_kills(tmp_path: Path) -> None:
             for _ in range(kills):
                 numbers += [outside.add_order([Sold(ITEM, 1)]) for _ in range(3)]
                 with daemon(tmp_path) as process:
-                    wait_for(lambda: sessions.live(shop.db), process)
+                    wait_for(lambda: process.pid in pids(shop), process)
                     clock.sleep(pause.uniform(0.0, 2.5))
                     process.kill()
                     process.wait(60)
