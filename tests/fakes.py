@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmtool.domain.states import OrderStatus, RefundState
-from kmtool.errors import Rejected, Retriable, Unknown
+from kmtool.errors import NeedsOperator, Rejected, Retriable, Unknown
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -56,6 +56,13 @@ class Outside:
     probe: Verdict | None = None
     refuse_address: str = ""
     reads: int = 0
+    broken: str = ""
+    """What building its adapter trips over."""
+    pages_fail: int = 0
+    """How many pages from now on the pull breaks (0: never)."""
+    windows: list[Window] = field(default_factory=list)
+    rejects: tuple[str, ...] = ()
+    during_send: Callable[[Message], None] | None = None
 
     def fault(self) -> str:
         return self.faults.pop(0) if self.faults else ""
@@ -106,7 +113,10 @@ class Fake:
     features = FEATURES
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self.world = world(name)
+        if self.world.broken:
+            raise RuntimeError(self.world.broken)
 
     def auth_check(self) -> AuthReport:
         return AuthReport(ok=True, detail="fake", skew_ms=0)
@@ -115,12 +125,15 @@ class Fake:
         found = tuple(
             o for o in self.world.orders.values() if window.from_ms <= o.revision_ms < window.to_ms
         )
+        self.world.windows.append(window)
         half = len(found) // 2
-        if half:
-            yield Page(found[half:], last=False)
-            yield Page(found[:half], last=True)
-        else:
-            yield Page(found, last=True)
+        pages = [found[half:], found[:half]] if half else [found]
+        for n, page in enumerate(pages, 1):
+            if self.world.pages_fail:
+                self.world.pages_fail -= 1
+                if not self.world.pages_fail:
+                    raise Retriable(who="fake", detail="page lost")
+            yield Page(page, last=n == len(pages), rejects=self.world.rejects)
 
     def acknowledge(self, page: Page) -> None:
         return None
@@ -165,11 +178,17 @@ class Fake:
         return self.world.refuse_address
 
     def send(self, message: Message) -> Receipt:
+        if self.world.during_send is not None:
+            self.world.during_send(message)
         match self.world.fault():
             case "down":
                 raise Retriable(who="fake", detail="connection refused", after_s=5)
             case "rejected":
                 raise Rejected(who="fake", detail="business refusal")
+            case "bug":
+                raise KeyError("a bug in the adapter")
+            case "login":
+                raise NeedsOperator(who="fake", detail="token expired")
             case "lost":
                 self._hand(message)
                 raise Unknown(who="fake", detail="reply lost")
@@ -196,4 +215,5 @@ class Fake:
 
 def build(settings: AdapterSettings) -> Fake:
     """Build the fake; a courier speaks into the world of its channel."""
-    return Fake("shop1" if settings.channel is not None else settings.name)
+    of = settings.channel
+    return Fake(of.name if isinstance(of, Fake) else settings.name)
