@@ -165,7 +165,7 @@ def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iter
     """Yield the lines of a table, title first, each a list of padded cells (last one unpadded).
 
     Where the screen is too narrow, empty columns are left out, years go into the titles, and texts
-    are cut. Ids, amounts, times and numbers are never cut: the line rather runs over.
+    are cut. Ids, amounts, times, numbers and commands never are: the line rather runs over.
     """
     shown = [list(row) for row in (table.rows if rows is None else table.rows[:rows])]
     texts = [[for_people(cell, zone) for cell in row] for row in shown]
@@ -182,6 +182,8 @@ def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iter
     widths = _widths(titles, texts)
     fixed = [
         (key == (table.id_key or table.columns[0].key) and widths[i] <= ID_MAX)
+        or any(row[i].startswith("kmtool ") for row in texts)
+        or not any(c.isalpha() for row in texts for c in row[i])
         or all(isinstance(row[i], int | float | Money | Moment | None) for row in shown)
         for i, key in enumerate(keys)
     ]

@@ -91,5 +91,5 @@ def _check(result: ConfigCheck) -> Iterable[Block]:
             ],
         )
         return
-    told = _("{path} is in order: {n} channels.")
+    told = _("{path} is in order; channels: {n}.")
     yield Line(told.format(path=result.path, n=result.channels), "good")

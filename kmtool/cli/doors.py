@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +40,18 @@ def noun(line: str = "", **more: object) -> typer.Typer:
         no_args_is_help=not more.get("invoke_without_command"),
         **more,  # type: ignore[arg-type]
     )
+
+
+def worded(command: Any) -> Any:
+    """Return a command, and all below it, whose help says AMOUNT where typer would say <str>."""
+    for one in command.params:
+        plain = one.metavar is None and not getattr(one, "is_flag", False)
+        if plain and not hasattr(one.type, "choices"):
+            more = "…" if one.nargs != 1 else ""
+            one.metavar = one.opts[0].strip("-_").replace("-", "_").upper() + more
+    for below in getattr(command, "commands", {}).values():
+        worded(below)
+    return command
 
 
 def clock() -> Clock:

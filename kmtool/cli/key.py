@@ -32,6 +32,8 @@ def list_(
     with doors.open_shop() as shop:
         result = keys.every(shop, out.row_limit(), sku, state)
     out.show(result, _keys)
+    if result.keys:
+        out.hint(_("one of them: kmtool key show ID"))
 
 
 @app.command("show", help=_("one key and where it went"))
@@ -86,6 +88,8 @@ def stock(sku: Annotated[str, typer.Argument()] = "") -> None:
     with doors.open_shop() as shop:
         result = keys.stock(shop, sku)
     out.show(result, _stock)
+    if result.products:
+        out.hint(_("more keys: kmtool import FILE --sku SKU"))
 
 
 @batch_app.command("list", help=_("batches, newest first"))
@@ -98,6 +102,8 @@ def batch_list(
     with doors.open_shop() as shop:
         result = keys.batches(shop, out.row_limit(), sku, supplier)
     out.show(result, _batches)
+    if result.batches:
+        out.hint(_("one of them: kmtool key batch show BATCH"))
 
 
 @batch_app.command("show", help=_("one batch and what its keys are doing"))
@@ -125,14 +131,19 @@ def batch_undo(number: str, dry_run: doors.DryRun = False) -> None:
     out.show(result, _undone)
 
 
+def _state(state: str) -> str:
+    """People never meet `exposed`: it says that a buyer may have seen the key."""
+    return _("may have been seen 可能已被看到") if state == "exposed" else state
+
+
 def _states(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{state} {n:,}" for state, n in counts.items())
+    return ", ".join(f"{_state(state)} {n:,}" for state, n in counts.items())
 
 
 def _key_row(key: Key) -> tuple[Cell, ...]:
     from kmtool.cli.blocks import Moment
 
-    return (str(key.id), key.key, key.sku, key.state, key.batch, key.line_no, key.supplier,
+    return (str(key.id), key.key, key.sku, _state(key.state), key.batch, key.line_no, key.supplier,
             Moment(key.expires_ms))  # fmt: skip
 
 

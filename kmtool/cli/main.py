@@ -142,13 +142,15 @@ def command_of(row: table.Row) -> Any:
 
     import typer
 
+    from kmtool.cli import doors
+
     module, _colon, attribute = row[1].partition(":")
     found = getattr(importlib.import_module(module), attribute)
     if isinstance(found, typer.Typer):
-        return typer.main.get_group(found)
+        return doors.worded(typer.main.get_group(found))
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.command(row[0], help=_(inspect.getdoc(found) or row[3]))(found)
-    return typer.main.get_command(app)
+    return doors.worded(typer.main.get_command(app))
 
 
 def _usage(problem: Any, word: str) -> int:
@@ -157,7 +159,20 @@ def _usage(problem: Any, word: str) -> int:
     if context and type(problem).__name__ == "NoArgsIsHelpError":
         out.text(context.get_help())
         return EXIT_USAGE
-    return out.error(UsageError(detail=problem.format_message(), mend=f"{path} --help"))
+    mend = f"{path} --help"
+    if context and type(problem).__name__ == "MissingParameter":
+        mend = f"{_form(context, path)}; more: {mend}"
+    return out.error(UsageError(detail=problem.format_message(), mend=mend))
+
+
+def _form(context: Any, path: str) -> str:
+    """Return the call with every word it cannot do without."""
+    words = [path]
+    for one in context.command.params:
+        if one.required:
+            flag = [] if one.param_type_name == "argument" else [one.opts[0]]
+            words += [*flag, one.metavar]
+    return " ".join(words)
 
 
 def _expanded(line: list[str]) -> list[str]:
@@ -174,9 +189,11 @@ def _expanded(line: list[str]) -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """`app`: the whole tree as one Typer, for the command reference; built only when asked for."""
+    """`app`: the whole tree as one command, for the command reference; built when asked for."""
     if name != "app":
         raise AttributeError(name)
-    from kmtool.cli import tree
+    import typer
 
-    return tree.whole()
+    from kmtool.cli import doors, tree
+
+    return doors.worded(typer.main.get_command(tree.whole()))

@@ -30,17 +30,21 @@ def resume(target: Target = house.ALL, dry_run: doors.DryRun = False) -> None:
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         result = house.resume(shop, target)
     out.show(result, _resumed)
+    if result.paused:
+        scope = result.paused[0].scope.partition(":")
+        out.hint(_("go on: kmtool resume {target}").format(target=scope[2] or scope[0]))
 
 
 def _paused(result: PauseResult) -> Iterable[Block]:
     told = _("{scope} is paused.") if result.changed else _("{scope} was paused already.")
-    yield Line(told.format(scope=result.scope), "warn")
+    yield Line(told.format(scope=result.scope.replace(":", " ", 1)), "warn")
     yield _table(result)
 
 
 def _resumed(result: PauseResult) -> Iterable[Block]:
     told = _("{scope} goes on.") if result.changed else _("{scope} was not paused.")
-    yield Line(told.format(scope=result.scope), "good" if result.changed else "")
+    scope = result.scope.replace(":", " ", 1)
+    yield Line(told.format(scope=scope), "good" if result.changed else "")
     yield _table(result)
 
 

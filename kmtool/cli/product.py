@@ -35,6 +35,8 @@ def list_() -> None:
     with doors.open_shop() as shop:
         result = products.every(shop, out.row_limit() or 10**9)
     out.show(result, _list)
+    if result.products:
+        out.hint(_("one of them: kmtool product show SKU"))
 
 
 @app.command("show", help=_("one product with its listings"))

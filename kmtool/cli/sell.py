@@ -38,6 +38,7 @@ def sell(
         hand = told.append if options.current().machine else out.secret
         sale = operation.sell(shop, wish, lambda message: hand(message.text.text()))
     out.show(replace(sale, messages=tuple(told)), _view)
+    out.hint(_("the order: kmtool order show {number}").format(number=sale.number))
 
 
 def _view(sale: Sale) -> Iterable[Block]:

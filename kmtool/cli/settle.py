@@ -42,10 +42,16 @@ def preview(supplier: Supplier, cut: Cut = "") -> None:
 @app.command("close", help=_("close a supplier's sheet and write its workbook"))
 def close(supplier: Supplier, cut: Cut = "", dry_run: doors.DryRun = False) -> None:
     """Close a sheet: it gets a number and a hash and never changes again."""
+    last = day(cut, "--cut")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = settle.close(shop, supplier, day(cut, "--cut"))
+        due = settle.preview(shop, supplier, last)
+        if not dry_run and (due.keys or due.clawbacks):
+            question = _("Close the sheet of {supplier}: {n} keys, {money} to pay?")
+            money = out.money(due.payable_minor, due.currency)
+            out.confirm(question.format(supplier=supplier, n=f"{due.keys:,}", money=money))
+        result = settle.close(shop, supplier, last)
     out.show(result, _closed)
-    if result.number and not dry_run:
+    if result.number and not dry_run and result.payable_minor:
         out.hint(f"kmtool settle paid {result.number} --amount … --date … --ref …")
 
 

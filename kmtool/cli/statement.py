@@ -79,6 +79,8 @@ def list_(account: Account = None) -> None:
     with doors.open_shop() as shop:
         result = statement_files.listing(shop, account)
     out.show(result, _listed)
+    if result.files:
+        out.hint(_("one of them: kmtool statement show NUMBER"))
 
 
 @app.command("show", help=_("one statement with its lines"))

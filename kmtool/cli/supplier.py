@@ -32,6 +32,8 @@ def list_() -> None:
     with doors.open_shop() as shop:
         result = suppliers.every(shop)
     out.show(result, _list)
+    if result.suppliers:
+        out.hint(_("one of them: kmtool supplier show CODE"))
 
 
 @app.command("show", help=_("one supplier"))
@@ -42,6 +44,7 @@ def show(code: str) -> None:
     with doors.open_shop() as shop:
         result = suppliers.show(shop, code)
     out.show(result, _one)
+    out.hint(_("what is due to them: kmtool settle preview {code}").format(code=code))
 
 
 @app.command("add", help=_("a new supplier"))

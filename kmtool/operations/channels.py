@@ -148,7 +148,8 @@ def add(shop: Shop, wanted: NewChannel, seen: FilePreview | None = None) -> Chan
     _check(shop, wanted, features)
     old = config_text.read(shop.config.path)
     block = _block(wanted)
-    change = _written(shop, config_text.append(old, block), wanted.name, "channel.add")
+    text = _with_account(shop, config_text.append(old, block), wanted)
+    change = _written(shop, text, wanted, "channel.add")
     folder = ""
     if features.kind == BY_FILE:
         inbox = shop.config.folder("inbox") / "orders" / wanted.name
@@ -175,12 +176,13 @@ def alter(shop: Shop, wanted: NewChannel) -> ChannelChange:
         text = config_text.set_values(text, (*path, "credentials"), dict(wanted.credentials))
     for part, given in _option_tables(wanted.options):
         text = config_text.set_values(text, (*path, "options", *part), given)
+    text = _with_account(shop, text, wanted)
     if text == old:
         raise UsageError(
             detail=f"nothing was named to change in {wanted.name}",
             mend=f"kmtool channel set {wanted.name} --mode ask",
         )
-    return _written(shop, text, wanted.name, "channel.set")
+    return _written(shop, text, wanted, "channel.set")
 
 
 def channel(shop: Shop, name: str) -> ChannelSettings:
@@ -263,6 +265,10 @@ def _check(shop: Shop, wanted: NewChannel, features: Features) -> None:
             raise UsageError(
                 detail=f"there is no courier {courier}", mend=f"use one of: {', '.join(couriers)}"
             )
+    if wanted.account and not NAME.fullmatch(wanted.account):
+        raise UsageError(
+            detail=f"{wanted.account} is no name for an account", mend="letters, digits, - and _"
+        )
     for name, reference in wanted.credentials.items():
         if name not in features.credentials:
             known = ", ".join(features.credentials) or "none"
@@ -313,14 +319,32 @@ def _option_tables(
     return [((), plain)] * bool(plain) + tables
 
 
-def _written(shop: Shop, text: config_text.ConfigText, name: str, action: str) -> ChannelChange:
-    keep = not shop.db.rehearsing
+def _with_account(
+    shop: Shop, text: config_text.ConfigText, wanted: NewChannel
+) -> config_text.ConfigText:
+    """Let the account of a channel be one that is reconciled: `[accounts.NAME]` names it."""
+    if not wanted.account:
+        return text
+    found = shop.config.accounts.get(wanted.account)
+    named = found.channels if found else ()
+    if wanted.name in named:
+        return text
+    values: dict[str, Value] = {"channels": (*named, wanted.name)}
+    return config_text.set_values(text, ("accounts", wanted.account), values)
+
+
+def _written(
+    shop: Shop, text: config_text.ConfigText, wanted: NewChannel, action: str
+) -> ChannelChange:
+    keep, name = not shop.db.rehearsing, wanted.name
     with shop.db.tx():
-        changed = config_text.write(shop.config, text, name, shop.now_ms(), keep=keep)
+        changed = config_text.write(
+            shop.config, text, name, shop.now_ms(), keep=keep, account=wanted.account
+        )
         now = changed.config.channels[name]
         shop.audit(action, name, f"{now.adapter} {now.mode} {','.join(now.couriers)}")
     stored = {str(row["name"]) for row in house.secret_names(shop.db)}
-    wanted = [text.removeprefix("secret:") for text in now.credentials.values()
+    sealed = [text.removeprefix("secret:") for text in now.credentials.values()
               if text.startswith("secret:")]  # fmt: skip
     return ChannelChange(
         channel=name,
@@ -329,5 +353,5 @@ def _written(shop: Shop, text: config_text.ConfigText, name: str, action: str) -
         couriers=now.couriers,
         text="",
         backup=changed.backup,
-        missing_secrets=tuple(one for one in wanted if one not in stored),
+        missing_secrets=tuple(one for one in sealed if one not in stored),
     )

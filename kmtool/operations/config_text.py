@@ -91,8 +91,10 @@ def set_values(old: ConfigText, name: Sequence[str], values: Mapping[str, Value]
     return replace(old, text="".join(lines))
 
 
-def write(old: Config, new: ConfigText, channel: str, stamp_ms: int, *, keep: bool) -> Changed:
-    """Put the new text in place of the old file; only `channel` may differ in meaning.
+def write(
+    old: Config, new: ConfigText, channel: str, stamp_ms: int, *, keep: bool, account: str = ""
+) -> Changed:
+    """Put the new text in place of the old file; only `channel` and `account` may differ.
 
     Without `keep` everything is checked and nothing is changed. Raises `Refused` when the change
     cannot be made by adding lines, `StateMoved` when somebody saved the file meanwhile.
@@ -101,7 +103,7 @@ def write(old: Config, new: ConfigText, channel: str, stamp_ms: int, *, keep: bo
     try:
         trial.write_bytes(new.text.encode(new.encoding))
         shutil.copymode(new.path, trial)
-        loaded = _loaded(trial, old, channel)
+        loaded = _loaded(trial, old, channel, account)
         if not keep:
             return Changed(loaded, "")
         if new.path.read_bytes() != new.raw:
@@ -136,7 +138,7 @@ def literal(value: Value) -> str:
     return "[" + ", ".join(literal(one) for one in value) + "]"
 
 
-def _loaded(trial: Path, old: Config, channel: str) -> Config:
+def _loaded(trial: Path, old: Config, channel: str, account: str) -> Config:
     by_hand = f"write the lines of [channels.{channel}] into {old.path.name} with an editor"
     try:
         loaded = replace(configuration.load(trial), path=old.path)
@@ -146,7 +148,10 @@ def _loaded(trial: Path, old: Config, channel: str) -> Config:
         ) from None
     others = {name: one for name, one in loaded.channels.items() if name != channel}
     before = {name: one for name, one in old.channels.items() if name != channel}
-    if others != before or replace(loaded, channels=old.channels) != old:
+    wallets = {name: one for name, one in loaded.accounts.items() if name != account}
+    wallets_before = {name: one for name, one in old.accounts.items() if name != account}
+    rest = replace(loaded, channels=old.channels, accounts=old.accounts)
+    if others != before or wallets != wallets_before or rest != old:
         raise Refused(detail="the change would alter other settings too", mend=by_hand)
     return loaded
 

@@ -130,8 +130,8 @@ def _chosen(shop: Shop, name: str | None) -> list[AccountSettings]:
     if name is None:
         if not accounts:
             raise Refused(
-                detail="kmtool.toml names no account to reconcile",
-                mend="add [accounts.NAME] with its channels to kmtool.toml",
+                detail="no channel says yet where its money arrives",
+                mend="kmtool channel set CHANNEL --account NAME (one name per wallet)",
             )
         return [accounts[key] for key in sorted(accounts)]
     if name not in accounts:

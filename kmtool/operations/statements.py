@@ -228,12 +228,12 @@ def _unclear(shop: Shop, parsed: ParsedStatement) -> Refused:
         return Refused(
             detail=f"kmtool.toml names no account this {parsed.profile} could belong to{whose}",
             where=parsed.file,
-            mend=f'add [accounts.NAME] with kind = "{parsed.channel}" to kmtool.toml',
+            mend=f"kmtool channel set CHANNEL --account {parsed.channel}",
         )
     return Refused(
         detail=f"it is not clear whose {parsed.profile} this is{whose}; there are: {names}",
         where=parsed.file,
-        mend="say which: --account NAME",
+        mend=f"say which, for instance: kmtool reconcile FILE --account {names.split(',')[0]}",
     )
 
 

@@ -54,6 +54,13 @@ def test_an_unknown_option_is_three_lines(cli: Any) -> None:
     assert told.err.startswith("KM-E200 ")
 
 
+def test_a_missing_word_is_named_with_the_whole_call(cli: Any) -> None:
+    told = cli("settle", "preview")
+    assert told.code == EXIT_USAGE
+    mend = "  to do: kmtool settle preview SUPPLIER; more: kmtool settle preview --help"
+    assert told.err.splitlines()[2] == mend
+
+
 def test_help_explains_an_error_code(cli: Any) -> None:
     told = cli("help", FileMissing.code.lower())
     assert told.code == 0

@@ -29,7 +29,7 @@ def sold(shop_folder: Path, clock: ManualClock) -> Path:
 
 def test_a_sheet_from_preview_to_payment(cli: Cli, sold: Path) -> None:
     assert cli("settle", "preview", "sup1", "--json").json()["payable"] == 700
-    closed = cli("settle", "close", "sup1", "--json").json()
+    closed = cli("settle", "close", "sup1", "--yes", "--json").json()
     assert {"number", "supplier", "period", "keys", "payable", "carried", "workbook", "sha256"} <= (
         set(closed)
     )
@@ -51,8 +51,8 @@ def test_a_sheet_from_preview_to_payment(cli: Cli, sold: Path) -> None:
 
 
 def test_nothing_due_is_said_and_is_no_error(cli: Cli, sold: Path) -> None:
-    assert cli("settle", "close", "sup1").code == 0
-    told = cli("settle", "close", "sup1")
+    assert cli("settle", "close", "sup1", "--yes").code == 0
+    told = cli("settle", "close", "sup1", "--yes")
     assert (told.code, told.out) == (0, "Nothing is due to sup1: no sheet was made.\n")
     assert cli("settle", "preview", "sup1").code == 0
     assert cli("settle", "list", "--ids").out == f"{NUMBER}\n"
@@ -69,14 +69,14 @@ def test_what_does_not_add_up_ends_with_8(cli: Cli, sold: Path, clock: ManualClo
         shop.db.run(
             "UPDATE ledger_postings SET amount_minor = amount_minor + 1 WHERE account LIKE 'pay%'"
         )
-    told = cli("settle", "close", "sup1")
+    told = cli("settle", "close", "sup1", "--yes")
     assert told.code == 8
     assert told.err.startswith("KM-E801 The sheet of sup1 does not add up: balance ￥7.00")
     assert cli("settle", "preview", "sup1").code == 8
 
 
 def test_a_changed_sheet_ends_with_8(cli: Cli, sold: Path, clock: ManualClock) -> None:
-    cli("settle", "close", "sup1")
+    cli("settle", "close", "sup1", "--yes")
     with open_shop(load(sold / "kmtool.toml"), clock=clock) as shop:
         shop.db.run("DROP TRIGGER settlement_lines_keep")
         shop.db.run("UPDATE settlement_lines SET amount_minor = 351 WHERE seq = 1")
@@ -107,8 +107,16 @@ def test_what_makes_no_sense_is_said_in_three_lines(
 
 
 def test_a_bad_amount_names_a_good_one(cli: Cli, sold: Path) -> None:
-    cli("settle", "close", "sup1")
+    cli("settle", "close", "sup1", "--yes")
     told = cli("settle", "paid", NUMBER, "--amount", "7 yuan", "--date", "2026-11-22", "--ref", "V")
     assert (told.code, "--amount 1200.00" in told.err) == (2, True)
     told = cli("settle", "paid", NUMBER, "--amount", "7.01", "--date", "2026-11-22", "--ref", "V")
     assert told.code == 6
+
+
+def test_a_sheet_is_closed_only_when_a_person_says_so(cli: Cli, sold: Path) -> None:
+    told = cli("settle", "close", "sup1", input="n\n", tty=True)
+    assert told.code == 6
+    assert "Close the sheet of sup1: " in told.err
+    assert cli("settle", "close", "sup1").code == 6
+    assert cli("settle", "list", "--count").out == "0\n"

@@ -166,6 +166,18 @@ def test_a_value_is_changed_in_its_line_with_its_comment(shop: Shop) -> None:
     assert now.options == {"status": {"好": "closed", "坏": "paid"}}
 
 
+def test_the_account_of_a_channel_becomes_one_that_is_reconciled(shop: Shop) -> None:
+    channels.add(shop, NewChannel("leaf", "file", account="alipay"))
+    assert config.load(shop.config.path).accounts["alipay"].channels == ("leaf",)
+    shop = shop_now(shop)
+    channels.alter(shop, NewChannel("shop1", "", account="alipay"))
+    now = config.load(shop.config.path)
+    assert now.accounts["alipay"].channels == ("leaf", "shop1")
+    assert now.channels["shop1"].account == "alipay"
+    with pytest.raises(UsageError, match="no name"):
+        channels.alter(shop_now(shop), NewChannel("shop1", "", account="ali pay"))
+
+
 def test_what_cannot_be_changed_by_lines_is_left_to_an_editor(shop: Shop) -> None:
     odd = text_of(shop).replace('couriers = ["tests.fakes"]', 'couriers = [\n  "tests.fakes",\n]')
     shop.config.path.write_text(odd, encoding="utf-8")
