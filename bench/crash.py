@@ -248,7 +248,7 @@ class Crash:
         self._do("run", "stop", check=False)
         self._wait(daemon, 30)
         self._end(daemon, "run (the last)")
-        self._do("run", "--once", "--only", "backup")  # the last one may have been killed
+        self._do("run", "--once", check=False)  # jobs of the night may have been killed
 
     def _left(self) -> list[str]:
         shop = self.market.shop

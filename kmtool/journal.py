@@ -47,11 +47,11 @@ class Journal:
         """Write entries and force them to the disk; only then may the network be touched."""
         if not entries:
             return
-        self._make_folder()
-        if self._count is None:
-            self._count = self.count()
-        lines = [self._line(n, entry) for n, entry in enumerate(entries, self._count + 1)]
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._count is None:
+                self._count = self.count()
+            lines = [self._line(n, entry) for n, entry in enumerate(entries, self._count + 1)]
             fresh = not self.path.exists()
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(handle, "ab", buffering=0) as file:
@@ -81,12 +81,6 @@ class Journal:
             return 0
         with self.path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-
-    def _make_folder(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise self._unwritten(error) from None
 
     def _keep_name(self) -> None:
         """Force the new file's name to the disk too: a power cut must not lose it."""

@@ -141,7 +141,7 @@ def situation(
     product = products.product(db, line["sku"]) if line["sku"] else None
     listing = products.listing(db, order["channel"], line["item_id"], line["variant_id"])
     brakes = shop.config.brakes
-    cost = sum(deliveries.dearest_next(db, sku, n, now) * n for sku, n in wanted)
+    cost = sum(deliveries.dearest_next(db, sku, n, now) * n for sku, n in wanted if n > 0)
     return Situation(
         channel=order["channel"],
         number=order["number"],

@@ -78,7 +78,12 @@ def channel(shop: Shop, name: str) -> Channel:
 
 
 def courier(shop: Shop, name: str, of_channel: str) -> Courier:
-    """Return a courier; whatever its adapter trips over while it is built is a `KmError`."""
+    """Return a courier; whatever its adapter trips over while it is built is a `KmError`.
+
+    Nothing is carried for a channel that is gone from kmtool.toml, even where the way still stands.
+    """
+    if of_channel not in shop.config.channels:
+        raise ConfigError(detail=f"there is no [channels.{of_channel}]")
     return _built(f"channels.{of_channel}", lambda: shop.adapters.courier(name, of_channel))
 
 

@@ -1,0 +1,228 @@
+"""Who may send: one sender on SQLite, dead sessions buried, fenced-off ones left without a say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kmtool.app import open_shop
+from kmtool.clock import ManualClock
+from kmtool.domain.ids import SessionId
+from kmtool.errors import Broken, Locked
+from kmtool.operations import sender
+from kmtool.operations.deliver import FOLLOW_S, deliver
+from kmtool.operations.reserve import reserve_due
+from kmtool.operations.routes import Outcome, Result, attempt
+from kmtool.operations.send import Begun, Sent, begin, finish
+from kmtool.operations.sender import sender_is_running, sending
+from kmtool.shop import Shop
+from kmtool.store import effects as store
+from kmtool.store import house, sessions
+from tests.fakes import order, world
+from tests.operations.delivery_kit import START, broken, effects, line, pull, states
+from tests.operations.stock import shelf
+
+AT = START + 1000
+
+
+@pytest.fixture
+def other(shop: Shop, clock: ManualClock) -> Iterator[Shop]:
+    """The same shop as another process sees it."""
+    with open_shop(shop.config, clock=clock) as opened:
+        yield opened
+
+
+def sqlite_only(shop: Shop) -> None:
+    if shop.db.dialect != "sqlite":
+        pytest.skip("on PostgreSQL several processes send side by side")
+
+
+def begun_by(shop: Shop) -> list[Begun]:
+    return begin(shop, store.due_effects(shop.db, shop.now_ms() + 60_000, 10))
+
+
+class Dying(ManualClock):
+    """A clock that does something when somebody waits for a while."""
+
+    def __init__(self, now_ms: int, after_s: float, act: Any) -> None:
+        super().__init__(now_ms)
+        self.due = now_ms / 1000 + after_s
+        self.act = act
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.act and self.monotonic() >= self.due:
+            act, self.act = self.act, None
+            act()
+
+
+def test_a_second_process_is_locked_out_while_one_sends(shop: Shop, other: Shop) -> None:
+    sqlite_only(shop)
+    with sending(shop, "run"):
+        assert sender_is_running(other)
+        with pytest.raises(Locked, match="kmtool run"), sending(other, "deliver"):
+            pass
+    assert not sender_is_running(other)
+    with sending(other, "deliver"):
+        pass
+
+
+def test_a_look_at_the_lock_does_not_turn_a_starting_sender_away(
+    shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_only(shop)
+    looking = sender.FileLock(sender._folder(shop) / sender.SENDER)
+    assert looking.acquire()
+    clock = Dying(shop.now_ms(), 0.05, looking.release)
+    with sending(replace(other, clock=clock), "deliver") as mine:
+        assert mine.session is not None
+
+
+def test_a_command_beside_a_sender_orders_and_follows_for_a_minute(
+    shop: Shop, other: Shop, clock: ManualClock
+) -> None:
+    sqlite_only(shop)
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    before = clock.now_ms()
+    with sending(shop, "run"):
+        told = deliver(other)
+    assert (told.delivered, told.waiting) == (0, 1)
+    assert clock.now_ms() - before <= (FOLLOW_S + 3) * 1000
+    assert house.meta(shop.db, "nudge_ms") is not None
+    assert effects(shop)[0]["state"] == "pending"
+
+
+def test_a_command_beside_a_sender_sees_what_that_one_delivered(shop: Shop, other: Shop) -> None:
+    sqlite_only(shop)
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    with sending(shop, "run") as mine:
+
+        def serve() -> None:
+            one = begun_by(mine)[0]
+            finish(mine, [(one, attempt(mine, one.parcel))], Sent())
+
+        clock = Dying(shop.now_ms(), 1.0, serve)
+        told = deliver(replace(other, clock=clock))
+    assert told.delivered == 1
+    assert len(world().received["A1"]) == 1
+
+
+def test_a_command_sends_itself_when_the_sender_is_gone(shop: Shop, other: Shop) -> None:
+    sqlite_only(shop)
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    holder = sending(shop, "run")
+    holder.__enter__()
+    clock = Dying(shop.now_ms(), 5.0, lambda: holder.__exit__(None, None, None))
+    told = deliver(replace(other, clock=clock))
+    assert told.delivered == 1
+    assert clock.now_ms() - shop.now_ms() < 20_000
+
+
+def test_by_hand_orders_do_not_make_a_command_wait(shop: Shop, other: Shop) -> None:
+    sqlite_only(shop)
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with shop.db.tx():
+        shop.db.run("UPDATE effects SET route = 'by_hand'")
+    before = other.now_ms()
+    with sending(shop, "run"):
+        deliver(other)
+    assert other.now_ms() - before < 2_000
+
+
+def test_a_dead_session_is_swept_and_its_try_asked_about(
+    shop: Shop, other: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with monkeypatch.context() as patch, sending(shop, "deliver") as mine:
+        attempt(mine, begun_by(mine)[0].parcel)
+        patch.setattr(sender, "close", lambda *_: 0)
+        mine.db.in_tx  # noqa: B018
+        patch_end = patch  # the session's end is not written: as after kill -9
+        assert patch_end
+        with pytest.raises(ZeroDivisionError), sending_died(mine):
+            raise ZeroDivisionError
+    assert line(shop)["state"] == "sending"
+    told = deliver(other)
+    assert told.delivered == 1
+    assert len(world().received["A1"]) == 1
+    found = {row["state"] for row in shop.db.all("SELECT state FROM sessions")}
+    assert found <= {"dead", "ended"}
+
+
+def sending_died(mine: Shop) -> Any:
+    """Nothing: only marks where the process dies."""
+    from contextlib import nullcontext
+
+    return nullcontext(mine)
+
+
+def test_a_fenced_off_session_cannot_begin(shop: Shop) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with sending(shop, "deliver") as mine:
+        assert mine.session is not None
+        sender.close(shop, mine.session, "dead")
+        with pytest.raises(Broken, match="another sender took over"):
+            begun_by(mine)
+    assert states(shop) == {"reserved": 1, "free": 4}
+    assert list(shop.journal.read()) == []
+
+
+def test_late_evidence_of_a_fenced_off_session_is_used(shop: Shop, clock: ManualClock) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with sending(shop, "deliver") as mine:
+        one = begun_by(mine)[0]
+        assert mine.session is not None
+        sender.close(shop, mine.session, "dead")
+        assert line(shop)["state"] == "unknown"
+        with pytest.raises(Broken, match="took over"):
+            finish(mine, [(one, Outcome(Result.OK, "note-9"))], Sent())
+    assert line(shop)["state"] == "unknown"
+    told = deliver(shop)
+    assert told.delivered == 1
+    assert world().received == {}  # nobody sent again: the proof was enough
+    assert broken(shop) == []
+
+
+def test_late_evidence_ends_a_wait_for_a_person(shop: Shop) -> None:
+    from kmtool.operations.resolve import give_up
+
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with sending(shop, "deliver") as mine:
+        one = begun_by(mine)[0]
+        sender.close(shop, SessionId(mine.session or 0), "dead")
+        give_up(shop, store.due_effects(shop.db, shop.now_ms(), 1)[0], "cannot be asked", Sent())
+        assert line(shop)["state"] == "human"
+        with pytest.raises(Broken):
+            finish(mine, [(one, Outcome(Result.OK, "note-9"))], Sent())
+    assert deliver(shop).delivered == 1
+    assert line(shop)["state"] == "delivered"
+
+
+def test_two_sessions_never_take_the_same_effect(shop: Shop, other: Shop) -> None:
+    if shop.db.dialect == "sqlite":
+        pytest.skip("one sender only on SQLite")
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    with sending(shop, "run") as one, sending(other, "run") as two:
+        due = store.due_effects(two.db, two.now_ms(), 10)
+        assert len(begun_by(one)) == 1
+        assert begin(two, due) == []
+        assert line(shop)["state"] == "sending"
+        assert sessions.is_live(shop.db, SessionId(one.session or 0))
