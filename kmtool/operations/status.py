@@ -186,7 +186,7 @@ def _cause(row: Row) -> tuple[str, str]:
 _WORDS: dict[str, tuple[int, str, str]] = {
     LineState.HUMAN: (0, "needs you 要你处理: {reason}", "kmtool order redeliver {number}"),
     LineState.REFUND_CASE: (1, "refund after delivery 退款", "kmtool order show {number}"),
-    Gate.STOCK: (2, "{sku} is short: {keys} keys for {orders}", "kmtool import FILE --sku {sku}"),
+    Gate.STOCK: (2, "{sku} is short: {keys} for {orders}", "kmtool import FILE --sku {sku}"),
     Gate.PRICE: (3, "below cost or floor 低价", "kmtool order release {number}"),
     Gate.AMOUNT: (3, "other amount than agreed", "kmtool order release {number}"),
     Gate.BURST: (3, "unusually many at once", "kmtool order release {number}"),
@@ -208,6 +208,7 @@ def _item(cause: str, name: str, currency: str, rows: list[Row]) -> NeedsYou:
     first = rows[0]
     rank, what, command = _WORDS.get(cause, _OTHER)
     orders = len({row["order_id"] for row in rows})
+    keys = sum(row["needed"] for row in rows)
     facts = {
         "reason": first["reason"] or cause,
         "number": quoted(first["number"]),
@@ -215,7 +216,7 @@ def _item(cause: str, name: str, currency: str, rows: list[Row]) -> NeedsYou:
         "title": first["title"],
         "channel": first["channel"],
         "name": name,
-        "keys": sum(row["needed"] for row in rows),
+        "keys": f"{keys} key{'s' if keys > 1 else ''}",
         "orders": f"{orders} order{'s' if orders > 1 else ''}",
     }
     if cause == Gate.MODE and orders > 1:
