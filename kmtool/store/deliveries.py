@@ -123,7 +123,7 @@ def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
     return db.all(
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
         " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
-        f" WHERE a.line_id IN {marks} AND a.state NOT IN ('withdrawn', 'replaced')"
+        f" WHERE a.line_id IN {marks} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
         " ORDER BY a.line_id, a.id",
         **params,
     )
