@@ -71,7 +71,10 @@ class KmError(Exception):
 
 def fill(template: str, facts: dict[str, str]) -> str:
     """Put facts into a template; a missing one stays visible as its name instead of failing."""
-    return template.format_map(_Facts(facts))
+    try:
+        return template.format_map(_Facts(facts))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return template  # foreign text with braces of its own got into it
 
 
 class _Facts(dict[str, str]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmtool.cli import doors, out
+from kmtool.cli import doors, options, out
 from kmtool.errors import EXIT_PARTLY
 from kmtool.words import _
 
@@ -83,7 +83,8 @@ def _ask(task: Task) -> Answer:
     if clipboard.copy(text):
         out.note(_("  the message is on the clipboard: paste it into the chat"))
     else:
-        out.secret(text)
+        asked = options.current()
+        (out.note if asked.machine and not asked.quiet else out.secret)(text)
     answers = {"": Answer.SENT, "s": Answer.SKIP, "u": Answer.UNSURE, "q": Answer.STOP}
     while True:
         said = out.ask(_("  Enter = sent, s = skip, u = unsure, q = stop:"), flag="--by-hand")

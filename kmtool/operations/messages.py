@@ -64,7 +64,8 @@ def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageL
         raise ConfigError(
             detail="the message template leaves a key out",
             where="templates/message.txt.j2",
-            mend="use {% for key in line['keys'] %}{{ key }}{% endfor %} in the template",
+            mend="use {sample} in the template",
+            sample="{% for key in line['keys'] %}{{ key }}{% endfor %}",
         )
     return Written(" ".join(subject.split()), Secret(text.strip() + "\n"))
 

@@ -1,0 +1,58 @@
+"""The send journal: on the disk before the network, whole records only, damage is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kmtool.errors import Broken
+from kmtool.journal import Journal, JournalEntry
+
+
+def entry(n: int, kind: str = "SEND") -> JournalEntry:
+    return JournalEntry(kind, "shop1", f"A{n}", "1", f"{n:032x}", 1)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "deep" / "j.log", "db-1", lambda data: f"{len(data)}-{sum(data)}")
+
+
+def test_records_come_back_as_they_were(journal: Journal) -> None:
+    journal.append([])
+    assert not journal.path.exists()
+    journal.append([entry(1), entry(2)])
+    journal.append([entry(1, "RELEASE")])
+    assert list(journal.read()) == [entry(1), entry(2), entry(1, "RELEASE")]
+    assert journal.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_torn_last_record_is_ignored_and_the_next_one_whole(journal: Journal) -> None:
+    journal.append([entry(1), entry(2)])
+    raw = journal.path.read_bytes()
+    journal.path.write_bytes(raw[:-20])
+    assert list(journal.read()) == [entry(1)]
+    Journal(journal.path, "db-1", journal._digest).append([entry(3)])
+    assert list(journal.read()) == [entry(1), entry(3)]
+
+
+def test_a_changed_record_is_broken_and_garbage_is_none(journal: Journal) -> None:
+    journal.append([entry(1)])
+    with journal.path.open("ab") as file:
+        file.write(b'[]\n7\n{}\n"x"\n\xff\xfe\n')
+    assert list(journal.read()) == [entry(1)]
+    journal.path.write_bytes(journal.path.read_bytes().replace(b"A1", b"A2"))
+    with pytest.raises(Broken, match="was changed"):
+        list(journal.read())
+
+
+def test_another_database_sees_none_of_it(journal: Journal) -> None:
+    journal.append([entry(1)])
+    assert list(Journal(journal.path, "db-2", journal._digest).read()) == []
+
+
+def test_a_journal_that_cannot_be_written_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(Broken, match="nothing was sent"):
+        Journal(tmp_path / "file" / "j.log", "db", str).append([entry(1)])
