@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.config import load
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import hold, redeliver, release
@@ -149,6 +151,27 @@ def test_a_pause_of_a_part_stops_the_bundle(shop: Shop) -> None:
     assert deliver(shop).delivered == 1
     assert {key.split("-")[1] for key in keys_at("A1")} == {"S2"}
     assert len(keys_at("A1")) == 2
+
+
+@pytest.mark.parametrize("mode", ["watch", "ask"])
+def test_a_channel_that_stops_being_automatic_keeps_what_is_reserved(
+    shop: Shop, clock: ManualClock, mode: str
+) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT), order("A2", at_ms=AT))
+    outside().faults = ["down"]
+    deliver(shop, ["A2"])
+    reserve_due(shop)
+    path = shop.config.path
+    path.write_text(path.read_text("utf-8").replace('"auto"', f'"{mode}"'), "utf-8")
+    clock.advance(10_000)
+    with open_shop(load(path), clock=clock) as changed:
+        deliver(changed)
+        assert deliver(changed).held == {"mode": 1}
+        assert (line(changed)["state"], line(changed, "A2")["state"]) == ("held", "human")
+        assert outside().received == {}
+        release(changed, "A1")
+        assert deliver(changed).delivered == (1 if mode == "ask" else 0)
 
 
 def test_a_hold_reaches_what_is_reserved_but_not_what_was_seen(shop: Shop) -> None:
