@@ -219,11 +219,11 @@ def load(path: Path) -> Config:
     simple: dict[str, Any] = {
         name: _section(kind, tables.pop(name, {}), name) for name, kind in _SIMPLE.items()
     }
-    jobs = {str(k): str(v) for k, v in tables.pop("jobs", {}).items()}
+    jobs = {str(k): str(v) for k, v in _table(tables, "jobs").items()}
     groups: dict[str, Any] = {
         name: {key: _section(kind, body, f"{name}.{key}", name=key) for key, body in group.items()}
         for name, kind in _NAMED.items()
-        for group in [tables.pop(name, {})]
+        for group in [_table(tables, name)]
     }
     config = Config(
         path=path, jobs=jobs, example=bool(tables.pop("example", False)), **simple, **groups
@@ -254,6 +254,13 @@ _NAMED: dict[str, type] = {
     "accounts": AccountSettings,
     "notify": NotifySettings,
 }
+
+
+def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
+    found = tables.pop(name, {})
+    if not isinstance(found, dict):
+        raise ConfigError(detail=f"{name} = {found!r} must be a section [{name}…]", where=name)
+    return found
 
 
 def _section(kind: type, body: object, where: str, **extra: str) -> Any:
@@ -296,6 +303,8 @@ def _convert(value: Any, name: str, kind: str, where: str) -> Any:
         if value not in set(Mode):
             raise ConfigError(detail=f"{where} = {value!r}: use watch, ask or auto")
         return Mode(value)
+    if kind.startswith("Mapping") and not isinstance(value, dict):
+        raise ConfigError(detail=f"{where} = {value!r} must be a section [{where}]")
     if kind.startswith("tuple"):
         return tuple(str(v) for v in (value if isinstance(value, list) else [value]))
     expected = {"str": str, "int": int, "bool": bool}.get(kind)

@@ -67,6 +67,6 @@ def _folder() -> Path:
     elsewhere = config.user_folder() / "logs"
     try:
         found = config.load(config.find(options.current().config or None)[0])
-    except KmError:
+    except Exception:  # noqa: BLE001  (the bug may be in reading the settings)
         return elsewhere
     return elsewhere if found.example else found.folder("logs")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from kmtool.cli import doors, options, out
 from kmtool.cli.blocks import Block, Facts
+from kmtool.cli.values import day
 from kmtool.errors import UsageError
 from kmtool.operations import export as operation
 from kmtool.operations.export import Asked, Exported
@@ -44,17 +44,6 @@ def take_output() -> str:
     asked = options.current()
     name, asked.output = asked.output, ""
     return name
-
-
-def day(text: str, flag: str) -> date | None:
-    """Return a day written as 2026-11-22, None for none."""
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise UsageError(
-            detail=_("{text} is no day such as 2026-11-22").format(text=text),
-            mend=f"{flag} 2026-11-22",
-        ) from None
 
 
 def _told(result: Exported) -> Iterable[Block]:

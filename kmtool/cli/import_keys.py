@@ -44,7 +44,7 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
     sources = [_source(name) for name in files]
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         terms = import_records.Terms(
-            sku=sku, supplier=supplier, cost_e5=cost(cost_each), expires=day(expires),
+            sku=sku, supplier=supplier, cost_e5=cost(cost_each), expires=day(expires, "--expires"),
             separator=sep.replace("\\t", "\t"), mapping=_mapping(columns), preset=preset,
             history=sold, mode=mode, title=title,
         )  # fmt: skip

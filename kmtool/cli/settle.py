@@ -10,7 +10,8 @@ import typer
 
 from kmtool.cli import doors, options, out
 from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Money, Table
-from kmtool.cli.export import day, take_output
+from kmtool.cli.export import take_output
+from kmtool.cli.values import day
 from kmtool.domain.money import parse_minor
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
 from kmtool.operations import settle, settle_paid, settle_sheets, settle_verify

@@ -30,7 +30,7 @@ def sync(
     from kmtool.operations import sync as operation
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        first = day(since)
+        first = day(since, "--since")
         since_ms = day_start_ms(first, shop.config.shop.timezone) if first else None
         result = operation.sync(shop, channels, since_ms=since_ms, catch_up=catch_up)
     out.show(result, _view)

@@ -32,12 +32,12 @@ def price(text: str | None, currency: str) -> int | None:
         ) from None
 
 
-def day(text: str) -> date | None:
+def day(text: str, flag: str) -> date | None:
     """Return a calendar day written as 2027-01-31, None for none."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise UsageError(
             detail=_("{text} is no day such as 2027-01-31").format(text=text),
-            mend="--expires 2027-01-31",
+            mend=f"{flag} 2027-01-31",
         ) from None
