@@ -136,6 +136,26 @@ class Trade(RuleBasedStateMachine):
         finally:
             sender.close = close
 
+    @rule(faults=st.lists(st.sampled_from(FAULTS), max_size=4), die=st.booleans())
+    def day(self, faults: list[str], die: bool) -> None:
+        """What happens most: orders come, are pulled, and leave with some trouble."""
+        self.order(1, 1 if die else 0, True)
+        self.order(2, 0, True)
+        self.sync()
+        self.world.faults += faults
+        if die:
+            self.deliver_and_die()
+        self.deliver()
+
+    @rule(n=number, refund=st.sampled_from([RefundState.OPEN, RefundState.NONE]))
+    def second_thoughts(self, n: int, refund: RefundState) -> None:
+        """A refund is asked for or withdrawn, seen, and the shop goes on."""
+        if self.placed:
+            self.change(n, refund=refund)
+        self.sync()
+        self.clock.advance(20_000)
+        self.deliver()
+
     @rule(n=st.integers(1, 4))
     def stock_in(self, n: int) -> None:
         self.batches += 1
@@ -154,7 +174,7 @@ class Trade(RuleBasedStateMachine):
             else:
                 redeliver(self.shop, name)
 
-    @rule(on=st.booleans(), scope=st.sampled_from(["all", "sku:S1"]))
+    @rule(on=st.sampled_from([False, False, True]), scope=st.sampled_from(["all", "sku:S1"]))
     def pause(self, on: bool, scope: str) -> None:
         with self.shop.db.tx():
             if on:
@@ -237,7 +257,7 @@ class Trade(RuleBasedStateMachine):
 TestTrade = Trade.TestCase
 TestTrade.settings = settings(
     max_examples=30,
-    stateful_step_count=30,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
