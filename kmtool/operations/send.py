@@ -183,6 +183,8 @@ def parcel_of(shop: Shop, effect: Row, order: Row) -> Parcel:
         shop.vault.open(row["sealed"], row["data_key_id"], bytes(row["fingerprint"]))
         for row in deliveries.allocations(shop.db, lines)
     )
+    if not all(key.text() in written["text"] for key in keys):
+        raise Broken(detail="the sealed text does not hold the keys that are bound now")
     message = message_of(order, marker, written["subject"], written["text"], keys)
     return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)
 

@@ -13,6 +13,7 @@ from kmtool.domain.secret import Secret
 from kmtool.errors import Broken
 from kmtool.operations.deliver import deliver
 from kmtool.operations.orders import why
+from kmtool.operations.pack import parcel_label
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync
 from kmtool.shop import Shop
@@ -153,6 +154,20 @@ def test_a_sealed_text_that_was_changed_goes_to_a_person(shop: Shop) -> None:
     told = deliver(shop)
     assert told.delivered == 1
     assert line(shop)["state"] == "human"
+
+
+def test_a_text_without_the_keys_that_are_bound_is_never_sent(shop: Shop) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    reserve_due(shop)
+    row = shop.db.one("SELECT * FROM orders")
+    assert row is not None
+    body = Secret('{"subject": "", "text": "KEY-S1-99999"}')
+    with shop.db.tx():
+        sealed, _ = shop.vault.seal(body, parcel_label(row, 1))
+        shop.db.run("UPDATE parcels SET sealed = :s", s=sealed)
+    assert deliver(shop).delivered == 0
+    assert (line(shop)["state"], world().received) == ("human", {})
 
 
 def test_a_courier_that_refuses_the_address_holds_the_order(shop: Shop) -> None:

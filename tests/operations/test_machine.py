@@ -25,6 +25,7 @@ from kmtool.errors import KmError
 from kmtool.operations import sender
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import hold, redeliver, release
+from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync
 from kmtool.ports import LineFact
 from kmtool.store import house
@@ -120,6 +121,13 @@ class Trade(RuleBasedStateMachine):
     def sync(self) -> None:
         self.clock.advance(3_000)
         sync(self.shop)
+
+    @rule()
+    def reserve(self) -> None:
+        """The process ends between reserve and intent."""
+        self.order(1, 0, True)
+        self.sync()
+        reserve_due(self.shop)
 
     @rule()
     def deliver(self) -> None:
