@@ -72,6 +72,7 @@ def find(
     if text not in {"", "-"}:
         raise UsageError(
             detail=_("a key has no place on the command line: the shell remembers it"),
+            where="kmtool key find …",
             mend=_("kmtool key find (it asks), or pipe it: kmtool key find -"),
         )
     secret = out.secret_prompt(_("key"))

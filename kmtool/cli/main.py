@@ -18,6 +18,7 @@ from kmtool.words import _
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Never raises, never prints a traceback."""
+    _open_streams()
     out.pipe_safe()
     options.use(options.Options())
     out.use_zone("UTC")
@@ -35,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = bug.report(error)
     out.flush()
     return code
+
+
+def _open_streams() -> None:
+    """Let a stream that the caller closed end nowhere, before another file takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, name, nowhere)
 
 
 def _run(argv: list[str]) -> int:

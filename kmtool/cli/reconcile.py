@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from kmtool.cli import doors, out, statement
 from kmtool.cli.blocks import Block, Heading, Line
 from kmtool.cli.recon import problem_table
-from kmtool.errors import UsageError
+from kmtool.cli.values import day
 from kmtool.operations.reconcile import AccountResult, MoneyLine, Reconciliation
 from kmtool.operations.reconcile import reconcile as run
 from kmtool.operations.statements import Answers
@@ -39,7 +38,7 @@ def reconcile(  # noqa: PLR0913, PLR0917  (each is an option)
 ) -> None:
     """Take in statements and match them: first the money, then what does not add up."""
     answers = Answers(account, profile, covers, accept_summary_mismatch, accept_lossy, date_order)
-    first, last = _day(from_), _day(to)
+    first, last = day(from_, "--from"), day(to, "--to")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         result = run(shop, files or (), answers, first, last)
     out.show(result, _view)
@@ -47,13 +46,6 @@ def reconcile(  # noqa: PLR0913, PLR0917  (each is an option)
         out.hint(_("one of them with its evidence: kmtool recon show NUMBER"))
     if result.exit_code:
         out.finish(result.exit_code)
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(detail=f"{text!r} is no day", mend="write it as 2026-11-01") from None
 
 
 def _view(result: Reconciliation) -> Iterable[Block]:

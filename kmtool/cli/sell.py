@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def sell(
     sku: Annotated[str, typer.Argument(help=_("product"))],
-    quantity: Annotated[int, typer.Option("--quantity", "-n", min=1, help=_("how many"))] = 1,
+    quantity: Annotated[
+        int, typer.Option("--quantity", "-n", min=1, max=10_000, help=_("how many"))
+    ] = 1,
     to: Annotated[str, typer.Option(help=_("who buys"))] = "",
     price: Annotated[str, typer.Option(help=_("price of one: 48.00"))] = "",
     dry_run: doors.DryRun = False,

@@ -7,6 +7,10 @@ from datetime import date
 from kmtool.errors import UsageError
 from kmtool.words import _
 
+PRICE_MAX = 10**12
+FIRST_YEAR, LAST_YEAR = 1990, 2199
+"""No day of a shop lies outside; a slip such as 0206 or 20260 does."""
+
 
 def cost(text: str) -> int:
     """Return a unit cost in 1e-5 major units; empty is zero."""
@@ -24,20 +28,30 @@ def price(text: str | None, currency: str) -> int | None:
     """Return a price in minor units, None for none."""
     from kmtool.domain.money import parse_minor
 
+    if not text:
+        return None
     try:
-        return parse_minor(text, currency) if text else None
+        minor = parse_minor(text, currency)
     except ValueError:
+        minor = -1
+    if not 0 <= minor <= PRICE_MAX:
         raise UsageError(
             detail=_("{text} is no price such as 48.00").format(text=text), mend="--price 48.00"
-        ) from None
+        )
+    return minor
 
 
-def day(text: str, flag: str) -> date | None:
+def day(text: str | None, flag: str) -> date | None:
     """Return a calendar day written as 2027-01-31, None for none."""
+    if not text:
+        return None
     try:
-        return date.fromisoformat(text) if text else None
+        found = date.fromisoformat(text)
     except ValueError:
+        found = date.min
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise UsageError(
             detail=_("{text} is no day such as 2027-01-31").format(text=text),
             mend=f"{flag} 2027-01-31",
-        ) from None
+        )
+    return found

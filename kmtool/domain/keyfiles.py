@@ -20,6 +20,7 @@ Row = tuple[int, Sequence[Cell]]
 """A physical 1-based line number and its cells."""
 
 KEY_MAX = 4096
+TITLE_MAX = 20
 JOINER = "----"
 """What stands between card number and password when they come from two columns."""
 
@@ -207,9 +208,17 @@ def choose(rows: Sequence[Row], mapping: Mapping[str, str]) -> Columns:
         names = [str(cell).strip() if cell is not None else "" for cell in cells]
         if all(name in names for name in wanted):
             return Columns(tuple(names.index(name) for name in wanted), number, tuple(wanted))
-    there = ", ".join(str(cell) for cell in rows[0][1] if _is_filled(cell)) if rows else ""
+    there = ", ".join(_title(cell) for cell in rows[0][1] if _is_filled(cell)) if rows else ""
     missing = next((name for name in wanted if not name.isdecimal()), wanted[0])
     raise Unclear(f"there is no column {missing}; the first row says: {there[:200]}")
+
+
+def _title(cell: Cell) -> str:
+    """Return a column's title; what may be a key, because there is no header, is masked."""
+    text = str(cell).strip()
+    is_word = len(text) <= TITLE_MAX and not any(c.isdigit() for c in text)
+    wide = any(ord(c) > 0x2E80 for c in text)  # where the scripts of China begin
+    return text if _word(cell) in _HEADER_WORDS or (is_word and (wide or text.islower())) else "…"
 
 
 def _guess(rows: Sequence[Row]) -> Columns:
