@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmtool.cli import doors, out
+from kmtool.cli import doors, options, out
 from kmtool.errors import UsageError
 from kmtool.words import _
 
@@ -20,6 +21,14 @@ batch_app = doors.noun(_("the batches keys came in"))
 app.add_typer(batch_app, name="batch")
 
 Sku = Annotated[str, typer.Option("--sku", help=_("only this product"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A key whose text was asked for."""
+
+    id: str
+    key: str
 
 
 @app.command("list", help=_("keys, masked"))
@@ -53,7 +62,10 @@ def show(
     asked = reason or out.ask(_("Why is this key opened?"), flag="--reason TEXT")
     with doors.open_shop(writes=True) as shop:
         opened = keys.reveal(shop, key, asked)
-    out.secret(opened.text())
+    if options.current().machine:
+        out.show(Opened(str(key), opened.text()), _opened)
+    else:
+        out.secret(opened.text())
 
 
 @app.command("find", help=_("the key with exactly this text (asked, or piped with -), or by tail"))
@@ -194,6 +206,12 @@ def _page(result: KeyPage) -> Iterable[Block]:
                 for at in result.lines
             ],
         )  # fmt: skip
+
+
+def _opened(result: Opened) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Table
+
+    yield Table((Column("id", _("Id")), Column("key", _("Key"))), [(result.id, result.key)])
 
 
 def _stock(result: Stock) -> Iterable[Block]:

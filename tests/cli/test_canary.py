@@ -246,6 +246,8 @@ def test_no_key_is_found_in_the_clear(
             ran += 1
             by_hand += hits(told.out.encode()) if tty else 0
             clock.advance(1_000)
+            if "--json" in more and told.out and "help" not in line:
+                assert isinstance(told.json(), dict), line  # one document, whatever happened
             asked = any(line.startswith(start) for start in ASKED)
             shown = told.err if asked and "-o" not in words else told.out + told.err
             echoed = MARK in line and "key find" not in line  # a wrong word is told as it was typed

@@ -157,6 +157,8 @@ def test_a_key_is_opened_only_with_a_reason(cli: Cli, stocked: Path) -> None:
     assert cli("key", "show", found, "--reveal").code == 6
     told = cli("key", "show", found, "--reveal", "--reason", "buyer asks")
     assert told.out == "AAAA-1111\n"
+    told = cli("key", "show", found, "--reveal", "--reason", "for a program", "--json")
+    assert told.json() == {"id": found, "key": "AAAA-1111"}
     shown = cli("key", "show", found)
     assert "AAAA" not in shown.out
 
