@@ -217,6 +217,24 @@ def house(
     return folder
 
 
+def before(line: str, house: Path, maple: DemoShop) -> None:
+    """Let the outside go wrong before a delivery; lay an export into the inbox of a new channel."""
+    if line.startswith("deliver") and "hand" not in line:
+        for kind in (FaultKind.NONSENSE, FaultKind.UNDOCUMENTED, FaultKind.LOST_REPLY,
+                     FaultKind.HALF_REPLY, FaultKind.ERROR_AFTER):  # fmt: skip
+            maple.fail("message", kind)
+    if "channel set leaf" in line:
+        data = (house.parent / "given" / "orders.csv").read_bytes()
+        (house / "inbox" / "orders" / "leaf" / "orders.csv").write_bytes(data)
+
+
+def leaked(line: str, told: Any) -> bool:
+    """Tell whether a run showed a key to somebody who did not ask for it."""
+    asked = any(line.startswith(start) for start in ASKED) and " -o " not in line
+    echoed = MARK in line and "key find" not in line  # a wrong word is told as it was typed
+    return hits((told.err if asked else told.out + told.err).encode()) > 0 and not echoed
+
+
 def test_no_key_is_found_in_the_clear(
     cli: Cli, house: Path, maple: DemoShop, clock: ManualClock
 ) -> None:
@@ -226,34 +244,21 @@ def test_no_key_is_found_in_the_clear(
     reader = connect(house / "shop" / "shop.db")  # as long as it reads, the -wal is kept
     reader.run("BEGIN")
     reader.all("SELECT count(*) FROM keys")
-    leaks, ran, by_hand = [], 0, 0
+    ran, by_hand = 0, 0
     for words, typed in steps():
         line = " ".join(words)
-        if line.startswith("deliver") and "hand" not in line:
-            for kind in (FaultKind.NONSENSE, FaultKind.UNDOCUMENTED, FaultKind.LOST_REPLY,
-                         FaultKind.HALF_REPLY, FaultKind.ERROR_AFTER):  # fmt: skip
-                maple.fail("message", kind)
-        if "channel set leaf" in line:
-            inbox = house / "inbox" / "orders" / "leaf"
-            (inbox / "orders.csv").write_bytes((given / "orders.csv").read_bytes())
+        before(line, house, maple)
         words = [str(given / w) if (given / w).is_file() else w for w in words]
         words = [sold[int(w[1:])] if w in {"O1", "O2"} else w for w in words]
         tty = "--by-hand" in words
-        for more in ([], ["-vv"], ["--json", "-v"], ["--csv"]):
-            if more and ("-o" in words or tty):
-                continue
+        for more in [[]] if tty or "-o" in words else [[], ["-vv"], ["--json", "-v"], ["--csv"]]:
             told = cli(*words, *more, input=typed, tty=tty)
             ran += 1
             by_hand += hits(told.out.encode()) if tty else 0
             clock.advance(1_000)
             if "--json" in more and told.out and "help" not in line:
                 assert isinstance(told.json(), dict), line  # one document, whatever happened
-            asked = any(line.startswith(start) for start in ASKED)
-            shown = told.err if asked and "-o" not in words else told.out + told.err
-            echoed = MARK in line and "key find" not in line  # a wrong word is told as it was typed
-            if hits(shown.encode()) and not echoed:
-                leaks.append((line, more, shown[:500]))
-    assert leaks == []
+            assert not leaked(line, told), (line, more, told.out[:300], told.err[:300])
     assert ran > 300 and by_hand >= 4
     handed = {key for n in sold for text in maple.received(n) for key in KEYS if key in text}
     assert len(handed) >= 10, "nothing was delivered: the search would prove nothing"
