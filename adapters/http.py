@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from kmtool.clock import Clock, utc_ms
-from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown
+from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown, told, verbatim
 
 if TYPE_CHECKING:
     import httpx
@@ -211,8 +211,16 @@ class Client:
     def broken(self, call: Call, detail: str) -> OutsideError:
         """Return the error for a reply that makes no sense: `Unknown` for a write."""
         if call.write:
-            return Unknown(who=self.site.who, detail=f"{call.name}: {detail}")
-        return Retriable(after_s=READ_PAUSE_S, who=self.site.who, detail=f"{call.name}: {detail}")
+            return Unknown(
+                who=self.site.who, detail="{name}: {answer}", name=call.name, answer=detail
+            )
+        return Retriable(
+            after_s=READ_PAUSE_S,
+            who=self.site.who,
+            detail="{name}: {answer}",
+            name=call.name,
+            answer=detail,
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -274,7 +282,9 @@ class Client:
         parts = urlsplit(call.url)
         if parts.scheme in ("http", "https") and (parts.hostname or "").lower() in self._hosts:
             return None
-        return Rejected(who=self.site.who, detail=f"{call.name}: the host is not on the list")
+        return Rejected(
+            who=self.site.who, detail="{name}: the host is not on the list", name=call.name
+        )
 
     def _read(self, response: httpx.Response) -> bytes:
         """Read a body of bounded size in bounded time, unpacked."""
@@ -282,49 +292,51 @@ class Client:
         until = clock.monotonic() + self.site.total_s
         packed = response.headers.get("content-encoding", "identity").lower()
         if packed not in ("identity", "gzip", "x-gzip", ""):
-            raise _BadReply("packed in a way that was not asked for")
+            raise _BadReply(told("packed in a way that was not asked for"))
         unpack = zlib.decompressobj(31) if "gzip" in packed else None
         body = bytearray()
         for piece in response.iter_raw():
             body += unpack.decompress(piece, limit + 1) if unpack else piece
             if len(body) > limit:
-                raise _TooLarge(f"the reply is larger than {limit >> 20} MB")
+                raise _TooLarge(told("the reply is larger than {limit} MB", limit=limit >> 20))
             if clock.monotonic() > until:
-                raise _BadReply("the reply takes too long")
+                raise _BadReply(told("the reply takes too long"))
         if unpack is not None and body and not unpack.eof:
-            raise _BadReply("the reply is cut off")
+            raise _BadReply(told("the reply is cut off"))
         return bytes(body)
 
     def _parse(self, call: Call, reply: Reply) -> Reply | OutsideError:
         try:
             return replace(reply, data=json.loads(reply.body, parse_float=Decimal))
         except (ValueError, RecursionError):
-            return self.broken(call, "the reply is no JSON")
+            return self.broken(call, told("the reply is no JSON"))
 
     def _transport_error(self, call: Call, error: Exception) -> OutsideError:
         import httpx
 
         who, what = self.site.who, type(error).__name__
         if isinstance(error, _TooLarge) and not call.write:
-            return Rejected(who=who, detail=f"{call.name}: {error}")
+            return Rejected(
+                who=who, detail="{name}: {problem}", name=call.name, problem=error.args[0]
+            )
         if isinstance(error, _BadReply):
-            return self.broken(call, str(error))
+            return self.broken(call, error.args[0])
         if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY" in str(error):
             return NeedsOperator(who=who, detail="its certificate is not valid for this address")
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return Rejected(who=who, detail=f"{call.name}: the address is not valid")
+            return Rejected(who=who, detail="{name}: the address is not valid", name=call.name)
         if isinstance(
             error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
         ):
             after_s = 30.0 if call.write else READ_PAUSE_S
-            detail = f"{call.name}: no connection ({what})"
+            detail = told("{name}: no connection ({what})", name=call.name, what=what)
             return Retriable(after_s=after_s, who=who, detail=detail)
-        return self.broken(call, f"the connection broke ({what})")
+        return self.broken(call, told("the connection broke ({what})", what=what))
 
     def _status_error(self, call: Call, reply: Reply) -> OutsideError:
         who, status = self.site.who, reply.status
         code = _CODE.sub("", self.site.code_of(reply))[:80]
-        detail = f"{call.name}: HTTP {status} {code}".strip()
+        detail = verbatim(f"{call.name}: HTTP {status} {code}".strip())
         if status in (408, 429):
             return Retriable(after_s=self._after_s(reply, 30.0), who=who, detail=detail)
         if status in (401, 403, 407):
@@ -334,7 +346,9 @@ class Client:
         if call.write:
             return Unknown(who=who, detail=detail)
         if 300 <= status <= 399:
-            return NeedsOperator(who=who, detail=f"{detail}: it points to another address")
+            return NeedsOperator(
+                who=who, detail="{answer}: it points to another address", answer=detail
+            )
         return Retriable(after_s=self._after_s(reply, READ_PAUSE_S), who=who, detail=detail)
 
     def _after_s(self, reply: Reply, otherwise: float) -> float:

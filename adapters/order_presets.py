@@ -134,20 +134,26 @@ def load(name: str, own: Path | None = None, options: Mapping[str, object] | Non
     path = resources.find(own, "presets", f"{name}.toml")
     if not re.fullmatch(r"[\w-]+", name) or not path.is_file():
         raise ConfigError(
-            detail=f"there is no preset {name} for order exports",
-            mend=f"use one of: {', '.join(names(own))}",
+            detail="there is no preset {name} for order exports",
+            name=name,
+            mend="use one of: {own}",
+            own=", ".join(names(own)),
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(detail=f"the preset cannot be read: {error}", where=path.name) from None
+        raise ConfigError(
+            detail="the preset cannot be read: {problem}", problem=error, where=path.name
+        ) from None
     return _preset(name, table, options or {})
 
 
 def _preset(name: str, table: Mapping[str, Any], options: Mapping[str, object]) -> Preset:
     for key in table:
         if key not in _KEYS:
-            raise ConfigError(detail=f"{key} is no setting of a preset", where=f"{name}.toml")
+            raise ConfigError(
+                detail="{key} is no setting of a preset", key=key, where=f"{name}.toml"
+            )
     given = {key: options.get(key, table.get(key)) for key in ("zone", "currency", "money")}
     preset = Preset(
         name=name,
@@ -173,7 +179,7 @@ def _own(options: Mapping[str, object], name: str) -> dict[str, str]:
     """Return one of a channel's own tables: `map` is column → role, the others word → state."""
     given = options.get(name, {})
     if not isinstance(given, dict):
-        raise ConfigError(detail=f"options.{name} must be a table: {name} = {{ … }}")
+        raise ConfigError(detail="options.{name} must be a table: {name} = {{ … }}", name=name)
     return {str(key): str(value) for key, value in given.items()}
 
 
@@ -189,7 +195,12 @@ def _words(
     for word, state in [*pairs, *own.items()]:
         known = [member.value for member in kind]
         if state not in known:
-            raise ConfigError(detail=f"{state!r} is none of: {', '.join(known)}", where=where)
+            raise ConfigError(
+                detail="{state} is none of: {known}",
+                state=repr(state),
+                known=", ".join(known),
+                where=where,
+            )
         found[plain(word)] = kind(state)
     return found
 
@@ -198,13 +209,17 @@ def _check(preset: Preset) -> None:
     for role in (*preset.columns, *preset.overrides.values()):
         if role not in ROLES:
             known = ", ".join(ROLES)
-            raise ConfigError(detail=f"{role!r} is no role of a column ({known})")
+            raise ConfigError(
+                detail="{role} is no role of a column ({known})", role=repr(role), known=known
+            )
     if preset.money not in {"yuan", "fen"}:
-        raise ConfigError(detail=f"money = {preset.money!r}: use yuan or fen")
+        raise ConfigError(detail="money = {money}: use yuan or fen", money=repr(preset.money))
     try:
         ZoneInfo(preset.zone)
     except (ValueError, OSError, KeyError):
-        raise ConfigError(detail=f"{preset.zone!r} is no zone such as Asia/Shanghai") from None
+        raise ConfigError(
+            detail="{zone} is no zone such as Asia/Shanghai", zone=repr(preset.zone)
+        ) from None
 
 
 def _is_orders(path: Path) -> bool:

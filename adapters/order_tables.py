@@ -109,7 +109,9 @@ def read_orders(tables: Sequence[Table], preset: Preset, moment: Moment) -> Read
     if not columns:
         lacking = ", ".join(missing(best[1]))
         raise InputRefused(
-            detail=f"these columns are missing for the preset {preset.name}: {lacking}",
+            detail="these columns are missing for the preset {name}: {lacking}",
+            name=preset.name,
+            lacking=lacking,
             mend="choose another --preset, or name the columns with map = { column = role }",
         )
     orders = _orders(rows, preset, moment, problems)

@@ -22,7 +22,15 @@ from email.utils import format_datetime, formataddr, parseaddr
 
 from kmtool.clock import Clock
 from kmtool.domain.secret import Secret
-from kmtool.errors import ConfigError, NeedsOperator, OutsideError, Rejected, Retriable, Unknown
+from kmtool.errors import (
+    ConfigError,
+    NeedsOperator,
+    OutsideError,
+    Rejected,
+    Retriable,
+    Unknown,
+    told,
+)
 from kmtool.ports import AdapterSettings
 
 OPTIONS = {
@@ -72,20 +80,20 @@ def mail_server(settings: AdapterSettings) -> MailServer:
     name, sender = parseaddr(str(options.get("from", "")))
     problem = ""
     if not host:
-        problem = "it needs a host"
+        problem = told("it needs a host")
     elif tls not in _PORTS:
-        problem = "tls is starttls, ssl or none"
+        problem = told("tls is starttls, ssl or none")
     elif address(sender) is None:
-        problem = "from is no address"
+        problem = told("from is no address")
     elif ("user" in given) != ("password" in given):
-        problem = "user and password belong together"
+        problem = told("user and password belong together")
     elif tls == "none" and "user" in given and host not in _LOCAL:
-        problem = "a password does not go over a connection without TLS"
+        problem = told("a password does not go over a connection without TLS")
     port = options.get("port", _PORTS.get(tls, 0))
     if not isinstance(port, int) or not 0 < port < 65_536:
-        problem = problem or "port is a number"
+        problem = problem or told("port is a number")
     if problem:
-        raise ConfigError(detail=f"{settings.name}: {problem}")
+        raise ConfigError(detail="{name}: {problem}", name=settings.name, problem=problem)
     assert isinstance(port, int)
     return MailServer(
         who=settings.name,
@@ -137,17 +145,17 @@ def deliver(server: MailServer, mail: Mail) -> tuple[str, str]:
 def text_refusal(text: str) -> str:
     """Return why a mail would not carry `text` unchanged, empty when it would."""
     if _IN_TEXT.search(text.replace("\r\n", "\n")):
-        return "the text holds control characters, which a mail does not keep"
+        return told("the text holds control characters, which a mail does not keep")
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "the text is not UTF-8"
+        return told("the text is not UTF-8")
     return ""
 
 
 def rejected(server: MailServer, detail: str) -> OutsideError:
     """Return a refusal of our own: nothing was sent."""
-    return Rejected(who=server.who, detail=detail)
+    return Rejected(who=server.who, detail="{reason}", reason=detail)
 
 
 def _message_id(server: MailServer, number: str) -> str:
@@ -237,7 +245,11 @@ def _hand_in(server: MailServer, connection: smtplib.SMTP, to: str) -> OutsideEr
         code, words = ask()
         if code in wanted:
             continue
-        detail = f"it does not take the {subject} ({_codes((code, words))})"
+        detail = told(
+            "it does not take the {subject} ({codes})",
+            subject=told(subject),
+            codes=_codes((code, words)),
+        )
         if 500 <= code <= 599:
             login = code in (530, 535) or step == "MAIL"
             error = NeedsOperator if login else Rejected
@@ -259,8 +271,8 @@ def _not_sent(server: MailServer, error: Exception) -> OutsideError:
     if isinstance(error, FileNotFoundError):
         return NeedsOperator(who=who, detail="the ca_file is not there")
     if 500 <= code <= 599:
-        return NeedsOperator(who=who, detail=f"it does not let us in ({code})")
-    return Retriable(after_s=60.0, who=who, detail=f"no connection ({code or what})")
+        return NeedsOperator(who=who, detail="it does not let us in ({code})", code=code)
+    return Retriable(after_s=60.0, who=who, detail="no connection ({code})", code=code or what)
 
 
 def _final(server: MailServer, answer: Answer) -> str | OutsideError:
@@ -269,15 +281,22 @@ def _final(server: MailServer, answer: Answer) -> str | OutsideError:
         return _codes(answer)
     if 400 <= code <= 499:
         return Retriable(
-            after_s=60.0, who=server.who, detail=f"it did not take the text ({_codes(answer)})"
+            after_s=60.0,
+            who=server.who,
+            detail="it did not take the text ({answer})",
+            answer=_codes(answer),
         )
     if 500 <= code <= 599:
-        return Rejected(who=server.who, detail=f"it refused the text ({_codes(answer)})")
-    return _unclear(server, "no answer we know")
+        return Rejected(
+            who=server.who, detail="it refused the text ({answer})", answer=_codes(answer)
+        )
+    return _unclear(server, told("no answer we know"))
 
 
 def _unclear(server: MailServer, what: str) -> OutsideError:
-    return Unknown(who=server.who, detail=f"the mail was sent, its answer did not come ({what})")
+    return Unknown(
+        who=server.who, detail="the mail was sent, its answer did not come ({what})", what=what
+    )
 
 
 def _codes(answer: Answer) -> str:

@@ -258,7 +258,8 @@ def stop(shop: Shop) -> Stopped:
     while _alive(shop):
         if shop.clock.monotonic() > end:
             raise Locked(
-                detail=f"it is still finishing: {', '.join(store.running(shop.db)) or 'a job'}",
+                detail="it is still finishing: {jobs}",
+                jobs=", ".join(store.running(shop.db)) or "a job",
                 mend="kmtool run log; it ends after that job",
             )
         shop.clock.sleep(0.2)

@@ -81,7 +81,7 @@ def once(shop: Shop, only: str = "") -> Once:
     catalog.schedules(shop.config)
     if only and catalog.find(only) is None:
         names = ", ".join(job.name for job in JOBS)
-        raise NotFound(kind="job", name=only, mend=f"one of: {names}")
+        raise NotFound(kind="job", name=only, mend="one of: {names}", names=names)
     wanted = FOLLOWS.get(only, only)
     chosen = [
         job

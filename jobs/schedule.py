@@ -58,9 +58,11 @@ def parse(text: str, where: str) -> Schedule | None:
         ms = 0
     if ms < SHORTEST_MS:
         raise ConfigError(
-            detail=f'{where} = "{text}" is no time for a job',
+            detail='{place} = "{text}" is no time for a job',
+            place=where,
+            text=text,
             where=where,
-            mend=f'write {where} as "2m", "03:30", "03:30 mon-fri" or "off" in kmtool.toml',
+            mend='write {place} as "2m", "03:30", "03:30 mon-fri" or "off" in kmtool.toml',
         )
     return Every(ms)
 

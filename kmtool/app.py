@@ -109,7 +109,7 @@ def with_actor(shop: Shop, actor: str) -> Shop:
 def _assemble(config: Config, clock: Clock, db: Db, progress: Callable[..., Iterable[Any]]) -> Shop:
     database_id = house.meta(db, DATABASE_ID)
     if database_id is None:
-        raise NotSetUp(detail=f"{db.name} holds no shop")
+        raise NotSetUp(detail="{name} holds no shop", name=db.name)
     vault = Vault(load_master(master_path(config, database_id)))
     for row in house.data_keys(db):
         vault.load(row["id"], bytes(row["wrapped"]))
@@ -160,7 +160,7 @@ def _adapters(config: Config, clock: Clock, db: Db, vault: Vault) -> Adapters:
         if name not in channels:
             found = config.channels.get(name)
             if found is None:
-                raise ConfigError(detail=f"there is no [channels.{name}]")
+                raise ConfigError(detail="there is no [channels.{name}]", name=name)
             given = settings(name, found.adapter, "channel", found.options, found.credentials)
             channels[name] = registry.module("channel", found.adapter).build(given)
         return channels[name]
@@ -183,7 +183,7 @@ def _adapters(config: Config, clock: Clock, db: Db, vault: Vault) -> Adapters:
     def notifier(name: str) -> Notifier:
         found = config.notify.get(name)
         if found is None:
-            raise ConfigError(detail=f"there is no [notify.{name}]")
+            raise ConfigError(detail="there is no [notify.{name}]", name=name)
         given = settings(name, found.adapter, "notifier", found.options, found.credentials)
         built: Notifier = registry.module("notifier", found.adapter).build(given)
         return built
@@ -204,7 +204,7 @@ def credential(text: str, db: Db, vault: Vault, config: Config, where: str) -> S
                 name=name,
                 detail="the environment variable is not set",
                 where=where,
-                mend=f"set {name} in the environment of kmtool",
+                mend="set {name} in the environment of kmtool",
             )
         return Secret(value)
     if kind == "file" and name:
@@ -213,7 +213,7 @@ def credential(text: str, db: Db, vault: Vault, config: Config, where: str) -> S
             return Secret(path.read_text(encoding="utf-8").strip())
         except OSError:
             raise MissingCredential(
-                name=name, detail="the file is not there", where=where, mend=f"put it at {name}"
+                name=name, detail="the file is not there", where=where, mend="put it at {name}"
             ) from None
     if kind == "secret" and name:
         row = house.secret(db, name)
@@ -231,7 +231,7 @@ def _master_for_new(config: Config, database_id: str) -> MasterKey:
     try:
         save_master(path, master)
     except FileExistsError:
-        raise MasterKeyMissing(detail=f"{path} is there already") from None
+        raise MasterKeyMissing(detail="{path} is there already", path=path) from None
     return master
 
 
@@ -254,8 +254,10 @@ def _refuse_synced_folder(config: Config) -> None:
     ):
         if any(part.startswith(name) for part in lowered):
             raise Refused(
-                detail=f"{config.root} is kept in step by {name}: two copies of a shop's database"
-                " would overwrite each other",
+                detail="{root} is kept in step by {name}: two copies of a shop's database would "
+                "overwrite each other",
+                root=config.root,
+                name=name,
                 mend="kmtool init in a folder that is not synchronised",
             )
     if str(config.database).startswith("\\\\"):

@@ -16,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kmtool.domain.states import Mode
-from kmtool.errors import ConfigError, FileMissing, NotSetUp, UnknownSetting
+from kmtool.errors import ConfigError, FileMissing, NotSetUp, UnknownSetting, marked, told
 from kmtool.toml_reader import read_toml
 
 FILE_NAME = "kmtool.toml"
@@ -204,7 +204,7 @@ def find(given: str | None = None, start: Path | None = None) -> tuple[Path, str
     fallback = user_folder() / FILE_NAME
     if fallback.is_file():
         return fallback, "your own config folder"
-    raise NotSetUp(detail=f"no {FILE_NAME} in {here} or above it")
+    raise NotSetUp(detail="no {file_name} in {here} or above it", file_name=FILE_NAME, here=here)
 
 
 def load(path: Path) -> Config:
@@ -212,7 +212,9 @@ def load(path: Path) -> Config:
     tables = read_toml(path)
     schema = tables.pop("schema", 1)
     if schema != 1:
-        raise ConfigError(detail=f"schema = {schema} is not known to this kmtool", where=path.name)
+        raise ConfigError(
+            detail="schema = {schema} is not known to this kmtool", schema=schema, where=path.name
+        )
     known = {f.name for f in fields(Config)} - {"path"}
     for name in tables:
         _check_name(name, known, "")
@@ -259,13 +261,18 @@ _NAMED: dict[str, type] = {
 def _table(tables: dict[str, Any], name: str) -> dict[str, Any]:
     found = tables.pop(name, {})
     if not isinstance(found, dict):
-        raise ConfigError(detail=f"{name} = {found!r} must be a section [{name}…]", where=name)
+        raise ConfigError(
+            detail="{name} = {found} must be a section [{name}…]",
+            name=name,
+            found=repr(found),
+            where=name,
+        )
     return found
 
 
 def _section(kind: type, body: object, where: str, **extra: str) -> Any:
     if not isinstance(body, dict):
-        raise ConfigError(detail=f"[{where}] must be a section", where=where)
+        raise ConfigError(detail="[{place}] must be a section", place=where, where=where)
     types = {f.name: f.type for f in fields(kind)}
     public = {_public(name): name for name in types if name not in extra}
     values: dict[str, Any] = dict(extra)
@@ -278,7 +285,9 @@ def _section(kind: type, body: object, where: str, **extra: str) -> Any:
         return kind(**values)
     except TypeError:
         needed = [_public(f.name) for f in fields(kind) if f.name not in values]
-        raise ConfigError(detail=f"[{where}] lacks {needed[0]}") from None
+        raise ConfigError(
+            detail="[{place}] lacks {needed}", place=where, needed=needed[0]
+        ) from None
 
 
 def _public(name: str) -> str:
@@ -291,31 +300,52 @@ def _convert(value: Any, name: str, kind: str, where: str) -> Any:
         try:
             return parse_duration(str(value))
         except ValueError:
-            raise ConfigError(detail=f"{where} = {value!r} is no duration such as 15m") from None
+            raise ConfigError(
+                detail="{place} = {value} is no duration such as 15m",
+                place=where,
+                value=repr(value),
+            ) from None
     if name.endswith("_minor"):
         from kmtool.domain.money import parse_minor
 
         try:
             return parse_minor(str(value))
         except ValueError:
-            raise ConfigError(detail=f"{where} = {value!r} is no amount such as 48.00") from None
+            raise ConfigError(
+                detail="{place} = {value} is no amount such as 48.00",
+                place=where,
+                value=repr(value),
+            ) from None
     if kind == "Mode":
         if value not in set(Mode):
-            raise ConfigError(detail=f"{where} = {value!r}: use watch, ask or auto")
+            raise ConfigError(
+                detail="{place} = {value}: use watch, ask or auto", place=where, value=repr(value)
+            )
         return Mode(value)
     if kind.startswith("Mapping") and not isinstance(value, dict):
-        raise ConfigError(detail=f"{where} = {value!r} must be a section [{where}]")
+        raise ConfigError(
+            detail="{place} = {value} must be a section [{place}]", place=where, value=repr(value)
+        )
     if kind.startswith("tuple"):
         return tuple(str(v) for v in (value if isinstance(value, list) else [value]))
     expected = {"str": str, "int": int, "bool": bool}.get(kind)
     if expected is not None and (
         not isinstance(value, expected) or (expected is int and isinstance(value, bool))
     ):
-        raise ConfigError(detail=f"{where} = {value!r} must be {_KIND_WORDS[kind]}")
+        raise ConfigError(
+            detail="{place} = {value} must be {wanted}",
+            place=where,
+            value=repr(value),
+            wanted=told(_KIND_WORDS[kind]),
+        )
     return value
 
 
-_KIND_WORDS = {"str": "text in quotes", "int": "a whole number", "bool": "true or false"}
+_KIND_WORDS = {
+    "str": marked("text in quotes"),
+    "int": marked("a whole number"),
+    "bool": marked("true or false"),
+}
 
 
 def _check_name(name: str, known: set[str], where: str) -> None:
@@ -333,11 +363,14 @@ def _check(config: Config) -> None:
         ZoneInfo(config.shop.timezone)
     except Exception as error:
         raise ConfigError(
-            detail=f"shop.timezone = {config.shop.timezone!r} is no zone such as Asia/Shanghai"
+            detail="shop.timezone = {timezone} is no zone such as Asia/Shanghai",
+            timezone=repr(config.shop.timezone),
         ) from error
     for account in config.accounts.values():
         for channel in account.channels:
             if channel not in config.channels:
                 raise ConfigError(
-                    detail=f"accounts.{account.name}.channels: there is no channel {channel!r}"
+                    detail="accounts.{name}.channels: there is no channel {channel}",
+                    name=account.name,
+                    channel=repr(channel),
                 )

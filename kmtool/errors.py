@@ -20,10 +20,15 @@ A class's docstring is its message (facts in braces), `code` names it for `kmtoo
     └── Broken                exit 1    a bug or a broken invariant
 
 Exit 0 is done, 3 done in part, 130 Ctrl-C.
+
+Texts are templates, and what differs from case to case is a fact: `Refused(detail="nothing of
+order {number} is waiting", number=number)`, never an f-string, which no catalogue could know. A
+sentence that travels on (a gate's reason, a check's figure) is a `Told`, made by `told(...)`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 EXIT_DONE = 0
@@ -45,7 +50,12 @@ class KmError(Exception):
     def __init__(self, *, where: str = "", mend: str = "", **facts: object) -> None:
         super().__init__()
         self.where = where
-        self.facts = {key: str(value) for key, value in facts.items()}
+        self.facts = {
+            key: value if isinstance(value, str) else str(value) for key, value in facts.items()
+        }
+        detail = self.facts.get("detail")
+        if detail is not None and not isinstance(detail, Told):
+            self.facts["detail"] = told(detail, **self.facts)
         self._mend = mend
 
     @classmethod
@@ -53,23 +63,61 @@ class KmError(Exception):
         """Return the message with its braces: the first paragraph of the docstring."""
         return " ".join((cls.__doc__ or "").strip().split("\n\n")[0].split())
 
-    def message(self) -> str:
-        """Return what happened, in English."""
-        return fill(self.template(), self.facts)
+    def message(self) -> Told:
+        """Return what happened, in English; `words.tell` says it in the language in use."""
+        return told(self.template(), **self.facts)
 
-    def next_step(self) -> str:
-        """Return what to do, in English."""
-        return fill(self.mend_template(), self.facts)
-
-    def mend_template(self) -> str:
-        """Return the next step with its braces: what is translated before facts are filled in."""
-        return self._mend or self.mend
+    def next_step(self) -> Told:
+        """Return what to do, in English; a command in it takes its facts as they are."""
+        mend = self._mend or self.mend
+        if isinstance(mend, Told):
+            return mend
+        return told(mend, **{key: str(value) for key, value in self.facts.items()})
 
     def __str__(self) -> str:
-        return " · ".join(part for part in (self.message(), self.where) if part)
+        return joined([part for part in (self.message(), self.where) if part], " · ")
 
 
-def fill(template: str, facts: dict[str, str]) -> str:
+class Told(str):
+    """A sentence in English that remembers how it was made, so that it can be told again.
+
+    It is an ordinary text to the database, to JSON and to logs. Only `told` makes one.
+    """
+
+    template: str
+    facts: dict[str, str]
+
+
+def told(template: str, /, **facts: object) -> Told:
+    """Return a template filled with facts; a fact may be a `Told` itself."""
+    texts = {key: value if isinstance(value, str) else str(value) for key, value in facts.items()}
+    sentence = Told(fill(template, texts))
+    sentence.template = template
+    sentence.facts = texts
+    return sentence
+
+
+def verbatim(text: object) -> Told:
+    """Return text of the outside as it came: braces in it mean nothing, no language knows it."""
+    return told("{text}", text=text)
+
+
+def marked(template: str) -> str:
+    """Mark a template that is told later, so that it is found for translation."""
+    return template
+
+
+class Stored(str):
+    """English text as the database keeps it; `words.tell` finds the template it was made of."""
+
+
+def joined(sentences: Iterable[str], separator: str = "; ") -> Told:
+    """Return sentences as one, each still with its own template."""
+    parts = {f"part{number}": one for number, one in enumerate(sentences)}
+    return told(separator.join(f"{{{name}}}" for name in parts), **parts)
+
+
+def fill(template: str, facts: Mapping[str, str]) -> str:
     """Put facts into a template; a missing one stays visible as its name instead of failing."""
     try:
         return template.format_map(_Facts(facts))
@@ -161,6 +209,11 @@ class NotFound(KmError):
     code = "KM-E500"
     exit_code = 5
     mend = "kmtool {kind} list"
+
+    def __init__(self, *, where: str = "", mend: str = "", **facts: object) -> None:
+        if "kind" in facts:
+            facts["kind"] = told(str(facts["kind"]))
+        super().__init__(where=where, mend=mend, **facts)
 
 
 class FileMissing(NotFound):

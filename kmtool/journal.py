@@ -94,7 +94,8 @@ class Journal:
 
     def _unwritten(self, error: OSError) -> Broken:
         return Broken(
-            detail=f"the send journal cannot be written ({error.strerror}); nothing was sent",
+            detail="the send journal cannot be written ({reason}); nothing was sent",
+            reason=error.strerror,
             where=str(self.path),
             mend="make room or mend the permissions, then: kmtool deliver",
         )

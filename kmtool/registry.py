@@ -32,7 +32,10 @@ def module(kind: str, name: str) -> Any:
             raise
         known = ", ".join(names(kind))
         raise ConfigError(
-            detail=f"there is no {kind} adapter 「{name}」 (there are: {known})"
+            detail="there is no {sort} adapter 「{name}」 (there are: {known})",
+            sort=kind,
+            name=name,
+            known=known,
         ) from None
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kmtool.errors import FileMissing, InputRefused
+from kmtool.errors import FileMissing, InputRefused, told
 
 Cell = object
 Row = tuple[int, list[Cell]]
@@ -68,12 +68,16 @@ def read_bytes(path: Path) -> bytes:
     """Return a file's bytes; `FileMissing` or `InputRefused` when it is none or too large."""
     try:
         if path.stat().st_size > FILE_MAX:
-            raise _refused(path.name, f"the file is larger than {FILE_MAX // 2**20} MB")
+            raise _refused(
+                path.name, told("the file is larger than {file_max} MB", file_max=FILE_MAX // 2**20)
+            )
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise FileMissing(name=path) from None
     except OSError as error:
-        raise _refused(path.name, f"the file cannot be read: {error.strerror}") from None
+        raise _refused(
+            path.name, told("the file cannot be read: {reason}", reason=error.strerror)
+        ) from None
 
 
 def form_of(data: bytes) -> str:
@@ -100,8 +104,8 @@ def decode(data: bytes, where: str = "") -> tuple[str, str]:
         return text, encoding
     raise _refused(
         where,
-        "this is no text in UTF-8, UTF-16 with mark or GBK",
-        "open it in its program and save it as CSV UTF-8",
+        told("this is no text in UTF-8, UTF-16 with mark or GBK"),
+        told("open it in its program and save it as CSV UTF-8"),
     )
 
 
@@ -113,13 +117,18 @@ def read_csv(text: str, where: str = "", delimiter: str = "") -> Table:
     try:
         for cells in reader:
             if len(cells) > COLUMNS_MAX:
-                raise _refused(f"{where}:{line_no}", f"more than {COLUMNS_MAX} columns")
+                raise _refused(
+                    f"{where}:{line_no}",
+                    told("more than {columns_max} columns", columns_max=COLUMNS_MAX),
+                )
             if len(rows) >= ROWS_MAX:
-                raise _refused(where, f"more than {ROWS_MAX:,} rows")
+                raise _refused(where, told("more than {rows_max} rows", rows_max=f"{ROWS_MAX:,}"))
             rows.append((line_no, list(cells)))
             line_no = reader.line_num + 1
     except csv.Error as error:
-        raise _refused(f"{where}:{line_no}", f"the csv is broken: {error}") from None
+        raise _refused(
+            f"{where}:{line_no}", told("the csv is broken: {problem}", problem=error)
+        ) from None
     return Table(where, rows)
 
 
@@ -139,12 +148,16 @@ def read_workbook(data: bytes, where: str = "") -> list[Table]:
         ]
         return [_table(book.get_sheet_by_name(name), where) for name in visible]
     except calamine.PasswordError:
-        raise _refused(where, "the workbook has a password", "save it without a password") from None
+        raise _refused(
+            where, told("the workbook has a password"), told("save it without a password")
+        ) from None
     except (calamine.CalamineError, zipfile.BadZipFile) as error:
-        raise _refused(where, f"the workbook cannot be read: {error}") from None
+        raise _refused(
+            where, told("the workbook cannot be read: {problem}", problem=error)
+        ) from None
     except BaseException as error:
         if type(error).__name__ == "PanicException":  # a bug in the reader, met by a broken file
-            raise _refused(where, "the workbook cannot be read: it is damaged") from None
+            raise _refused(where, told("the workbook cannot be read: it is damaged")) from None
         raise
 
 
@@ -163,7 +176,7 @@ def unpack(data: bytes, where: str = "") -> Iterator[tuple[str, bytes]]:
             if member.is_dir() or path.name.startswith((".", "~$")) or "__MACOSX" in path.parts:
                 continue
             if member.file_size > FILE_MAX:
-                raise _refused(f"{where}/{path}", "the file is too large")
+                raise _refused(f"{where}/{path}", told("the file is too large"))
             yield str(path), b"".join(_chunks(archive, member, where))
 
 
@@ -201,9 +214,13 @@ def _table(sheet: object, where: str) -> Table:
     height, width = sheet.total_height, sheet.total_width  # type: ignore[attr-defined]
     name = sheet.name  # type: ignore[attr-defined]
     if height > ROWS_MAX:
-        raise _refused(f"{where}:{name}", f"more than {ROWS_MAX:,} rows")
+        raise _refused(
+            f"{where}:{name}", told("more than {rows_max} rows", rows_max=f"{ROWS_MAX:,}")
+        )
     if width > COLUMNS_MAX:
-        raise _refused(f"{where}:{name}", f"more than {COLUMNS_MAX} columns")
+        raise _refused(
+            f"{where}:{name}", told("more than {columns_max} columns", columns_max=COLUMNS_MAX)
+        )
     cells = sheet.to_python(skip_empty_area=False)  # type: ignore[attr-defined]
     return Table(name, list(enumerate(cells, 1)))
 
@@ -212,22 +229,26 @@ def _archive(data: bytes, where: str) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise _refused(where, "the zip is damaged or cut short") from None
+        raise _refused(where, told("the zip is damaged or cut short")) from None
     members = archive.infolist()
     if len(members) > MEMBERS_MAX:
-        raise _refused(where, f"the zip holds more than {MEMBERS_MAX} files")
+        raise _refused(
+            where, told("the zip holds more than {members_max} files", members_max=MEMBERS_MAX)
+        )
     if len({member.filename for member in members}) != len(members):
-        raise _refused(where, "the zip holds two files of one name")
+        raise _refused(where, told("the zip holds two files of one name"))
     total = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if total > UNPACKED_MAX or (total > RATIO_FREE and total > RATIO_MAX * max(packed, 1)):
-        raise _refused(where, "the zip unpacks to far more than it should")
+        raise _refused(where, told("the zip unpacks to far more than it should"))
     for member in members:
         if member.flag_bits & 1:
-            raise _refused(where, "the zip has a password", "unpack it, then import the files")
+            raise _refused(
+                where, told("the zip has a password"), told("unpack it, then import the files")
+            )
         path = PurePosixPath(_member_name(member).replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in str(path):
-            raise _refused(where, "the zip holds a file name that leads outside of it")
+            raise _refused(where, told("the zip holds a file name that leads outside of it"))
     return archive
 
 
@@ -248,7 +269,9 @@ def _chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str) -> It
             while chunk := file.read(_CHUNK):
                 yield chunk
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError):
-        raise _refused(where, f"{member.filename} in the file is damaged") from None
+        raise _refused(
+            where, told("{filename} in the file is damaged", filename=member.filename)
+        ) from None
 
 
 def _check_workbook(data: bytes, where: str) -> bool:
@@ -264,18 +287,24 @@ def _check_workbook(data: bytes, where: str) -> bool:
                     continue
                 text = before + chunk
                 if b"\0" in chunk:
-                    raise _refused(where, "a sheet is in an encoding no program writes")
+                    raise _refused(where, told("a sheet is in an encoding no program writes"))
                 if _FAR.search(text):
                     raise _refused(
                         where,
-                        f"a sheet goes beyond {ROWS_MAX:,} rows or {COLUMNS_MAX} columns",
-                        "delete what stands far right or far below, then save it again",
+                        told(
+                            "a sheet goes beyond {rows_max} rows or {columns_max} columns",
+                            rows_max=f"{ROWS_MAX:,}",
+                            columns_max=COLUMNS_MAX,
+                        ),
+                        told("delete what stands far right or far below, then save it again"),
                     )
                 deep = deep or _DEEP.search(text) is not None
                 end = text.rfind(b"<")
                 if _NO_ADDRESS.search(text, 0, max(end, 0)):
                     raise _refused(
-                        where, "its cells have no addresses", "save it again with Excel or WPS"
+                        where,
+                        told("its cells have no addresses"),
+                        told("save it again with Excel or WPS"),
                     )
                 before = text[end:][-4096:] if end >= 0 else b""
     return deep
@@ -302,12 +331,16 @@ def _probe(data: bytes, where: str) -> None:
             [sys.executable, "-I", "-c", _PROBE], input=data, capture_output=True, timeout=60
         )
     except subprocess.TimeoutExpired:
-        raise _refused(where, "the workbook takes too long to open") from None
+        raise _refused(where, told("the workbook takes too long to open")) from None
     if run.returncode == 0:
         return
     if b"PasswordError" in run.stderr:
-        raise _refused(where, "the workbook has a password", "save it without a password")
-    raise _refused(where, "the workbook cannot be read", "save it as a new .xlsx and try again")
+        raise _refused(
+            where, told("the workbook has a password"), told("save it without a password")
+        )
+    raise _refused(
+        where, told("the workbook cannot be read"), told("save it as a new .xlsx and try again")
+    )
 
 
 def _delimiter(text: str) -> str:

@@ -189,7 +189,7 @@ def save(path: Path, fill: Callable[[Path], None], *, private: bool = False) -> 
             os.fsync(file.fileno())
         return _rename(partial, path)
     except OSError as error:
-        raise FileNotWritten(name=path, detail=error.strerror or error) from None
+        raise FileNotWritten(name=path, detail="{reason}", reason=error.strerror or error) from None
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from kmtool.errors import BadToml
+from kmtool.errors import BadToml, told, verbatim
 
 _FULL_WIDTH = str.maketrans(
     {"“": '"', "”": '"', "‘": "'", "’": "'", "＝": "=", "［": "[", "］": "]"}
@@ -47,15 +47,17 @@ def _explain(text: str, message: str, path: Path) -> BadToml:
     line = lines[number - 1].strip()
     mended = line.translate(_FULL_WIDTH)
     if mended != line:
-        reason = "full-width quotes or brackets"
+        reason = told("full-width quotes or brackets")
     elif "\\" in line and '"' in line:
-        reason = "a backslash inside double quotes; use single quotes for Windows paths"
+        reason = told("a backslash inside double quotes; use single quotes for Windows paths")
         mended = re.sub(r'"([^"]*)"', r"'\1'", line)
     else:
-        reason = re.sub(r"\s*\(at .*\)$", "", message)
+        reason = verbatim(re.sub(r"\s*\(at .*\)$", "", message))
         return BadToml(detail=reason, where=f"{path.name}:{number}: {line[:60]}")
     return BadToml(
         detail=reason,
         where=f"{path.name}:{number}: {line[:60]}",
-        mend=f"write line {number} as: {mended[:80]}",
+        mend="write line {number} as: {mended}",
+        number=number,
+        mended=mended[:80],
     )

@@ -59,7 +59,9 @@ class MasterKey:
             if parts[3] != _checksum(wrap + fingerprint):
                 raise ValueError
         except (ValueError, binascii.Error):
-            raise MasterKeyMissing(detail=f"{source} is damaged or cut short") from None
+            raise MasterKeyMissing(
+                detail="{source} is damaged or cut short", source=source
+            ) from None
         return cls(wrap, fingerprint)
 
     def text(self) -> str:
@@ -79,10 +81,12 @@ def load_master(path: Path, environment: Mapping[str, str] = os.environ) -> Mast
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
-        raise MasterKeyMissing(detail=f"{path} is not there or not readable") from None
+        raise MasterKeyMissing(detail="{path} is not there or not readable", path=path) from None
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise MasterKeyMissing(
-            detail=f"{path} can be read by others on this machine", mend=f"chmod 600 {path}"
+            detail="{path} can be read by others on this machine",
+            path=path,
+            mend="chmod 600 {path}",
         )
     return MasterKey.parse(text, str(path))
 

@@ -9,8 +9,14 @@ from __future__ import annotations
 import gettext
 import locale
 import os
+import re
+from functools import cache
 
 from kmtool import resources
+from kmtool.errors import Stored, Told, fill
+
+LITERAL_MIN = 8
+"""A template with fewer letters of its own fits too much."""
 
 _active: gettext.NullTranslations = gettext.NullTranslations()
 
@@ -33,3 +39,43 @@ def _(text: str) -> str:
 def plural(one: str, many: str, n: int) -> str:
     """Return the form for `n`, in the language in use."""
     return _active.ngettext(one, many, n)
+
+
+def tell(text: str) -> str:
+    """Return a `Told` in the language in use, its facts as well; any other text as it is."""
+    if isinstance(text, Stored):
+        return again(text)
+    if not isinstance(text, Told):
+        return text
+    return fill(_(text.template), {name: tell(fact) for name, fact in text.facts.items()})
+
+
+def again(text: str) -> str:
+    """Tell an English text of the database: find the template it was made of, and its facts."""
+    exact = _(text) if text else text
+    if exact != text:
+        return exact
+    for pattern, template in _patterns(_active):
+        found = pattern.fullmatch(text)
+        if found:
+            return fill(
+                _(template), {name: again(fact) for name, fact in found.groupdict().items()}
+            )
+    return text
+
+
+@cache
+def _patterns(active: gettext.NullTranslations) -> list[tuple[re.Pattern[str], str]]:
+    """Return what the templates of a language look like when filled, the most telling first."""
+    catalogue: dict[object, str] = getattr(active, "_catalog", {})
+    templates = [key for key in catalogue if isinstance(key, str) and "{" in key]
+    found = []
+    for template in templates:
+        parts = re.split(r"\{(\w+)\}", template)
+        words, names = parts[::2], parts[1::2]
+        if len("".join(words)) >= LITERAL_MIN and len(set(names)) == len(names):
+            pattern = re.escape(words[0])
+            for name, after in zip(names, words[1:], strict=True):
+                pattern += f"(?P<{name}>.+?)" + re.escape(after)
+            found.append((len("".join(words)), re.compile(pattern, re.DOTALL), template))
+    return [(pattern, template) for _n, pattern, template in sorted(found, key=lambda x: -x[0])]

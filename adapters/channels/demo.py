@@ -19,7 +19,7 @@ from kmtool.clock import Clock
 from kmtool.domain.money import parse_minor
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import OrderStatus, RefundState
-from kmtool.errors import ConfigError, Rejected
+from kmtool.errors import ConfigError, Rejected, told
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -91,7 +91,9 @@ class DemoChannel:
         """Ping the shop and compare the clocks."""
         data = self._send(get("/api/ping"))
         skew = int(data["time_ms"]) - self._clock.now_ms()
-        return AuthReport(ok=True, detail=f"shop {data['shop']} answers", skew_ms=skew)
+        return AuthReport(
+            ok=True, detail=told("shop {shop} answers", shop=data["shop"]), skew_ms=skew
+        )
 
     def list_changed(self, window: Window) -> Iterator[Page]:
         """Yield the pages of the window, last one first; the first call only tells how many."""
@@ -177,7 +179,7 @@ class DemoChannel:
         reply = self._client.send(call)
         answer = reply.data
         if not isinstance(answer, dict) or answer.get("code") != 0 or "data" not in answer:
-            raise self._client.broken(call, "the answer is not one the shop documents")
+            raise self._client.broken(call, told("the answer is not one the shop documents"))
         return answer["data"]
 
 
@@ -275,7 +277,9 @@ def _seconds(settings: AdapterSettings) -> float:
         return float(text)
     except ValueError:
         raise ConfigError(
-            detail=f"channels.{settings.name}.options.read_seconds = {text} is no number"
+            detail="channels.{name}.options.read_seconds = {text} is no number",
+            name=settings.name,
+            text=text,
         ) from None
 
 
@@ -284,12 +288,17 @@ def build(settings: AdapterSettings) -> DemoChannel:
     url = str(settings.options.get("url", ""))
     if urlsplit(url).hostname not in {"127.0.0.1", "localhost"}:
         raise ConfigError(
-            detail=f"channels.{settings.name}.options.url is no address on this machine",
+            detail="channels.{name}.options.url is no address on this machine",
+            name=settings.name,
             mend="the simulated shop runs inside: kmtool demo",
         )
     for name in FEATURES.credentials:
         if name not in settings.credentials:
-            raise ConfigError(detail=f"channels.{settings.name}.credentials lacks {name}")
+            raise ConfigError(
+                detail="channels.{name}.credentials lacks {credential}",
+                name=settings.name,
+                credential=name,
+            )
     token, secret = settings.credentials["token"], settings.credentials["secret"]
     site = Site(
         who=settings.name,

@@ -24,7 +24,7 @@ from adapters.order_presets import Preset
 from adapters.order_tables import Moment, Reading, find_header, read_orders, stale
 from kmtool import sheets
 from kmtool.clock import Clock, local_text
-from kmtool.errors import ConfigError, FileMissing, InputRefused, Rejected
+from kmtool.errors import ConfigError, FileMissing, InputRefused, Rejected, told
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -92,9 +92,15 @@ class FileChannel:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            return AuthReport(ok=False, detail=f"{self.folder}: {error.strerror}")
+            return AuthReport(
+                ok=False,
+                detail=told("{folder}: {reason}", folder=self.folder, reason=error.strerror),
+            )
         waiting = len(self._waiting())
-        return AuthReport(ok=True, detail=f"{self.folder}: {waiting} files waiting")
+        return AuthReport(
+            ok=True,
+            detail=told("{folder}: {waiting} files waiting", folder=self.folder, waiting=waiting),
+        )
 
     def list_changed(self, window: Window) -> Iterator[Page]:
         """Yield the orders of all waiting files; the window does not matter to a file.
@@ -325,7 +331,8 @@ def write_batch_ship(path: Path, orders: Sequence[str], preset: Preset) -> None:
 def _data(path: Path) -> bytes:
     if path.suffix.lower() not in SUFFIXES:
         raise InputRefused(
-            detail=f"{path.suffix or 'a file without ending'} is no order export",
+            detail="{suffix} is no order export",
+            suffix=path.suffix or told("a file without ending"),
             where=path.name,
             mend="export the orders as csv or xlsx",
         )
@@ -336,7 +343,9 @@ def _hours(settings: AdapterSettings) -> int:
     text = str(settings.options.get("fresh_hours", FRESH_HOURS))
     if not text.isascii() or not text.isdigit():
         raise ConfigError(
-            detail=f"channels.{settings.name}.options.fresh_hours = {text} is no whole number"
+            detail="channels.{name}.options.fresh_hours = {text} is no whole number",
+            name=settings.name,
+            text=text,
         )
     return int(text)
 
@@ -369,7 +378,9 @@ def build(settings: AdapterSettings) -> FileChannel:
     for name in settings.options:
         if name not in FEATURES.options:
             raise ConfigError(
-                detail=f"channels.{settings.name}.options.{name} is no option of the file channel"
+                detail="channels.{name}.options.{option} is no option of the file channel",
+                name=settings.name,
+                option=name,
             )
     preset = order_presets.load(
         str(settings.options.get("preset", "generic")),

@@ -20,7 +20,7 @@ from adapters.http import write_json
 from adapters.woo import shapes
 from adapters.woo.server import PER_PAGE, Raw, Server
 from kmtool.domain.states import RefundState
-from kmtool.errors import ConfigError, NeedsOperator, Rejected, Retriable
+from kmtool.errors import ConfigError, NeedsOperator, Rejected, Retriable, told
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -101,7 +101,8 @@ class WooCommerce:
                 raise
             raise NeedsOperator(
                 who=server.name,
-                detail=f"its clock and ours differ by {abs(server.skew_ms) // 1000} s",
+                detail="its clock and ours differ by {skew} s",
+                skew=abs(server.skew_ms) // 1000,
                 mend="set the clock of this computer, then: kmtool channel test {who}",
             ) from None
         words = [f"{reply.headers.get('x-wp-total', '?')} orders"]
@@ -137,16 +138,20 @@ class WooCommerce:
             refunds, _ = self._server.objects(f"/orders/{number}/refunds", {"per_page": "100"})
             return shapes.with_refunds(fact, refunds)
         except ValueError as error:
-            raise self._server.rejected(f"order {number}: {error}") from None
+            raise self._server.rejected(
+                told("order {number}: {problem}", number=number, problem=error)
+            ) from None
 
     def mark_shipped(self, order: OrderRef) -> Receipt:
         """Set the order to 「completed」 and leave our effect's id in it."""
         before = self._server.order(order.number)
         if before is None:
-            raise self._server.rejected(f"order {order.number} is not there")
+            raise self._server.rejected(told("order {number} is not there", number=order.number))
         status = str(before.get("status"))
         if status in shapes.NEVER_SHIPPED:
-            raise self._server.rejected(f"order {order.number} is {status}")
+            raise self._server.rejected(
+                told("order {number} is {status}", number=order.number, status=status)
+            )
         if status == "completed" and shapes.delivery_id(before):
             return Receipt(reference=order.number, detail="it was completed already")
         meta = [{"key": shapes.DELIVERY_META, "value": order.effect_id}]
@@ -154,7 +159,7 @@ class WooCommerce:
         call = write_json("PUT", f"/orders/{order.number}", data)
         after = self._server.write(call)
         if after.get("status") != "completed":
-            raise self._server.unclear(call, "the order did not become completed")
+            raise self._server.unclear(call, told("the order did not become completed"))
         return Receipt(reference=order.number, detail=str(after.get("date_completed_gmt") or ""))
 
     def query_shipped(self, order: OrderRef) -> Verdict:
@@ -169,7 +174,7 @@ class WooCommerce:
         """Write a customer note; the shop mails it to the buyer. Every call writes another one."""
         text = message.text.text()
         if not shapes.has_marker(text, message.marker):
-            raise self._server.rejected("the text does not hold its marker")
+            raise self._server.rejected(told("the text does not hold its marker"))
         refusal = shapes.note_refusal(text)
         if refusal:
             raise self._server.rejected(refusal)
@@ -178,7 +183,7 @@ class WooCommerce:
         call = write_json("POST", path, data)
         made = self._server.write(call)
         if not made.get("id"):
-            raise self._server.unclear(call, "the reply names no note")
+            raise self._server.unclear(call, told("the reply names no note"))
         return Receipt(reference=str(made["id"]))
 
     def find_note(self, message: Message) -> Verdict:
@@ -193,7 +198,7 @@ class WooCommerce:
 
     def ship_file(self, numbers: Sequence[str]) -> Path:
         """Refuse: this channel ships by its API."""
-        raise self._server.rejected("orders are completed one by one here")
+        raise self._server.rejected(told("orders are completed one by one here"))
 
     def list_items(self) -> Iterable[Item]:
         """Yield products, and the variations of variable ones."""
@@ -222,7 +227,13 @@ class WooCommerce:
                 refused += _refused(answer)
         if refused:
             names = ", ".join(refused[:5])
-            raise self._server.rejected(f"stock of {len(refused)} listings was refused: {names}")
+            raise self._server.rejected(
+                told(
+                    "stock of {refused} listings was refused: {names}",
+                    refused=len(refused),
+                    names=names,
+                )
+            )
 
     def set_shelf(self, item_id: str, variant_id: str, *, on: bool) -> None:
         """Publish a product, or make it a draft; a variation is shown or hidden."""
@@ -232,7 +243,7 @@ class WooCommerce:
         wanted = "publish" if on else "private" if variant_id else "draft"
         call = write_json("PUT", path, {"status": wanted})
         if self._server.write(call).get("status") != wanted:
-            raise self._server.unclear(call, "the listing did not change")
+            raise self._server.unclear(call, told("the listing did not change"))
 
     def _pull(self, window: Window, status: str, *, final: bool) -> Iterator[Page]:
         query = {"status": status, "dates_are_gmt": "true", "orderby": "id", "order": "desc"}
@@ -316,7 +327,9 @@ class WooCommerce:
 def _completed(settings: AdapterSettings) -> str:
     value = str(settings.options.get("completed", "shipped"))
     if value not in ("shipped", "paid"):
-        raise ConfigError(detail=f"channel {settings.name}: completed is 「shipped」 or 「paid」")
+        raise ConfigError(
+            detail="channel {name}: completed is 「shipped」 or 「paid」", name=settings.name
+        )
     return value
 
 

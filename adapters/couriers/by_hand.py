@@ -33,7 +33,8 @@ class ByHand:
         """Never send by itself."""
         raise NeedsOperator(
             who="by hand",
-            detail=f"order {message.order_number} waits to be pasted",
+            detail="order {order_number} waits to be pasted",
+            order_number=message.order_number,
             where=message.channel,
             mend="kmtool deliver --by-hand",
         )

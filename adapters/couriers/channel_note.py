@@ -65,7 +65,8 @@ def build(settings: AdapterSettings) -> Courier:
     """Build the courier over the channel it serves."""
     if settings.channel is None or not settings.channel.features.notes:
         raise ConfigError(
-            detail=f"courier {settings.name} needs a channel whose orders carry notes",
+            detail="courier {name} needs a channel whose orders carry notes",
+            name=settings.name,
             mend="give the channel another courier, such as email",
         )
     return ChannelNote(settings.channel)

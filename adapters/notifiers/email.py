@@ -26,7 +26,7 @@ class EmailNotifier:
         self._server = smtp.mail_server(settings)
         to = smtp.address(str(settings.options.get("to", "")))
         if to is None:
-            raise ConfigError(detail=f"{settings.name}: to is no address")
+            raise ConfigError(detail="{name}: to is no address", name=settings.name)
         self._to = to
 
     def notify(self, subject: str, text: str) -> None:

@@ -38,7 +38,7 @@ def build(tree: Mapping[str, object], path: Path) -> p.Profile:
         raise b.fail("top level", "schema must be 1")
     profile_id = b.text(tree, "top level", "id")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", profile_id):
-        raise b.fail("top level", f"the id 「{profile_id}」 must be snake_case")
+        raise b.fail("top level", "the id 「{id}」 must be snake_case", id=profile_id)
     version = tree.get("version", 1)
     if not isinstance(version, int) or isinstance(version, bool):
         raise b.fail("top level", "version must be a whole number")
@@ -88,7 +88,8 @@ def _columns(b: ProfileTree) -> dict[str, p.Column]:
         for name in names:
             other = owner.setdefault(name_key(name), role)
             if other != role:
-                raise b.fail(place, f"the header name {name} belongs to {other} already")
+                belongs = "the header name {name} belongs to {other} already"
+                raise b.fail(place, belongs, name=name, other=other)
         empty = b.texts(section, place, "empty")
         found[role] = p.Column(
             role=role,
@@ -190,7 +191,7 @@ def _signed_roles(
     found = []
     for text in b.texts(tree, "[amount]", key):
         if text[:1] not in ("+", "-"):
-            raise b.fail("[amount]", f"{key}: 「{text}」 must start with + or -")
+            raise b.fail("[amount]", "{key}: 「{text}」 must start with + or -", key=key, text=text)
         role = b.role(text[1:], f"[amount] {key}", ("money", "fee"))
         found.append((1 if text[0] == "+" else -1, role))
     return tuple(found)
@@ -250,14 +251,15 @@ def _order_ref(b: ProfileTree) -> p.OrderRef:
         word, colon, argument = step.partition(":")
         if word not in _STEPS or bool(colon and argument) is not _STEPS[word]:
             near = difflib.get_close_matches(word, _STEPS, n=1, cutoff=0.0)
-            raise b.fail("[order_ref]", f"no step 「{step}」; did you mean {near[0]}?")
+            no_step = "no step 「{step}」; did you mean {near}?"
+            raise b.fail("[order_ref]", no_step, step=step, near=near[0])
         if word == "regex":
             b.regex_one(argument, "[order_ref]")
         steps.append((word, argument))
     never = b.texts(tree, "[order_ref]", "never")
     for kind in never:
         if kind not in LineKind.__members__:
-            raise b.fail("[order_ref]", f"never: there is no kind {kind}")
+            raise b.fail("[order_ref]", "never: there is no kind {sort}", sort=kind)
     columns = b.roles(tree, "[order_ref] columns", "columns", ("id", "text"))
     return p.OrderRef(columns or ("order_ref",), tuple(steps), never)
 
@@ -280,7 +282,8 @@ def _parent(b: ProfileTree) -> tuple[str, str] | None:
     if how in ("column", "same"):
         b.role(argument, "[refund] parent", ("id", "text"))
     elif how != "prefix_before" or not argument:
-        raise b.fail("[refund]", f"parent 「{rule}」 is none of column:, prefix_before:, same:")
+        none_of = "parent 「{rule}」 is none of column:, prefix_before:, same:"
+        raise b.fail("[refund]", none_of, rule=rule)
     return how, argument
 
 
@@ -293,7 +296,7 @@ def _time(b: ProfileTree, *, detail: bool) -> p.TimeRule:
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError):
-            raise b.fail("[time]", f"there is no time zone {zone}") from None
+            raise b.fail("[time]", "there is no time zone {zone}", zone=zone) from None
     columns = b.roles(tree, "[time] columns", "columns") or ("time",)
     if detail:
         b.role(columns[0], "[time]", ("time",))
@@ -368,7 +371,7 @@ def _selection(b: ProfileTree, tree: Mapping[str, object], place: str) -> tuple[
     of = b.text(tree, place, "of", "all")
     found = _OF.match(of)
     if not found or (found[3] and found[3] not in LineKind.__members__):
-        raise b.fail(place, f"of 「{of}」 is none of all, kind=…, direction=…, sign=…")
+        raise b.fail(place, "of 「{of}」 is none of all, kind=…, direction=…, sign=…", of=of)
     over = b.text(tree, place, "over", "gross")
     if over not in ("gross", "net", "neutral"):
         b.role(over, f"{place} over", ("money", "fee"))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from adapters.statements.profiles import Column
-from kmtool.errors import ConfigError
+from kmtool.errors import ConfigError, told
 
 TOP = [
     "schema",
@@ -80,10 +80,13 @@ class ProfileTree:
         self.path = path
         self.columns: dict[str, Column] = {}
 
-    def fail(self, place: str, why: str) -> ConfigError:
+    def fail(self, place: str, why: str, **facts: object) -> ConfigError:
         """Return the error for a place of the file."""
         return ConfigError(
-            detail=f"statement profile {self.path.name}, {place}: {why}",
+            detail="statement profile {name}, {place}: {why}",
+            name=self.path.name,
+            place=place,
+            why=told(why, **facts),
             mend="mend that line of the profile, then: kmtool profile test",
             where=str(self.path),
         )
@@ -95,7 +98,12 @@ class ProfileTree:
         for key in tree:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-                raise self.fail(place, f"there is no key {key}; did you mean {near[0]}?")
+                raise self.fail(
+                    place,
+                    "there is no key {key}; did you mean {near}?",
+                    key=key,
+                    near=near[0],
+                )
         return tree
 
     def sections(self, name: str) -> list[tuple[str, Mapping[str, object]]]:
@@ -118,14 +126,14 @@ class ProfileTree:
         """Return a text."""
         value = tree.get(key, default)
         if not isinstance(value, str):
-            raise self.fail(place, f"{key} must be a text")
+            raise self.fail(place, "{key} must be a text", key=key)
         return value
 
     def flag(self, tree: Mapping[str, object], place: str, key: str) -> bool:
         """Return a truth value."""
         value = tree.get(key, False)
         if not isinstance(value, bool):
-            raise self.fail(place, f"{key} must be true or false")
+            raise self.fail(place, "{key} must be true or false", key=key)
         return value
 
     def texts(self, tree: Mapping[str, object], place: str, key: str) -> tuple[str, ...]:
@@ -134,7 +142,7 @@ class ProfileTree:
         if isinstance(value, str):
             value = [value]
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self.fail(place, f"{key} must be a list of texts")
+            raise self.fail(place, "{key} must be a list of texts", key=key)
         return tuple(value)
 
     def choice(
@@ -149,7 +157,12 @@ class ProfileTree:
         value = self.text(tree, place, key, default or "")
         if value not in known:
             near = difflib.get_close_matches(value, known, n=1, cutoff=0.0)
-            raise self.fail(place, f"{key} is 「{value}」; did you mean {near[0]}?")
+            raise self.fail(
+                place,
+                told(
+                    "{key} is 「{value}」; did you mean {near}?", key=key, value=value, near=near[0]
+                ),
+            )
         return value
 
     def regex(self, text: str, place: str, groups: Collection[str] = ()) -> re.Pattern[str]:
@@ -157,17 +170,24 @@ class ProfileTree:
         try:
             pattern = re.compile(text)
         except re.error as error:
-            raise self.fail(place, f"the regex 「{text}」 is broken: {error}") from None
+            raise self.fail(
+                place, "the regex 「{text}」 is broken: {problem}", text=text, problem=error
+            ) from None
         for group in groups:
             if group not in pattern.groupindex:
-                raise self.fail(place, f"the regex 「{text}」 lacks the group {group}")
+                raise self.fail(
+                    place,
+                    "the regex 「{text}」 lacks the group {group}",
+                    text=text,
+                    group=group,
+                )
         return pattern
 
     def regex_one(self, text: str, place: str) -> re.Pattern[str]:
         """Return a compiled regex with at least one group."""
         pattern = self.regex(text, place)
         if pattern.groups < 1:
-            raise self.fail(place, f"the regex 「{text}」 needs a group")
+            raise self.fail(place, "the regex 「{text}」 needs a group", text=text)
         return pattern
 
     def role(self, name: str, place: str, types: Collection[str] = TYPES) -> str:
@@ -176,9 +196,16 @@ class ProfileTree:
         if column is None:
             near = difflib.get_close_matches(name, self.columns, n=1, cutoff=0.0)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise self.fail(place, f"there is no column role {name}{hint}")
+            raise self.fail(place, "there is no column role {name}{hint}", name=name, hint=hint)
         if column.type not in types:
-            raise self.fail(place, f"the column role {name} must be of type {' or '.join(types)}")
+            raise self.fail(
+                place,
+                told(
+                    "the column role {name} must be of type {types}",
+                    name=name,
+                    types=" or ".join(types),
+                ),
+            )
         return name
 
     def roles(

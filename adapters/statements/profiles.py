@@ -224,7 +224,9 @@ def load(path: Path) -> Profile:
     except FileNotFoundError:
         raise FileMissing(name=path) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(detail=f"the profile {path.name} is no TOML: {error}") from None
+        raise ConfigError(
+            detail="the profile {name} is no TOML: {problem}", name=path.name, problem=error
+        ) from None
     return build(tree, path)
 
 
@@ -238,8 +240,10 @@ def load_all(own: Path | None = None) -> dict[str, Profile]:
             profile = load(path)
             if profile.id in here:
                 raise ConfigError(
-                    detail=f"the profile id {profile.id} is in {here[profile.id].path.name}"
-                    f" and in {path.name}"
+                    detail="the profile id {id} is in {file} and in {other}",
+                    id=profile.id,
+                    file=here[profile.id].path.name,
+                    other=path.name,
                 )
             here[profile.id] = profile
         found.update(here)
@@ -257,5 +261,8 @@ def find(name: str, known: Mapping[str, Profile]) -> Profile:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(
-        detail=f"there is no statement profile {name}{hint}", mend="kmtool profile list"
+        detail="there is no statement profile {name}{hint}",
+        name=name,
+        hint=hint,
+        mend="kmtool profile list",
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from adapters import signing
 from adapters.http import READ_S, Call, Client, Reply, Site, get
-from kmtool.errors import ConfigError, MissingCredential, OutsideError, Rejected
+from kmtool.errors import ConfigError, MissingCredential, OutsideError, Rejected, told
 from kmtool.ports import AdapterSettings
 
 PER_PAGE = 100
@@ -43,7 +43,7 @@ class Server:
         reply = self.read(path, query)
         if isinstance(reply.data, list) and all(isinstance(part, dict) for part in reply.data):
             return reply.data, reply
-        raise self._client.broken(get(path), "the reply is no list")
+        raise self._client.broken(get(path), told("the reply is no list"))
 
     def every(self, path: str) -> Iterator[Raw]:
         """Yield all objects of a list, by id, first page to last."""
@@ -67,14 +67,14 @@ class Server:
             raise
         if isinstance(reply.data, dict):
             return reply.data
-        raise self._client.broken(get(path), "the reply is no object")
+        raise self._client.broken(get(path), told("the reply is no object"))
 
     def write(self, call: Call) -> Raw:
         """Write once and return the object the server answers with."""
         reply = self._client.send(call)
         if isinstance(reply.data, dict):
             return reply.data
-        raise self.unclear(call, "the reply is no object")
+        raise self.unclear(call, told("the reply is no object"))
 
     def unclear(self, call: Call, detail: str) -> OutsideError:
         """Return the error for a reply to `call` that does not say what it should."""
@@ -82,19 +82,21 @@ class Server:
 
     def rejected(self, detail: str) -> OutsideError:
         """Return a refusal of our own: nothing was sent."""
-        return Rejected(who=self.name, detail=detail)
+        return Rejected(who=self.name, detail="{reason}", reason=detail)
 
     def id(self, text: str) -> str:
         """Return an id that may stand in a path; raises `Rejected` for anything else."""
         if text.isascii() and text.isdigit():
             return text
-        raise self.rejected("that is no id of this shop")
+        raise self.rejected(told("that is no id of this shop"))
 
 
 def _site(settings: AdapterSettings, url: str) -> Site:
     missing = [name for name in ("key", "secret") if name not in settings.credentials]
     if missing:
-        raise MissingCredential(name=missing[0], detail=f"channel {settings.name} needs it")
+        raise MissingCredential(
+            name=missing[0], detail="channel {channel} needs it", channel=settings.name
+        )
     key, secret = settings.credentials["key"], settings.credentials["secret"]
     secure = url.startswith("https://")
     return Site(
@@ -114,7 +116,7 @@ def _url(settings: AdapterSettings) -> str:
     parts = urlsplit(url)
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-        raise ConfigError(detail=f'channel {settings.name} needs url = "https://…"')
+        raise ConfigError(detail='channel {name} needs url = "https://…"', name=settings.name)
     return url
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from kmtool.clock import iso_text, local_text
 from kmtool.domain.money import format_minor, format_plain
+from kmtool.words import tell
 
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"
@@ -141,7 +142,9 @@ def for_people(cell: Cell, zone: str) -> str:
         case Moment(ms):
             return local_text(ms, zone)
         case Marked(text, _):
-            return plain(text)
+            return plain(tell(text))
+        case str(text):
+            return plain(tell(text))
         case _:
             return plain(str(cell))
 

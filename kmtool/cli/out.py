@@ -37,8 +37,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from kmtool.cli import options
-from kmtool.errors import EXIT_INTERRUPTED, KmError, NeedsAnswer, Refused, UsageError, fill
-from kmtool.words import _
+from kmtool.errors import EXIT_INTERRUPTED, KmError, NeedsAnswer, Refused, UsageError
+from kmtool.words import _, tell
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block, Cell, Table
@@ -127,11 +127,11 @@ def error(problem: KmError) -> int:
     """Print an expected error as three lines and return its exit code."""
     from kmtool.cli.blocks import plain
 
-    told = fill(_(problem.template()), problem.facts)
-    mend = fill(_(problem.mend_template()), problem.facts)
+    told, mend = tell(problem.message()), tell(problem.next_step())
+    where = tell(problem.where) or options.current().command()
     head = _paint(problem.code, "bad", sys.stderr)
     _write(sys.stderr, f"{head} {plain(told)}\n")
-    _write(sys.stderr, f"  {_('where:')} {plain(problem.where or options.current().command())}\n")
+    _write(sys.stderr, f"  {_('where:')} {plain(where)}\n")
     _write(sys.stderr, f"  {_('to do:')} {plain(mend)}\n")
     return problem.exit_code
 
@@ -285,9 +285,9 @@ def _block(block: Block) -> None:
 
     match block:
         case Heading(heading):
-            text(_paint(plain(heading), "heading", sys.stdout))
+            text(_paint(plain(tell(heading)), "heading", sys.stdout))
         case Line(line, style):
-            text(_paint(plain(line), style, sys.stdout))
+            text(_paint(plain(tell(line)), style, sys.stdout))
         case Facts(pairs):
             longest = max((width(label) for label, _value in pairs), default=0)
             for label, value in pairs:

@@ -105,7 +105,8 @@ def prepare(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise Refused(
-                detail=f"{folder} is not empty and not of an earlier demo",
+                detail="{folder} is not empty and not of an earlier demo",
+                folder=folder,
                 mend="kmtool demo NEW_FOLDER",
             )
         shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kmtool.domain.money import e5_to_minor, format_minor
 from kmtool.domain.states import Gate, Mode, OrderStatus, RefundState
+from kmtool.errors import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +76,18 @@ def paid(s: Situation) -> Shut | None:
     if s.history:
         return Shut(
             Gate.PAID,
-            "it was there before kmtool and counts as done",
+            told("it was there before kmtool and counts as done"),
             f"kmtool order show {s.number}",
         )
     if s.status is OrderStatus.UNPAID:
-        return Shut(Gate.PAID, "it is not paid", "kmtool sync")
+        return Shut(Gate.PAID, told("it is not paid"), "kmtool sync")
     return None
 
 
 def closed(s: Situation) -> Shut | None:
     """A closed order gets nothing."""
     if s.status is OrderStatus.CLOSED:
-        return Shut(Gate.CLOSED, "the channel closed it", f"kmtool order show {s.number}")
+        return Shut(Gate.CLOSED, told("the channel closed it"), f"kmtool order show {s.number}")
     return None
 
 
@@ -95,9 +96,9 @@ def refund(s: Situation) -> Shut | None:
     if s.refund is RefundState.NONE or (s.refund is RefundState.PARTIAL and s.released):
         return None
     words = {
-        RefundState.OPEN: "the buyer asks for a refund",
-        RefundState.PARTIAL: "part of it was refunded",
-        RefundState.FULL: "it was refunded",
+        RefundState.OPEN: told("the buyer asks for a refund"),
+        RefundState.PARTIAL: told("part of it was refunded"),
+        RefundState.FULL: told("it was refunded"),
     }
     command = f"kmtool order show {s.number}"
     if s.refund is RefundState.PARTIAL:
@@ -111,7 +112,11 @@ def currency(s: Situation) -> Shut | None:
         return None
     return Shut(
         Gate.AMOUNT,
-        f"it was paid in {s.currency}, the channel is set to {s.shop_currency}",
+        told(
+            "it was paid in {currency}, the channel is set to {shop_currency}",
+            currency=s.currency,
+            shop_currency=s.shop_currency,
+        ),
         f"kmtool order release {s.number}",
     )
 
@@ -121,7 +126,9 @@ def pieces(s: Situation) -> Shut | None:
     if s.quantity >= 1 and (s.sku is None or s.needed >= 1):
         return None
     return Shut(
-        Gate.AMOUNT, f"the line is for {s.quantity} pieces", f"kmtool order show {s.number}"
+        Gate.AMOUNT,
+        told("the line is for {quantity} pieces", quantity=s.quantity),
+        f"kmtool order show {s.number}",
     )
 
 
@@ -135,7 +142,11 @@ def amount(s: Situation) -> Shut | None:
     paid_text = format_minor(s.amount_minor, s.currency)
     return Shut(
         Gate.AMOUNT,
-        f"{paid_text} was paid, the listing says {format_minor(wanted, s.currency)}",
+        told(
+            "{paid_text} was paid, the listing says {wanted}",
+            paid_text=paid_text,
+            wanted=format_minor(wanted, s.currency),
+        ),
         f"kmtool order release {s.number}",
     )
 
@@ -145,7 +156,7 @@ def shipped(s: Situation) -> Shut | None:
     if s.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:
         return Shut(
             Gate.SHIPPED,
-            "the channel says it is shipped, but not by kmtool",
+            told("the channel says it is shipped, but not by kmtool"),
             f"kmtool order release {s.number}",
         )
     return None
@@ -156,7 +167,7 @@ def mapped(s: Situation) -> Shut | None:
     if s.sku is None:
         return Shut(
             Gate.MAPPED,
-            f"「{s.title}」 is not mapped to a product",
+            told("「{title}」 is not mapped to a product", title=s.title),
             f"kmtool product unmapped --channel {s.channel}",
         )
     return None
@@ -166,13 +177,17 @@ def product(s: Situation) -> Shut | None:
     """The product and its listing must be on, and of a kind that this version delivers."""
     if not s.product_on:
         return Shut(
-            Gate.PRODUCT, f"product {s.sku} is off", f"kmtool product set {s.sku} --state on"
+            Gate.PRODUCT,
+            told("product {sku} is off", sku=s.sku),
+            f"kmtool product set {s.sku} --state on",
         )
     if not s.listing_on:
-        return Shut(Gate.PRODUCT, "this listing is off", f"kmtool product show {s.sku}")
+        return Shut(Gate.PRODUCT, told("this listing is off"), f"kmtool product show {s.sku}")
     if s.kind not in {"key", "bundle"}:
         return Shut(
-            Gate.PRODUCT, f"a {s.kind} line is delivered by hand", f"kmtool order show {s.number}"
+            Gate.PRODUCT,
+            told("a {kind} line is delivered by hand", kind=told(s.kind)),
+            f"kmtool order show {s.number}",
         )
     return None
 
@@ -185,16 +200,22 @@ def price(s: Situation) -> Shut | None:
     if s.floor_minor is not None and each < s.floor_minor:
         return Shut(
             Gate.PRICE,
-            f"{format_minor(each, s.currency)} a key is below the floor of"
-            f" {format_minor(s.floor_minor, s.currency)}",
+            told(
+                "{each} a key is below the floor of {floor}",
+                each=format_minor(each, s.currency),
+                floor=format_minor(s.floor_minor, s.currency),
+            ),
             f"kmtool order release {s.number}",
         )
     cost_minor = e5_to_minor(s.cost_e5 * s.needed, s.currency)
     if s.limits.below_cost and s.amount_minor < cost_minor:
         return Shut(
             Gate.PRICE,
-            f"{format_minor(s.amount_minor, s.currency)} paid, the keys cost"
-            f" {format_minor(cost_minor, s.currency)}",
+            told(
+                "{amount} paid, the keys cost {cost}",
+                amount=format_minor(s.amount_minor, s.currency),
+                cost=format_minor(cost_minor, s.currency),
+            ),
             f"kmtool order release {s.number}",
         )
     return None
@@ -207,23 +228,34 @@ def burst(s: Situation) -> Shut | None:
     if limits.sku_pieces and s.sku_pieces_hour + s.needed > limits.sku_pieces:
         return Shut(
             Gate.BURST,
-            f"{s.sku_pieces_hour} keys of {s.sku} left within an hour, the limit is"
-            f" {limits.sku_pieces}",
+            told(
+                "{n} keys of {sku} left within an hour, the limit is {limit}",
+                n=s.sku_pieces_hour,
+                sku=s.sku,
+                limit=limits.sku_pieces,
+            ),
             command,
         )
     value = s.sku_value_hour_minor + s.amount_minor
     if limits.sku_value_minor and value > limits.sku_value_minor:
         return Shut(
             Gate.BURST,
-            f"{format_minor(value, s.currency)} of {s.sku} within an hour, the limit is"
-            f" {format_minor(limits.sku_value_minor, s.currency)}",
+            told(
+                "{amount} of {sku} within an hour, the limit is {limit}",
+                amount=format_minor(value, s.currency),
+                sku=s.sku,
+                limit=format_minor(limits.sku_value_minor, s.currency),
+            ),
             command,
         )
     if limits.buyer_pieces and s.buyer_pieces_hour + s.needed > limits.buyer_pieces:
         return Shut(
             Gate.BURST,
-            f"this buyer would get {s.buyer_pieces_hour + s.needed} keys within an hour,"
-            f" the limit is {limits.buyer_pieces}",
+            told(
+                "this buyer would get {n} keys within an hour, the limit is {limit}",
+                n=s.buyer_pieces_hour + s.needed,
+                limit=limits.buyer_pieces,
+            ),
             command,
         )
     return None
@@ -232,11 +264,15 @@ def burst(s: Situation) -> Shut | None:
 def risk(s: Situation) -> Shut | None:
     """The operator's hold, or the channel's own flag."""
     if s.hold_reason:
-        return Shut(Gate.RISK, f"on hold: {s.hold_reason}", f"kmtool order release {s.number}")
+        return Shut(
+            Gate.RISK,
+            told("on hold: {hold_reason}", hold_reason=s.hold_reason),
+            f"kmtool order release {s.number}",
+        )
     if s.status is OrderStatus.REVIEW or s.risk:
         return Shut(
             Gate.RISK,
-            f"the channel flags it: {s.risk or 'under review'}",
+            told("the channel flags it: {risk}", risk=s.risk or told("under review")),
             f"kmtool order release {s.number}",
         )
     return None
@@ -253,7 +289,7 @@ def watch(s: Situation) -> Shut | None:
         return None
     return Shut(
         Gate.MODE,
-        "the channel is on watch: this would have been sent",
+        told("the channel is on watch: this would have been sent"),
         f"kmtool channel set {s.channel} --mode ask",
     )
 
@@ -262,7 +298,7 @@ def mode(s: Situation) -> Shut | None:
     """A channel on trial asks before each order."""
     if s.mode is Mode.ASK:
         return Shut(
-            Gate.MODE, "the channel asks before it sends", f"kmtool order release {s.number}"
+            Gate.MODE, told("the channel asks before it sends"), f"kmtool order release {s.number}"
         )
     return None
 
@@ -273,7 +309,7 @@ def stock(s: Situation) -> Shut | None:
         return None
     return Shut(
         Gate.STOCK,
-        f"{s.needed} of {s.sku} needed, {s.free} free",
+        told("{needed} of {sku} needed, {free} free", needed=s.needed, sku=s.sku, free=s.free),
         f"kmtool import FILE --sku {s.sku}",
     )
 
@@ -289,7 +325,9 @@ def route(s: Situation) -> Shut | None:
 def pause(s: Situation) -> Shut | None:
     """The shop, the channel or the product may be paused."""
     if s.paused:
-        return Shut(Gate.PAUSE, f"{s.paused} is paused", f"kmtool resume {s.paused}")
+        return Shut(
+            Gate.PAUSE, told("{paused} is paused", paused=s.paused), f"kmtool resume {s.paused}"
+        )
     return None
 
 

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from kmtool.clock import local_text, utc_ms
 from kmtool.config import Config
-from kmtool.errors import Broken, ExtraMissing, OutsideError
+from kmtool.errors import Broken, ExtraMissing, OutsideError, told, verbatim
 from kmtool.shop import Shop
 from kmtool.store import copying
 
@@ -60,7 +60,8 @@ def backup(shop: Shop) -> BackupResult:
         removed = _prune(shop.config)
     except OSError as error:
         raise Broken(
-            detail=f"the backup was not made: {error.strerror or error}",
+            detail="the backup was not made: {reason}",
+            reason=error.strerror or error,
             where=str(folder),
             mend="make room there, or change data.backups in kmtool.toml",
         ) from None
@@ -116,7 +117,11 @@ def _copied(shop: Shop, folder: Path) -> tuple[Path, str]:
     verified = verify(target)
     if verified != "ok":
         target.unlink()
-        raise Broken(detail=f"the copy could not be read back: {verified}", where=str(target))
+        raise Broken(
+            detail="the copy could not be read back: {verified}",
+            verified=verified,
+            where=str(target),
+        )
     return target, verified
 
 
@@ -127,7 +132,7 @@ def _free_name(folder: Path, shop: Shop) -> Path:
         path = folder / (stem + (f"-{number}" if number > 1 else "") + suffix)
         if not path.exists():
             return path
-    raise Broken(detail=f"there are too many backups named {stem}", where=str(folder))
+    raise Broken(detail="there are too many backups named {stem}", stem=stem, where=str(folder))
 
 
 def _copy_journal(journal: Path, beside: Path) -> Path | None:
@@ -154,7 +159,7 @@ def _dump(address: str, target: Path) -> None:
     tool = shutil.which("pg_dump")
     if tool is None:
         raise ExtraMissing(
-            what="A backup of PostgreSQL",
+            what=told("A backup of PostgreSQL"),
             package="pg_dump",
             mend="install PostgreSQL's client programs; pg_dump makes the backup",
         )
@@ -170,7 +175,7 @@ def _dump(address: str, target: Path) -> None:
     )
     if run.returncode != 0:
         partial.unlink(missing_ok=True)
-        raise OutsideError(who="pg_dump", detail=_last_line(run.stderr))
+        raise OutsideError(who="pg_dump", detail=verbatim(_last_line(run.stderr)))
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(target)

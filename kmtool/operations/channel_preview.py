@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtool import registry
-from kmtool.errors import InputRefused
+from kmtool.errors import InputRefused, marked
 from kmtool.shop import Shop
 
 BY_FILE = "file"
@@ -54,14 +54,16 @@ def preview(shop: Shop, path: Path, preset: str, options: Mapping[str, object]) 
     )
     if seen.missing:
         raise InputRefused(
-            detail=f"with the preset {seen.preset} these columns are missing:"
-            f" {', '.join(seen.missing)}",
+            detail="with the preset {preset} these columns are missing: {missing}",
+            preset=seen.preset,
+            missing=", ".join(seen.missing),
             where=path.name,
             mend="name them: --map COLUMN=ROLE, or choose another --preset",
         )
     if seen.problems:
-        more = f" (and {len(seen.problems) - 1} more)" if len(seen.problems) > 1 else ""
-        raise InputRefused(detail=seen.problems[0] + more, where=path.name)
+        others = len(seen.problems) - 1
+        form = marked("{first} (and {n} more)") if others else "{first}"
+        raise InputRefused(detail=form, first=seen.problems[0], n=others, where=path.name)
     return FilePreview(
         file=path.name,
         preset=seen.preset,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kmtool import registry
 from kmtool.config import ChannelSettings
 from kmtool.domain.states import Mode
-from kmtool.errors import KmError, NotFound, Refused, UsageError
+from kmtool.errors import KmError, NotFound, Refused, UsageError, told
 from kmtool.operations import config_text
 from kmtool.operations.channel_preview import BY_FILE, FilePreview
 from kmtool.operations.config_text import Value
@@ -130,18 +130,23 @@ def add(shop: Shop, wanted: NewChannel, seen: FilePreview | None = None) -> Chan
     shop.must_be_writable()
     if not NAME.fullmatch(wanted.name):
         raise UsageError(
-            detail=f"{wanted.name} is no name for a channel", mend="letters, digits, - and _"
+            detail="{name} is no name for a channel",
+            name=wanted.name,
+            mend="letters, digits, - and _",
         )
     if wanted.name in shop.config.channels:
         raise Refused(
-            detail=f"there is a channel {wanted.name} already",
-            mend=f"kmtool channel set {wanted.name} …, or choose another name",
+            detail="there is a channel {name} already",
+            name=wanted.name,
+            mend="kmtool channel set {name} …, or choose another name",
         )
     if "." not in wanted.adapter and wanted.adapter not in registry.names("channel"):
         known = ", ".join(registry.names("channel"))
         raise UsageError(
-            detail=f"there is no channel adapter {wanted.adapter}",
-            mend=f"--adapter with one of: {known}",
+            detail="there is no channel adapter {adapter}",
+            adapter=wanted.adapter,
+            mend="--adapter with one of: {known}",
+            known=known,
         )
     features = registry.features("channel", wanted.adapter)
     wanted = _completed(wanted, features)
@@ -179,8 +184,9 @@ def alter(shop: Shop, wanted: NewChannel) -> ChannelChange:
     text = _with_account(shop, text, wanted)
     if text == old:
         raise UsageError(
-            detail=f"nothing was named to change in {wanted.name}",
-            mend=f"kmtool channel set {wanted.name} --mode ask",
+            detail="nothing was named to change in {name}",
+            name=wanted.name,
+            mend="kmtool channel set {name} --mode ask",
         )
     return _written(shop, text, wanted, "channel.set")
 
@@ -190,7 +196,9 @@ def channel(shop: Shop, name: str) -> ChannelSettings:
     found = shop.config.channels.get(name)
     if found is None:
         known = ", ".join(shop.config.channels) or "none yet"
-        raise NotFound(kind="channel", name=name, mend=f"kmtool channel list (there are: {known})")
+        raise NotFound(
+            kind="channel", name=name, mend="kmtool channel list (there are: {known})", known=known
+        )
     return found
 
 
@@ -226,7 +234,11 @@ def _checks(shop: Shop, name: str) -> list[Check]:
     for courier in settings.couriers:
         try:
             title = shop.adapters.courier(courier, name).features.title
-            checks.append(Check(name, "courier", True, f"{courier}: {title}"))
+            checks.append(
+                Check(
+                    name, "courier", True, told("{courier}: {title}", courier=courier, title=title)
+                )
+            )
         except KmError as error:
             checks.append(Check(name, "courier", False, error.message(), error.next_step()))
     return checks
@@ -257,31 +269,47 @@ def _completed(wanted: NewChannel, features: Features) -> NewChannel:
 def _check(shop: Shop, wanted: NewChannel, features: Features) -> None:
     if wanted.mode and wanted.mode not in set(Mode):
         raise UsageError(
-            detail=f"{wanted.mode} is no mode", mend="--mode watch, --mode ask or --mode auto"
+            detail="{mode} is no mode",
+            mode=wanted.mode,
+            mend="--mode watch, --mode ask or --mode auto",
         )
     couriers = sorted({*registry.names("courier"), *shop.config.couriers})
     for courier in wanted.couriers:
         if "." not in courier and courier not in couriers:
             raise UsageError(
-                detail=f"there is no courier {courier}", mend=f"use one of: {', '.join(couriers)}"
+                detail="there is no courier {courier}",
+                courier=courier,
+                mend="use one of: {couriers}",
+                couriers=", ".join(couriers),
             )
     if wanted.account and not NAME.fullmatch(wanted.account):
         raise UsageError(
-            detail=f"{wanted.account} is no name for an account", mend="letters, digits, - and _"
+            detail="{account} is no name for an account",
+            account=wanted.account,
+            mend="letters, digits, - and _",
         )
     for name, reference in wanted.credentials.items():
         if name not in features.credentials:
             known = ", ".join(features.credentials) or "none"
-            raise UsageError(detail=f"{name} is no credential of this adapter (it has: {known})")
+            raise UsageError(
+                detail="{name} is no credential of this adapter (it has: {known})",
+                name=name,
+                known=known,
+            )
         if not REFERENCE.fullmatch(reference):
             raise UsageError(
-                detail=f"the credential {name} must say where it lies, not what it is",
-                mend=f"--credential {name}=secret:NAME (or env:NAME, file:PATH)",
+                detail="the credential {name} must say where it lies, not what it is",
+                name=name,
+                mend="--credential {name}=secret:NAME (or env:NAME, file:PATH)",
             )
     for name in wanted.options:
         if features.options and name not in features.options:
             known = ", ".join(features.options)
-            raise UsageError(detail=f"{name} is no option of this adapter (it has: {known})")
+            raise UsageError(
+                detail="{name} is no option of this adapter (it has: {known})",
+                name=name,
+                known=known,
+            )
 
 
 def _block(wanted: NewChannel) -> str:

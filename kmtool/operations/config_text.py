@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kmtool import config as configuration
 from kmtool.config import Config
-from kmtool.errors import ConfigError, Refused, StateMoved
+from kmtool.errors import ConfigError, Refused, StateMoved, told
 
 Value = str | int | bool | Sequence[str]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -107,7 +107,7 @@ def write(
         if not keep:
             return Changed(loaded, "")
         if new.path.read_bytes() != new.raw:
-            raise StateMoved(what=new.path.name, state="another text than a moment ago")
+            raise StateMoved(what=new.path.name, state=told("another text than a moment ago"))
         folder = old.folder("backups")
         folder.mkdir(parents=True, exist_ok=True)
         backup = folder / f"kmtool-{stamp_ms}.toml"
@@ -117,7 +117,9 @@ def write(
         trial.replace(new.path)
     except OSError as error:
         raise Refused(
-            detail=f"{new.path.name} cannot be changed: {error.strerror}; it is as it was",
+            detail="{name} cannot be changed: {reason}; it is as it was",
+            name=new.path.name,
+            reason=error.strerror,
             where=str(new.path),
             mend="close the editor that holds it, or mend its permissions, then repeat",
         ) from None
@@ -139,12 +141,16 @@ def literal(value: Value) -> str:
 
 
 def _loaded(trial: Path, old: Config, channel: str, account: str) -> Config:
-    by_hand = f"write the lines of [channels.{channel}] into {old.path.name} with an editor"
+    by_hand = told(
+        "write the lines of [channels.{channel}] into {file} with an editor",
+        channel=channel,
+        file=old.path.name,
+    )
     try:
         loaded = replace(configuration.load(trial), path=old.path)
     except ConfigError as error:
         raise Refused(
-            detail=f"the change would not load: {error.message()}", mend=by_hand
+            detail="the change would not load: {problem}", problem=error.message(), mend=by_hand
         ) from None
     others = {name: one for name, one in loaded.channels.items() if name != channel}
     before = {name: one for name, one in old.channels.items() if name != channel}

@@ -85,8 +85,8 @@ def setting(config: Config, name: str) -> Setting:
         import difflib
 
         near = difflib.get_close_matches(name, found, 1, 0.4)
-        mend = f"kmtool config get {near[0]}" if near else "kmtool config show"
-        raise NotFound(kind="setting", name=name, mend=mend)
+        mend = "kmtool config get {near}" if near else "kmtool config show"
+        raise NotFound(kind="setting", name=name, near=(near or [""])[0], mend=mend)
     return found[name]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kmtool.clock import Clock
 from kmtool.config import Config
+from kmtool.errors import told
 from kmtool.operations import backup
 from kmtool.shop import Shop
 from kmtool.store import copying, maintenance
@@ -105,7 +106,7 @@ def check(shop: Shop) -> DatabaseCheck:
         )
     wanted, found = maintenance.wanted_structure(db), maintenance.structure(db)
     checks = (
-        Check("integrity", True, "ok"),
+        Check("integrity", True, told("ok")),
         _listed("references", maintenance.foreign_keys(db), "kmtool doctor"),
         _listed("structure", maintenance.structure_differences(wanted, found), "kmtool db migrate"),
         _newest_backup(shop),
@@ -162,7 +163,7 @@ def audit(shop: Shop, subject: str, limit: int | None) -> AuditList:
 
 def _listed(name: str, problems: list[str], mend: str) -> Check:
     if not problems:
-        return Check(name, True, "ok")
+        return Check(name, True, told("ok"))
     more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
     return Check(name, False, "; ".join(problems[:3]) + more, mend)
 
@@ -170,9 +171,16 @@ def _listed(name: str, problems: list[str], mend: str) -> Check:
 def _newest_backup(shop: Shop) -> Check:
     found = backup.newest(shop.config)
     if found is None:
-        return Check("backup", False, "there is none yet", "kmtool db backup")
+        return Check("backup", False, told("there is none yet"), "kmtool db backup")
     verified = backup.verify(found.path)
     hours = max(0, shop.now_ms() - found.at_ms) // 3_600_000
     if verified != "ok":
-        return Check("backup", False, f"{found.path.name}: {verified}", "kmtool db backup")
-    return Check("backup", True, f"{found.path.name} opens, {hours} h old")
+        return Check(
+            "backup",
+            False,
+            told("{name}: {verified}", name=found.path.name, verified=verified),
+            "kmtool db backup",
+        )
+    return Check(
+        "backup", True, told("{name} opens, {hours} h old", name=found.path.name, hours=hours)
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
-from kmtool.errors import KmError, Locked, NotFound, Refused
+from kmtool.errors import KmError, Locked, NotFound, Refused, marked
 from kmtool.operations import routes
 from kmtool.operations.ingest import ingest
 from kmtool.operations.pack import COUNTER, SCREEN
@@ -208,7 +208,7 @@ def _reread_group(shop: Shop, name: str, group: list[tuple[Row, Row]], tally: Se
 def _not_read(shop: Shop, effect: Row, order: Row, error: KmError | None, tally: Sent) -> None:
     """Without a look at the order nothing leaves; one the channel forgot is a person's business."""
     now, lines = shop.now_ms(), lines_of(shop, effect)
-    reason = str(error) if error else "the channel does not know this order any more"
+    reason = str(error) if error else marked("the channel does not know this order any more")
     if error is None and now - effect["created_ms"] > FORGOTTEN_MS:
         to_human(shop, effect, lines, reason)
         tally.needs_you += len(lines) or 1
@@ -248,7 +248,10 @@ def named(shop: Shop, number: str) -> Row:
     if len(found) > 1:
         names = ", ".join(f"{row['channel']}:{number}" for row in found)
         raise Refused(
-            detail=f"order {number} exists on several channels", mend=f"name one: {names}"
+            detail="order {number} exists on several channels",
+            number=number,
+            mend="name one: {names}",
+            names=names,
         )
     return found[0]
 

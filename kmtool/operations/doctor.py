@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kmtool.clock import business_day
 from kmtool.domain.ids import SessionId
-from kmtool.errors import Broken
+from kmtool.errors import Broken, joined, marked, told
 from kmtool.operations import backup, sender
 from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
@@ -26,7 +26,7 @@ from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
 SAMPLE = 200
 BACKUP_OLD_H = 36
-NEVER_OPENED = "put the master key of this shop back; kmtool db backup before anything else"
+NEVER_OPENED = marked("put the master key of this shop back; kmtool db backup before anything else")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ def invariant_check(shop: Shop, invariant: Invariant) -> Check:
     return Check(
         invariant.name,
         not found,
-        _first(found) or invariant.promise,
-        invariant.mend if found else "",
+        _first(found) or told(invariant.promise),
+        told(invariant.mend) if found else "",
         invariant.broken,
         invariant.blocks,
     )
@@ -96,7 +96,7 @@ def invariant_check(shop: Shop, invariant: Invariant) -> Check:
 
 def journal_check(shop: Shop) -> Check:
     """Compare the send journal with the keys: what was sent is never free or reserved here."""
-    mend_it = "send nothing: this database is older than the journal; kmtool db check"
+    mend_it = told("send nothing: this database is older than the journal; kmtool db check")
     sent: dict[bytes, tuple[str, str, str]] = {}
     wrong: list[str] = []
     count = 0
@@ -109,8 +109,9 @@ def journal_check(shop: Shop) -> Check:
                 continue
             count += 1
             if sent.setdefault(fingerprint, place) != place:
+                first, again = _place(place), _place(sent[fingerprint])
                 wrong.append(
-                    f"one key was sent for {_place(place)} and {_place(sent[fingerprint])}"
+                    told("one key was sent for {first} and {again}", first=first, again=again)
                 )
     except Broken as error:
         return Check("journal", False, str(error), mend_it, broken=True, blocks=True)
@@ -118,14 +119,25 @@ def journal_check(shop: Shop) -> Check:
     for fingerprint, place in sent.items():
         state, tail = known.get(fingerprint, ("not here", ""))
         if state in {"free", "reserved", "not here"}:
-            wrong.append(f"key {tail or '?'} was sent for {_place(place)} but is {state}")
+            wrong.append(
+                told(
+                    "key {tail} was sent for {place} but is {state}",
+                    tail=tail or "?",
+                    place=_place(place),
+                    state=told(state),
+                )
+            )
     if wrong:
         return Check("journal", False, _first(wrong), mend_it, broken=True, blocks=True)
     exposed = store.exposures(shop.db)
     if exposed and not count:
-        told = f"{exposed} keys were sent, but the journal is empty or gone"
-        return Check("journal", False, told, f"put it back at {shop.journal.path}")
-    return Check("journal", True, f"{count} records agree", broken=True, blocks=True)
+        figure = told("{n} keys were sent, but the journal is empty or gone", n=exposed)
+        return Check(
+            "journal", False, figure, told("put it back at {path}", path=shop.journal.path)
+        )
+    return Check(
+        "journal", True, told("{count} records agree", count=count), broken=True, blocks=True
+    )
 
 
 def opening_checks(shop: Shop) -> Iterator[Check]:
@@ -138,10 +150,12 @@ def opening_checks(shop: Shop) -> Iterator[Check]:
         try:
             opened = shop.vault.open(row["sealed"], row["data_key_id"], fingerprint)
         except Broken:
-            bad.append(f"key {row['tail']} does not open")
+            bad.append(told("key {tail} does not open", tail=row["tail"]))
             continue
         if shop.vault.fingerprint(opened.reveal()) != fingerprint:
-            bad.append(f"key {row['tail']} is another one than its fingerprint says")
+            bad.append(
+                told("key {tail} is another one than its fingerprint says", tail=row["tail"])
+            )
     yield _opened("keys_open", bad, len(keys))
     bad = []
     parcels = store.sample_parcels(shop.db, SAMPLE, day)
@@ -149,24 +163,26 @@ def opening_checks(shop: Shop) -> Iterator[Check]:
         try:
             shop.vault.open(row["sealed"], row["data_key_id"], parcel_label(row, row["n"]))
         except Broken:
-            bad.append(f"the message of {row['channel']}:{row['number']} does not open")
+            order = f"{row['channel']}:{row['number']}"
+            bad.append(told("the message of {order} does not open", order=order))
     yield _opened("parcels_open", bad, len(parcels))
 
 
 def database_checks(shop: Shop) -> Iterator[Check]:
     """Yield what the database says of itself."""
-    restore = "kmtool db backup keeps what can be read; then use an older backup"
+    restore = marked("kmtool db backup keeps what can be read; then use an older backup")
     yield _listed("integrity", maintenance.integrity(shop.db, quick=True), restore)
     yield _listed("references", maintenance.foreign_keys(shop.db), restore)
     wanted, found = maintenance.wanted_structure(shop.db), maintenance.structure(shop.db)
     different = maintenance.structure_differences(wanted, found)
     to_do = "kmtool db migrate" if different else ""
-    yield Check("structure", not different, _first(different) or "as it should be", to_do)
+    yield Check("structure", not different, _first(different) or told("as it should be"), to_do)
     if shop.db.dialect == "sqlite":
         safe = checkpoints_freely()
-        told = f"{MODULE.partition('.')[0]} {VERSION}"
-        note = "" if safe else " (old: only the sender tidies the log)"
-        yield Check("sqlite", True, told + note)
+        old = marked("{version} (old: only the sender tidies the log)")
+        form = "{version}" if safe else old
+        version = f"{MODULE.partition('.')[0]} {VERSION}"
+        yield Check("sqlite", True, told(form, version=version))
 
 
 def house_checks(shop: Shop) -> Iterator[Check]:
@@ -185,10 +201,15 @@ def backup_check(shop: Shop) -> Check:
     """Tell how old the newest backup is."""
     found = backup.newest(shop.config)
     if found is None:
-        return Check("backup", False, "there is none yet", "kmtool db backup")
+        return Check("backup", False, told("there is none yet"), "kmtool db backup")
     hours = max(0, shop.now_ms() - found.at_ms) // 3_600_000
     is_fresh = hours < BACKUP_OLD_H
-    return Check("backup", is_fresh, f"{hours} h old", "" if is_fresh else "kmtool db backup")
+    return Check(
+        "backup",
+        is_fresh,
+        told("{hours} h old", hours=hours),
+        "" if is_fresh else "kmtool db backup",
+    )
 
 
 def daemon_check(shop: Shop) -> Check:
@@ -196,20 +217,34 @@ def daemon_check(shop: Shop) -> Check:
     for row in sessions.live(shop.db):
         if row["kind"] == "run" and sender.is_alive(shop, row):
             age = max(0, shop.now_ms() - row["heartbeat_ms"]) // 1000
-            return Check("daemon", True, f"process {row['pid']} on {row['host']}, seen {age} s ago")
+            return Check(
+                "daemon",
+                True,
+                told(
+                    "process {pid} on {host}, seen {age} s ago",
+                    pid=row["pid"],
+                    host=row["host"],
+                    age=age,
+                ),
+            )
     last = sessions.last_ended(shop.db, "run")
     if last is not None and last["state"] == "dead":
-        return Check("daemon", False, "it died and was not started again", "kmtool run")
-    return Check("daemon", True, "not running; `kmtool run` delivers by itself")
+        return Check("daemon", False, told("it died and was not started again"), "kmtool run")
+    return Check("daemon", True, told("not running; `kmtool run` delivers by itself"))
 
 
 def jobs_check(shop: Shop) -> Check:
     """Name the jobs whose last run failed."""
     failed = [row for row in jobs.latest(shop.db) if row["state"] != "ok"]
-    told = [f"{row['job']}: {row['error'] or row['state']}" for row in failed]
-    if told:
-        return Check("jobs", False, _first(told), f"kmtool run --once --only {failed[0]['job']}")
-    return Check("jobs", True, "none failed")
+    words = [f"{row['job']}: {row['error'] or row['state']}" for row in failed]
+    if words:
+        return Check(
+            "jobs",
+            False,
+            _first(words),
+            told("kmtool run --once --only {job}", job=failed[0]["job"]),
+        )
+    return Check("jobs", True, told("none failed"))
 
 
 def mend(shop: Shop) -> Iterator[str]:
@@ -220,22 +255,31 @@ def mend(shop: Shop) -> Iterator[str]:
     for number in store.orphan_sessions(shop.db):
         tries += sender.close(shop, SessionId(number), "dead")
     if gone or tries:
-        yield f"{len(gone)} dead sessions closed, {tries} open tries will be asked about"
+        yield told(
+            "{gone} dead sessions closed, {tries} open tries will be asked about",
+            gone=len(gone),
+            tries=tries,
+        )
     with shop.db.tx():
         store.lock_counters(shop.db)
         changed = store.recount_stock(shop.db)
         for row in changed:
             shop.audit("stock_recount", f"sku:{row['sku']}", f"{row['was']} → {row['found']}")
     for row in changed:
-        yield f"stock of {row['sku']} counted anew: {row['was']} → {row['found']}"
+        yield told(
+            "stock of {sku} counted anew: {was} → {found}",
+            sku=row["sku"],
+            was=row["was"],
+            found=row["found"],
+        )
 
 
 def sessions_check(shop: Shop) -> Check:
     dead = [row for row in sessions.live(shop.db) if not sender.is_alive(shop, row)]
     if dead:
-        told = f"{len(dead)} sessions ended without saying so"
-        return Check("sessions", False, told, "kmtool doctor --fix")
-    return Check("sessions", True, "none is left over")
+        figure = told("{n} sessions ended without saying so", n=len(dead))
+        return Check("sessions", False, figure, "kmtool doctor --fix")
+    return Check("sessions", True, told("none is left over"))
 
 
 def disk_check(shop: Shop) -> Check:
@@ -243,16 +287,23 @@ def disk_check(shop: Shop) -> Check:
     folder = database.parent if isinstance(database, Path) else shop.config.root
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     ok = free_mb >= shop.config.data.disk_min_mb
-    return Check("disk", ok, f"{free_mb:,} MB free", "" if ok else "make room; nothing is sent")
+    return Check(
+        "disk",
+        ok,
+        told("{free_mb} MB free", free_mb=f"{free_mb:,}"),
+        "" if ok else told("make room; nothing is sent"),
+    )
 
 
 def host_check(shop: Shop) -> Check:
     home, here = house.meta(shop.db, "host"), platform.node()
     if home is None or home == here:
         return Check("host", True, here)
-    told = f"the shop was set up on {home}, this is {here}"
-    mend_it = "make sure no kmtool on the other machine serves this shop; its journal must be here"
-    return Check("host", False, told, mend_it)
+    figure = told("the shop was set up on {home}, this is {here}", home=home, here=here)
+    mend_it = marked(
+        "make sure no kmtool on the other machine serves this shop; its journal must be here"
+    )
+    return Check("host", False, figure, told(mend_it))
 
 
 def _plain_credentials(shop: Shop) -> Check:
@@ -262,35 +313,48 @@ def _plain_credentials(shop: Shop) -> Check:
         if not text.startswith(("env:", "file:", "secret:"))
     ]
     if plain:
-        told = f"{', '.join(plain[:3])} in plain text in kmtool.toml"
+        figure = told("{places} in plain text in kmtool.toml", places=", ".join(plain[:3]))
         name = plain[0].replace(".", "-")
-        return Check("credentials", False, told, f'kmtool secret set {name}, write "secret:{name}"')
-    return Check("credentials", True, "none in plain text")
+        return Check(
+            "credentials",
+            False,
+            figure,
+            told('kmtool secret set {name}, write "secret:{name}"', name=name),
+        )
+    return Check("credentials", True, told("none in plain text"))
 
 
 def _encoding(shop: Shop) -> Check:
     try:
         shop.config.path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        return Check("encoding", False, "kmtool.toml is saved in GBK", "save it as UTF-8")
+        return Check(
+            "encoding", False, told("kmtool.toml is saved in GBK"), told("save it as UTF-8")
+        )
     return Check("encoding", True, "kmtool.toml is UTF-8")
 
 
 def _opened(name: str, bad: list[str], count: int) -> Check:
     if bad:
-        return Check(name, False, _first(bad), NEVER_OPENED, broken=True)
-    return Check(name, True, f"{count} tried, all open", broken=True)
+        return Check(name, False, _first(bad), told(NEVER_OPENED), broken=True)
+    return Check(name, True, told("{count} tried, all open", count=count), broken=True)
 
 
 def _listed(name: str, wrong: list[str], mend_it: str) -> Check:
-    return Check(name, not wrong, _first(wrong) or "ok", mend_it if wrong else "", broken=True)
+    return Check(
+        name, not wrong, _first(wrong) or told("ok"), told(mend_it) if wrong else "", broken=True
+    )
 
 
 def _first(found: list[str]) -> str:
     more = len(found) - 3
-    many = f" and {'at least ' if len(found) > store.SHOWN else ''}{more} more" if more > 0 else ""
-    return "; ".join(found[:3]) + many
+    form = "{first}"
+    if more > 0:
+        form = marked("{first} and {more} more")
+    if more > 0 and len(found) > store.SHOWN:
+        form = marked("{first} and at least {more} more")
+    return told(form, first=joined(found[:3]), more=more) if found else ""
 
 
 def _place(place: tuple[str, str, str]) -> str:
-    return f"{place[0]}:{place[1]} line {place[2]}"
+    return told("{order} line {line}", order=f"{place[0]}:{place[1]}", line=place[2])

@@ -77,8 +77,10 @@ def export(shop: Shop, asked: Asked) -> Exported:
     suffix = asked.target.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(
-            detail=f"the suffix of {asked.target.name} says no format",
-            mend=f"-o {asked.kind}.xlsx, .csv or .json",
+            detail="the suffix of {name} says no format",
+            name=asked.target.name,
+            mend="-o {sort}.xlsx, .csv or .json",
+            sort=asked.kind,
         )
     _must_fit(asked)
     columns, rows = KINDS[asked.kind].columns, KINDS[asked.kind].rows(shop, asked)
@@ -101,7 +103,10 @@ def keys_to_reveal(shop: Shop, asked: Asked) -> int:
 def _must_fit(asked: Asked) -> None:
     if asked.kind not in KINDS:
         raise UsageError(
-            detail=f"there is no export of {asked.kind}", mend=f"one of: {', '.join(KINDS)}"
+            detail="there is no export of {sort}",
+            sort=asked.kind,
+            mend="one of: {kinds}",
+            kinds=", ".join(KINDS),
         )
     if asked.reveal and asked.kind != "keys":
         raise UsageError(
@@ -109,9 +114,11 @@ def _must_fit(asked: Asked) -> None:
             mend="kmtool export keys --reveal -o keys.csv",
         )
     if (asked.since or asked.until) and asked.kind != "orders":
-        raise UsageError(detail=f"{asked.kind} knows no --from and --to", mend="leave them out")
+        raise UsageError(
+            detail="{sort} knows no --from and --to", sort=asked.kind, mend="leave them out"
+        )
     if asked.number and asked.kind != "settlement":
-        raise UsageError(detail=f"{asked.kind} takes no number", mend="leave it out")
+        raise UsageError(detail="{sort} takes no number", sort=asked.kind, mend="leave it out")
 
 
 @dataclass(frozen=True, slots=True)

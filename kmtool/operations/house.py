@@ -11,7 +11,7 @@ from pathlib import Path
 from kmtool import resources
 from kmtool.config import FILE_NAME, Config
 from kmtool.domain.secret import Secret
-from kmtool.errors import NotFound, Refused, UsageError
+from kmtool.errors import NotFound, Refused, UsageError, told
 from kmtool.shop import Shop
 from kmtool.store import house, products
 
@@ -37,12 +37,12 @@ class Answers:
         try:
             ZoneInfo(self.timezone)
         except (ValueError, OSError, KeyError):  # zoneinfo says KeyError for an unknown one
-            return f"{self.timezone} is no time zone such as Asia/Shanghai"
+            return told("{name} is no time zone such as Asia/Shanghai", name=self.timezone)
         if not _CURRENCY.fullmatch(self.currency):
-            return f"{self.currency} is no currency code such as CNY"
+            return told("{name} is no currency code such as CNY", name=self.currency)
         if self.language not in {"zh_CN", "en"}:
-            return f"{self.language} is not there: zh_CN or en"
-        return "" if self.low_stock >= 0 else "the number cannot be below 0"
+            return told("{name} is not there: zh_CN or en", name=self.language)
+        return "" if self.low_stock >= 0 else told("the number cannot be below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,9 @@ def write_config(folder: Path, answers: Answers) -> tuple[Path, bool]:
         return path, False
     if answers.wrong():
         raise UsageError(
-            detail=answers.wrong(), mend="kmtool init --defaults, then edit kmtool.toml"
+            detail="{reason}",
+            reason=answers.wrong(),
+            mend="kmtool init --defaults, then edit kmtool.toml",
         )
     text = resources.data_path("shop", "kmtool.toml.template").read_text(encoding="utf-8")
     for name in ("name", "timezone", "currency", "language", "low_stock"):
@@ -119,7 +121,9 @@ def write_config(folder: Path, answers: Answers) -> tuple[Path, bool]:
             file.write(text)
     except OSError as error:
         raise Refused(
-            detail=f"{path} cannot be written: {error.strerror}",
+            detail="{path} cannot be written: {reason}",
+            path=path,
+            reason=error.strerror,
             mend="kmtool init in a folder that is yours",
         ) from None
     return path, True
@@ -164,8 +168,9 @@ def scope_of(shop: Shop, target: str) -> str:
         return ALL
     if is_channel and is_product:
         raise UsageError(
-            detail=f"{target} is a channel and a SKU",
-            mend=f"write channel:{target} or sku:{target}",
+            detail="{target} is a channel and a SKU",
+            target=target,
+            mend="write channel:{target} or sku:{target}",
         )
     if is_channel or is_product:
         return f"channel:{target}" if is_channel else f"sku:{target}"
@@ -197,7 +202,9 @@ def set_secret(shop: Shop, name: str, value: Secret) -> SecretChange:
     shop.must_be_writable()
     if not _SECRET_NAME.fullmatch(name):
         raise UsageError(
-            detail=f"{name} is no name for a credential", mend="letters, digits, dot, - and _"
+            detail="{name} is no name for a credential",
+            name=name,
+            mend="letters, digits, dot, - and _",
         )
     sealed, number = shop.vault.seal(value, f"secret:{name}".encode())
     with shop.db.tx():

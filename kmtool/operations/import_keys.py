@@ -14,7 +14,7 @@ from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.secret import Secret, tail_of
 from kmtool.domain.states import KeyState
-from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError
+from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError, told
 from kmtool.operations import key_sources, products, suppliers
 from kmtool.operations.import_records import (
     FilePreview,
@@ -80,7 +80,8 @@ def _with_supplier(shop: Shop, terms: Terms) -> Terms:
     known = [row["code"] for row in supplier_store.suppliers(shop.db)]
     if len(known) > 1:
         raise UsageError(
-            detail=f"which supplier are these keys from? There are {', '.join(known[:10])}",
+            detail="which supplier are these keys from? There are {known}",
+            known=", ".join(known[:10]),
             mend="kmtool import FILE --supplier CODE",
         )
     return replace(terms, supplier=known[0] if known else suppliers.OWN)
@@ -94,11 +95,14 @@ def _check_terms(shop: Shop, terms: Terms) -> None:
     today = business_day(shop.now_ms(), shop.config.shop.timezone)
     if terms.expires and terms.expires < today and not terms.history:
         raise UsageError(
-            detail=f"{terms.expires} is past: such keys cannot be sold",
+            detail="{expires} is past: such keys cannot be sold",
+            expires=terms.expires,
             mend="--expires with a day to come, or --sold for history",
         )
     if terms.mode and terms.mode not in suppliers.MODES:
-        raise UsageError(detail=f"there is no mode {terms.mode}", mend="--mode consignment|buyout")
+        raise UsageError(
+            detail="there is no mode {mode}", mode=terms.mode, mend="--mode consignment|buyout"
+        )
 
 
 def _tell_apart(shop: Shop, files: Iterable[KeyFile]) -> list[_Plan]:
@@ -187,7 +191,9 @@ def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
         first = refused[0]
         raise InputRefused(
             where=f"{plan.file.name}:{first.line_no}",
-            detail=f"none of {len(refused)} rows can be taken; the first: {first.reason}",
+            detail="none of {refused} rows can be taken; the first: {reason}",
+            refused=len(refused),
+            reason=first.reason,
         )
     earlier = keys.batch_of_file(shop.db, plan.file.sha256)
     same = earlier is not None and not plan.fresh
@@ -249,7 +255,9 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
         for start in range(0, count, WINDOW):
             keys.insert_keys(db, _sealed(shop, sorted(plan.fresh[start : start + WINDOW]), common))
         if keys.count_of_batch(db, batch_id) != count:
-            raise StateMoved(what="the stock of keys", state="holding some of these keys already")
+            raise StateMoved(
+                what=told("the stock of keys"), state="holding some of these keys already"
+            )
         house.count_sealed(db, shop.vault.current, count)
         if not terms.history:
             keys.add_stock(db, terms.sku, count)

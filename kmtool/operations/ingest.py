@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from kmtool.domain.ids import LineId, OrderId, code_text
 from kmtool.domain.states import LineKind, LineState, OrderStatus
+from kmtool.errors import marked
 from kmtool.operations.refunds import (
     CHANGED,
     WAITING,
@@ -199,7 +200,7 @@ def _take_line(shop: Shop, order: Row, row: Row, values: Row) -> None:
 
 
 def _line_is_gone(shop: Shop, order: Row, row: Row) -> None:
-    state, line_id, why = LineState(row["state"]), LineId(row["id"]), "the line is gone"
+    state, line_id, why = LineState(row["state"]), LineId(row["id"]), marked("the line is gone")
     if state in BOUND and row["quantity"]:
         if not changed_after(shop, order, row, why):
             orders.note_line(shop.db, line_id, {**row, "quantity": 0})
@@ -212,7 +213,7 @@ def _line_is_gone(shop: Shop, order: Row, row: Row) -> None:
             state,
             LineState.CANCELLED,
             shop.now_ms(),
-            reason=f"{why} from the order",
+            reason=marked("the line is gone from the order"),
         )
 
 

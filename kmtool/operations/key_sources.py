@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from kmtool import resources, sheets
 from kmtool.domain import keyfiles
-from kmtool.errors import InputRefused, UsageError, WrongFile
+from kmtool.errors import InputRefused, UsageError, WrongFile, told
 from kmtool.shop import Shop
 from kmtool.toml_reader import read_toml
 
@@ -55,12 +55,14 @@ def load(path: Path) -> Source:
         inside = sorted(p.name for p in path.iterdir() if p.is_file())
         listed = ", ".join(inside[:10]) or "nothing"
         raise WrongFile(
-            name=path, what=f"it is a folder; it holds {listed}", mend="kmtool import {name}/FILE"
+            name=path,
+            what=told("it is a folder; it holds {listed}", listed=listed),
+            mend="kmtool import {name}/FILE",
         )
     if path.name.startswith("~$"):
         raise WrongFile(
             name=path.name,
-            what="Excel keeps this lock file beside an open workbook",
+            what=told("Excel keeps this lock file beside an open workbook"),
             mend="kmtool import {book}",
             book=path.name[2:],
         )
@@ -86,7 +88,9 @@ def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, prese
     found = tables.get(preset)
     if not isinstance(found, dict):
         raise UsageError(
-            detail=f"there is no preset {preset}; there are: {', '.join(sorted(tables))}",
+            detail="there is no preset {preset}; there are: {tables}",
+            preset=preset,
+            tables=", ".join(sorted(tables)),
             mend="kmtool import FILE --preset NAME, or --map key=COLUMN",
         )
     columns = {name: str(found[name]) for name in ("key", "password") if name in found}
@@ -98,7 +102,7 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     if not source.data.strip():
         raise WrongFile(
             name=source.name,
-            what="it is empty",
+            what=told("it is empty"),
             mend="save it again in the program it came from, then repeat the import",
         )
     _refuse_other_kinds(source)
@@ -106,11 +110,13 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     if form == "zip":
         members = list(sheets.unpack(source.data, source.name))
         if not members:
-            raise WrongFile(name=source.name, what="the zip is empty")
+            raise WrongFile(name=source.name, what=told("the zip is empty"))
         for name, data in members:
             inner = Source(f"{source.name}/{name}", data)
             if sheets.form_of(data) == "zip":
-                raise WrongFile(name=inner.name, what="it is a zip inside a zip", mend="unpack it")
+                raise WrongFile(
+                    name=inner.name, what=told("it is a zip inside a zip"), mend="unpack it"
+                )
             yield from read(inner, how)
         return
     try:
@@ -118,17 +124,19 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     except keyfiles.Unclear as unclear:
         raise InputRefused(
             where=source.name,
-            detail=f"it is not clear which column holds the key: {unclear}",
+            detail="it is not clear which column holds the key: {unclear}",
+            unclear=unclear,
             mend="name it: kmtool import FILE --map key=COLUMN,password=COLUMN (text or number)",
         ) from None
     if parsed.rows > sheets.ROWS_MAX:
         raise InputRefused(
             where=source.name,
-            detail=f"more than {sheets.ROWS_MAX:,} rows",
+            detail="more than {rows_max} rows",
+            rows_max=f"{sheets.ROWS_MAX:,}",
             mend="split the file; every part becomes a batch",
         )
     if not parsed.rows:
-        raise WrongFile(name=source.name, what="it has no row with a key")
+        raise WrongFile(name=source.name, what=told("it has no row with a key"))
     yield KeyFile(source.name, hashlib.sha256(source.data).hexdigest(), encoding, parsed)
 
 
@@ -136,14 +144,15 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
     if form in {"xlsx", "xls"}:
         tables = [t for t in sheets.read_workbook(source.data, source.name) if _filled(t.rows)]
         if not tables:
-            raise WrongFile(name=source.name, what="its sheets are empty")
+            raise WrongFile(name=source.name, what=told("its sheets are empty"))
         if how.mapping is None:
             _refuse_exports(source.name, [row for t in tables for _, row in t.rows[:_HEAD]])
         if len(tables) > 1:
             names = ", ".join(table.name for table in tables)
             raise InputRefused(
                 where=source.name,
-                detail=f"several sheets hold rows ({names}), and each is a batch of its own",
+                detail="several sheets hold rows ({names}), and each is a batch of its own",
+                names=names,
                 mend="keep one sheet per file",
             )
         return form, keyfiles.from_table(form, tables[0].rows, how.mapping, how.separator)
@@ -171,23 +180,23 @@ def _refuse_other_kinds(source: Source) -> None:
     if kind == "picture":
         raise WrongFile(
             name=source.name,
-            what="it is a picture; keys must be text that can be copied",
+            what=told("it is a picture; keys must be text that can be copied"),
             mend="ask the supplier for a txt, csv or xlsx",
         )
     if kind == "pdf":
         raise WrongFile(
             name=source.name,
-            what="it is a PDF",
+            what=told("it is a PDF"),
             mend="copy its lines into a .txt file, then: kmtool import FILE.txt",
         )
     if kind in {"rar", "7z", "gzip"}:
         raise WrongFile(
             name=source.name,
-            what=f"it is a {kind} archive",
+            what=told("it is a {sort} archive", sort=kind),
             mend="unpack it, then import the files",
         )
     if kind:
-        raise WrongFile(name=source.name, what=f"it is a {kind}")
+        raise WrongFile(name=source.name, what=told("it is a {sort}", sort=kind))
 
 
 def _refuse_exports(name: str, first_rows: list[list[object]]) -> None:
@@ -195,12 +204,12 @@ def _refuse_exports(name: str, first_rows: list[list[object]]) -> None:
         case "bill":
             raise WrongFile(
                 name=name,
-                what="it looks like a bill of a payment account",
+                what=told("it looks like a bill of a payment account"),
                 mend="kmtool reconcile {name}",
             )
         case "orders":
             raise WrongFile(
                 name=name,
-                what="it looks like an export of orders",
+                what=told("it looks like an export of orders"),
                 mend="put it into inbox/orders/CHANNEL/, then: kmtool sync",
             )

@@ -14,7 +14,7 @@ from kmtool.domain.ids import KeyId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.secret import Secret, tail_of
 from kmtool.domain.states import KeyState
-from kmtool.errors import NotFound, Refused, StateMoved, UsageError
+from kmtool.errors import NotFound, Refused, StateMoved, UsageError, told
 from kmtool.shop import Shop
 from kmtool.store import keys as store
 from kmtool.store import ledger
@@ -174,23 +174,30 @@ def undo(shop: Shop, number: str) -> Undone:
     with db.tx():
         row = _batch_row(shop, number)
         if row["state"] != "accepted":
-            raise Refused(detail=f"batch {number} is undone already", mend="kmtool key batch list")
+            raise Refused(
+                detail="batch {number} is undone already",
+                number=number,
+                mend="kmtool key batch list",
+            )
         state = _untouched_state(row)
         store.lock_stock_of_batch(db, row["id"])
         counted = store.untouched(db, row["id"], state)
         removed = sum(counted.values())
         if not removed:
             raise Refused(
-                detail=f"no key of batch {number} can be taken out: all were given to buyers",
+                detail="no key of batch {number} can be taken out: all were given to buyers",
+                number=number,
                 mend="kmtool key batch show {batch}",
                 batch=number,
             )
         if store.remove_untouched(db, row["id"], state) != removed:
-            raise StateMoved(what=f"batch {number}", state="being delivered from")
+            raise StateMoved(
+                what=told("batch {number}", number=number), state="being delivered from"
+            )
         stay = store.batch_states(db, row["id"])
         after = "accepted" if stay else "undone"
         if not store.note_removed(db, row["id"], removed, after):
-            raise StateMoved(what=f"batch {number}", state="undone")
+            raise StateMoved(what=told("batch {number}", number=number), state="undone")
         if row["kind"] == "stock":
             for sku, n in counted.items():
                 store.add_stock(db, sku, -n)
@@ -258,7 +265,12 @@ def find_tail(shop: Shop, tail: str, limit: int | None) -> Keys:
 def every(shop: Shop, limit: int | None, sku: str = "", state: str = "") -> Keys:
     """Return keys by batch and row."""
     if state and state not in set(KeyState):
-        raise UsageError(detail=f"there is no state {state}", mend=f"one of: {', '.join(KeyState)}")
+        raise UsageError(
+            detail="there is no state {state}",
+            state=state,
+            mend="one of: {keystate}",
+            keystate=", ".join(KeyState),
+        )
     rows = store.keys(shop.db, limit or 10**9, sku=sku, state=state)
     total = store.count_keys(shop.db, sku=sku, state=state)
     return Keys(tuple(_key(row) for row in rows), total=total)

@@ -90,9 +90,11 @@ def source(shop: Shop, kind: str, channel: str, sku: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            detail=f"the message template cannot be read: {error}",
+            detail="the message template cannot be read: {problem}",
+            problem=error,
             where=str(path),
-            mend=f"save {path.name} as UTF-8, or delete it to use the shipped one",
+            mend="save {name} as UTF-8, or delete it to use the shipped one",
+            name=path.name,
         ) from None
 
 
@@ -105,7 +107,8 @@ def render(template: str, facts: dict[str, Any]) -> str:
     except (TemplateError, ArithmeticError, LookupError, *_WRONG) as error:
         line = getattr(error, "lineno", None)
         raise ConfigError(
-            detail=f"the message template does not render: {error}",
+            detail="the message template does not render: {problem}",
+            problem=error,
             where=f"line {line}" if line else "",
             mend="mend templates/message.txt.j2, or delete it to use the shipped one",
         ) from None

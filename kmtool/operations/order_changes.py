@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, LineState, RefundState
-from kmtool.errors import Refused, StateMoved
+from kmtool.errors import Refused, StateMoved, marked, told
 from kmtool.operations.deliver import named
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
@@ -40,8 +40,9 @@ def hold(shop: Shop, number: str, reason: str) -> OrderChanged:
         waiting = [line for line in lines if line["state"] in WAITING]
         if not waiting:
             raise Refused(
-                detail=f"nothing of order {order['number']} is waiting any more",
-                mend=f"kmtool order show {order['number']}",
+                detail="nothing of order {number} is waiting any more",
+                number=order["number"],
+                mend="kmtool order show {number}",
             )
         orders.set_hold(shop.db, order_id, reason, shop.now_ms())
         orders.set_released(shop.db, order_id, None)
@@ -49,11 +50,12 @@ def hold(shop: Shop, number: str, reason: str) -> OrderChanged:
     return OrderChanged(order["channel"], order["number"], "hold", len(waiting))
 
 
-def release(shop: Shop, number: str, quantity: int | None = None) -> OrderChanged:
+def release(shop: Shop, number: str, quantity: int | None = None, line: str = "") -> OrderChanged:
     """Open the gates that ask (hold, amount, price, burst, risk, mode, a partial refund).
 
-    `quantity` sets how many pieces of a one-line order still go out after a partial refund. A line
-    that was delivered and then changed at the channel counts as dealt with.
+    `quantity` sets how many pieces of a line still go out after a partial refund; `line` names it
+    when several wait, and 0 leaves that line out. A line that was delivered and then changed at
+    the channel counts as dealt with.
     """
     shop.must_be_writable()
     order = named(shop, number)
@@ -65,16 +67,18 @@ def release(shop: Shop, number: str, quantity: int | None = None) -> OrderChange
         dealt_with = sum(_deal_with(shop, line) for line in found)
         if not lines and not dealt_with:
             raise Refused(
-                detail=f"nothing of order {order['number']} is waiting",
-                mend=f"kmtool order why {order['number']}",
+                detail="nothing of order {number} is waiting",
+                number=order["number"],
+                mend="kmtool order why {number}",
             )
         if lines and order["refund"] == RefundState.PARTIAL and quantity is None:
             raise Refused(
                 detail="part of this order was refunded: say how many pieces still go out",
-                mend=f"kmtool order release {order['number']} --quantity N",
+                mend="kmtool order release {number} --quantity N",
+                number=order["number"],
             )
         if quantity is not None:
-            _set_quantity(shop, order, lines, quantity)
+            _set_quantity(shop, order, lines, quantity, line)
         orders.set_hold(shop.db, order_id, None, shop.now_ms())
         orders.set_released(shop.db, order_id, shop.now_ms())
         effects.due_now(shop.db, order_id, shop.now_ms())
@@ -90,16 +94,25 @@ def _deal_with(shop: Shop, line: Row) -> bool:
     )
 
 
-def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int) -> None:
-    if len(lines) != 1 or not 1 <= quantity <= lines[0]["quantity"]:
+def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int, name: str) -> None:
+    chosen = [line for line in lines if name in {"", line["line_no"]}]
+    least = 0 if name else 1
+    if len(chosen) != 1 or not least <= quantity <= chosen[0]["quantity"]:
         raise Refused(
-            detail="--quantity needs one waiting line and a number from 1 to its quantity",
+            detail="--quantity needs one waiting line (--line names it) and a number"
+            " from 1 to its quantity, or 0 to leave a named line out",
             where=f"order {order['number']}",
-            mend=f"kmtool order show {order['number']}",
+            mend="kmtool order show {number}",
+            number=order["number"],
         )
-    line = lines[0]
-    units = units_of(shop, order, line)
-    orders.set_needed(shop.db, LineId(line["id"]), quantity * units)
+    line, line_id = chosen[0], LineId(chosen[0]["id"])
+    if quantity == 0:
+        source = LineState(line["state"])
+        orders.move_line(
+            shop.db, line_id, source, LineState.CLOSED, shop.now_ms(), reason=marked("left out")
+        )
+        return
+    orders.set_needed(shop.db, line_id, quantity * units_of(shop, order, line))
 
 
 def units_of(shop: Shop, order: Row, line: Row) -> int:
@@ -120,8 +133,9 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
         order = orders.get(shop.db, OrderId(order["id"]), lock=True)
         if refund_blocks(order):
             raise Refused(
-                detail=f"order {order['number']} has a refund or is closed; nothing is sent",
-                mend=f"kmtool order show {order['number']}",
+                detail="order {number} has a refund or is closed; nothing is sent",
+                number=order["number"],
+                mend="kmtool order show {number}",
             )
         latest: dict[tuple[str, int], Row] = {}
         for effect in effects.effects_of(shop.db, OrderId(order["id"])):
@@ -135,8 +149,9 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
         count = sum(_again(shop, order, effect) for effect in again)
         if not count:
             raise Refused(
-                detail=f"no key is bound to order {order['number']} yet",
-                mend=f"kmtool order why {order['number']}",
+                detail="no key is bound to order {number} yet",
+                number=order["number"],
+                mend="kmtool order why {number}",
             )
         shop.audit("redeliver", _name(order), f"{count} effects")
     return OrderChanged(order["channel"], order["number"], "redeliver", count)
@@ -157,7 +172,7 @@ def _again(shop: Shop, order: Row, effect: Row) -> int:
     db, now = shop.db, shop.now_ms()
     state = EffectState(effect["state"])
     if state is EffectState.INFLIGHT:
-        raise StateMoved(what=f"order {order['number']}", state="on its way")
+        raise StateMoved(what=told("order {number}", number=order["number"]), state="on its way")
     if state in {EffectState.PENDING, EffectState.RETRY_AT}:
         effects.due_now(db, OrderId(order["id"]), now)
         return 1

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kmtool.errors import marked
+
 WORDS = {
-    "new": "new 新",
-    "ready": "ready 待发",
-    "reserved": "key bound 已配卡",
-    "sending": "sending 发送中",
-    "delivered": "delivered 已发货",
-    "held": "held 暂停",
-    "unmapped": "not mapped 未映射",
-    "unknown": "outcome unclear 结果不明",
-    "human": "needs you 要你处理",
-    "cancelled": "cancelled 已取消",
-    "refund_case": "refund case 退款处理",
-    "closed": "closed 已结束",
-    "exposed": "may have been seen 可能已被看到",
-    "free": "in stock 在库",
+    "new": marked("new 新"),
+    "ready": marked("ready 待发"),
+    "reserved": marked("key bound 已配卡"),
+    "sending": marked("sending 发送中"),
+    "delivered": marked("delivered 已发货"),
+    "held": marked("held 暂停"),
+    "unmapped": marked("not mapped 未映射"),
+    "unknown": marked("outcome unclear 结果不明"),
+    "human": marked("needs you 要你处理"),
+    "cancelled": marked("cancelled 已取消"),
+    "refund_case": marked("refund case 退款处理"),
+    "closed": marked("closed 已结束"),
+    "exposed": marked("may have been seen 可能已被看到"),
+    "free": marked("in stock 在库"),
 }
 """States in people's words; the codes stay in JSON."""
 

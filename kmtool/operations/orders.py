@@ -5,6 +5,7 @@ from __future__ import annotations
 from kmtool.domain.gates import walk
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
+from kmtool.errors import Stored, told
 from kmtool.operations.deliver import named
 from kmtool.operations.order_records import (
     WORDS,
@@ -110,7 +111,7 @@ def _lines(shop: Shop, order_id: OrderId) -> tuple[LineShown, ...]:
             amount_minor=row["amount_minor"],
             state=row["state"],
             gate=row["gate"],
-            reason=row["reason"],
+            reason=Stored(row["reason"]),
             keys=tuple(bound.get(row["id"], [])),
         )
         for row in rows
@@ -127,7 +128,7 @@ def _attempts(shop: Shop, order_id: OrderId) -> tuple[AttemptShown, ...]:
             n=row["n"],
             outcome=row["state"],
             at_ms=row["started_ms"],
-            detail=row["detail"],
+            detail=Stored(row["detail"]),
         )
         for row in effects.attempts_of(shop.db, sorted(found))
     )
@@ -147,7 +148,8 @@ def why(shop: Shop, number: str) -> OrderWhy:
 def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
     state = LineState(line["state"])
     gates: tuple[GateShown, ...] = ()
-    answer, command = line["reason"] or WORDS[state], _next(shop, order, line, state)
+    answer: str = Stored(line["reason"]) or told(WORDS[state])
+    command = _next(shop, order, line, state)
     if state in WAITING:
         walked = walk(situation(shop, order, line, paused, {}))
         gates = tuple(
@@ -156,11 +158,12 @@ def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
         )
         first = next((gate for gate in gates if not gate.open), None)
         if first is None and line["gate"] == "order_wait":
-            answer, command = "it waits for the other lines of the order", "kmtool deliver"
+            answer, command = told("it waits for the other lines of the order"), "kmtool deliver"
         elif first is None and line["gate"] == Gate.ROUTE:
-            answer, command = line["reason"], f"kmtool deliver {order['number']}"
+            answer, command = Stored(line["reason"]), f"kmtool deliver {order['number']}"
         elif first is None:
-            answer, command = "all gates are open: it goes with the next delivery", "kmtool deliver"
+            answer = told("all gates are open: it goes with the next delivery")
+            command = "kmtool deliver"
         else:
             answer, command = first.reason, first.command
     return LineWhy(line["line_no"], line["title"], state, gates, answer, command)

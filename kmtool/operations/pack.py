@@ -103,7 +103,9 @@ def pack(shop: Shop, order: Row, bound: Sequence[tuple[Row, list[Row]]]) -> None
         message = message_of(order, marker, written.subject, written.text.text(), ())
         refused, _ = refusal(shop, order, message)
         if refused:
-            raise Rejected(who=courier_name(shop, order["channel"]), detail=refused)
+            raise Rejected(
+                who=courier_name(shop, order["channel"]), detail="{reason}", reason=refused
+            )
     body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
     sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
     route = courier_name(shop, order["channel"])

@@ -38,7 +38,8 @@ def disk_must_have_room(shop: Shop) -> None:
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     if free_mb < shop.config.data.disk_min_mb:
         raise Broken(
-            detail=f"only {free_mb} MB are free; nothing is sent that cannot be recorded",
+            detail="only {free_mb} MB are free; nothing is sent that cannot be recorded",
+            free_mb=free_mb,
             mend="make room on the disk, then: kmtool deliver",
         )
 

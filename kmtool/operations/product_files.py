@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kmtool import sheets
 from kmtool.domain.keyfiles import cell_text
 from kmtool.domain.money import parse_minor
-from kmtool.errors import InputRefused, KmError
+from kmtool.errors import InputRefused, KmError, joined, marked, told
 from kmtool.operations import products
 from kmtool.operations.key_sources import Source
 from kmtool.operations.products import Fields, Mapping
@@ -69,11 +69,13 @@ def run(shop: Shop, source: Source) -> ProductsImported:
                     lines += products.put_mapping(shop, mapping).lines
                     mapped += 1
             except (ValueError, KmError) as error:
-                told = error.message() if isinstance(error, KmError) else str(error)
-                wrong.append(f"row {line_no}: {told}")
+                why = error.message() if isinstance(error, KmError) else error.args[0]
+                wrong.append(told("row {line_no}: {why}", line_no=line_no, why=why))
         if wrong:
-            more = f" (and {len(wrong) - ERRORS_SHOWN} more)" if len(wrong) > ERRORS_SHOWN else ""
-            raise InputRefused(where=source.name, detail="; ".join(wrong[:ERRORS_SHOWN]) + more)
+            others = len(wrong) - ERRORS_SHOWN
+            form = marked("{first} (and {n} more)") if others > 0 else "{first}"
+            first = joined(wrong[:ERRORS_SHOWN])
+            raise InputRefused(where=source.name, detail=form, first=first, n=others)
     return ProductsImported(source.name, len(rows), added, changed, mapped, lines, ignored)
 
 
@@ -99,7 +101,8 @@ def _read(source: Source) -> tuple[dict[str, int], list[sheets.Row], tuple[str, 
         raise InputRefused(
             where=f"{source.name}:1",
             detail="there is no column sku",
-            mend="the first row names the columns: " + ", ".join(COLUMNS),
+            mend="the first row names the columns: {names}",
+            names=", ".join(COLUMNS),
         )
     if len(rows) < 2:
         raise InputRefused(where=source.name, detail="there is no row below the column names")

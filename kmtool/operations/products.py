@@ -122,10 +122,12 @@ def check_code(text: str, what: str) -> None:
     """Refuse a SKU or supplier code that would be a nuisance everywhere."""
     if not text or len(text) > CODE_MAX or text != text.strip() or text.startswith("-"):
         raise UsageError(
-            detail=f"a {what} has 1 to {CODE_MAX} characters, no spaces around it and no leading -"
+            detail="a {what} has 1 to {code_max} characters, no spaces around it and no leading -",
+            what=what,
+            code_max=CODE_MAX,
         )
     if not text.isprintable():
-        raise UsageError(detail=f"a {what} holds only printable characters")
+        raise UsageError(detail="a {what} holds only printable characters", what=what)
 
 
 def add(shop: Shop, sku: str, fields: Fields) -> Product:
@@ -134,7 +136,7 @@ def add(shop: Shop, sku: str, fields: Fields) -> Product:
     with shop.db.tx():
         if not insert(shop, sku, fields):
             raise Refused(
-                detail=f"there is a product {sku} already", mend="kmtool product set {sku}", sku=sku
+                detail="there is a product {sku} already", mend="kmtool product set {sku}", sku=sku
             )
     return show(shop, sku)
 
@@ -219,7 +221,9 @@ def put_mapping(shop: Shop, mapping: Mapping) -> Mapped:
             kind="product", name=mapping.sku, mend="kmtool product add {name}, then map it again"
         )
     if not 1 <= mapping.units <= UNITS_MAX:
-        raise UsageError(detail=f"a listing is 1 to {UNITS_MAX} units", mend="--units 1")
+        raise UsageError(
+            detail="a listing is 1 to {units_max} units", units_max=UNITS_MAX, mend="--units 1"
+        )
     _check(Fields(price_minor=mapping.price_minor))
     if not mapping.channel or not mapping.item:
         raise UsageError(detail="a mapping needs the channel and the item's id there")
@@ -262,13 +266,19 @@ def unmapped(shop: Shop, limit: int) -> Unmapped:
 
 def _check(fields: Fields) -> None:
     if fields.kind is not None and fields.kind not in set(LineKind):
-        raise UsageError(detail=f"there is no kind {fields.kind}", mend="--kind key|topup|text")
+        raise UsageError(
+            detail="there is no kind {sort}", sort=fields.kind, mend="--kind key|topup|text"
+        )
     if fields.state is not None and fields.state not in {"on", "off"}:
-        raise UsageError(detail=f"a product is on or off, not {fields.state}", mend="--state on")
+        raise UsageError(
+            detail="a product is on or off, not {state}", state=fields.state, mend="--state on"
+        )
     for name in ("price_minor", "floor_minor", "low_stock", "buffer"):
         value = getattr(fields, name)
         if value is not None and not 0 <= value <= FIGURE_MAX:
-            raise UsageError(detail=f"{name.removesuffix('_minor')} cannot be {value}")
+            raise UsageError(
+                detail="{name} cannot be {value}", name=name.removesuffix("_minor"), value=value
+            )
 
 
 def _product(row: Row, listings: list[Row]) -> Product:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kmtool.domain.recon import EXCEPTIONS, Group, Severity
-from kmtool.errors import NotFound, Refused, StateMoved, UsageError
+from kmtool.errors import NotFound, Refused, StateMoved, UsageError, told
 from kmtool.shop import Shop
 from kmtool.store import orders as order_store
 from kmtool.store import recon_checks, recon_exceptions, recon_manual
@@ -151,7 +151,10 @@ def problems(
     """Return exceptions, worst first, then by money."""
     if code and code not in EXCEPTIONS:
         raise UsageError(
-            detail=f"{code} is no code of an exception", mend=f"use one of: {', '.join(EXCEPTIONS)}"
+            detail="{code} is no code of an exception",
+            code=code,
+            mend="use one of: {exceptions}",
+            exceptions=", ".join(EXCEPTIONS),
         )
     rows = recon_exceptions.listing(shop.db, accounts=accounts, open_only=open_only, code=code)
     rank = {name: n for n, name in enumerate(EXCEPTIONS)}
@@ -196,7 +199,9 @@ def unlink(shop: Shop, line_id: int, reason: str) -> Decided:
             shop.audit("recon.undo", f"line:{line_id}", f"{line['pass']}: {reason}")
             return Decided("undone", line_id, "", reason)
         if line["order_id"] is None:
-            raise StateMoved(what=f"line {line_id}", state="linked to no order")
+            raise StateMoved(
+                what=told("line {line_id}", line_id=line_id), state="linked to no order"
+            )
         _decide(shop, line, "apart", None, reason)
     return Decided("unlinked", line_id, "", reason)
 
@@ -215,7 +220,9 @@ def resolve(shop: Shop, exception_id: int, reason: str) -> Decided:
         row = _find(shop, exception_id)
         done = recon_exceptions.resolve(shop.db, exception_id, shop.actor, reason, shop.now_ms())
         if not done:
-            raise StateMoved(what=f"exception {exception_id}", state=row["state"])
+            raise StateMoved(
+                what=told("exception {exception_id}", exception_id=exception_id), state=row["state"]
+            )
         recon_exceptions.record_moves(shop.db, row["account"])
         shop.audit("recon.resolve", f"exception:{exception_id}", reason)
     return Decided("resolved", row["line_id"], _order_name(row), reason)
@@ -259,11 +266,17 @@ def _order(shop: Shop, name: str, account: str) -> Row:
         raise NotFound(kind="order", name=name)
     if len(found) > 1:
         names = ", ".join(f"{row['channel']}:{row['number']}" for row in found)
-        raise Refused(detail=f"more than one order has this number: {names}", mend="name one whole")
+        raise Refused(
+            detail="more than one order has this number: {names}",
+            names=names,
+            mend="name one whole",
+        )
     if found[0]["account"] != account:
         raise Refused(
-            detail=f"order {name} belongs to the account 「{found[0]['account']}」,"
-            f" the line to {account}",
+            detail="order {name} belongs to the account 「{account}」, the line to {other}",
+            name=name,
+            account=found[0]["account"],
+            other=account,
             mend="kmtool recon show shows which orders fit the line",
         )
     return found[0]

@@ -136,7 +136,9 @@ def _chosen(shop: Shop, name: str | None) -> list[AccountSettings]:
         return [accounts[key] for key in sorted(accounts)]
     if name not in accounts:
         known = ", ".join(sorted(accounts)) or "none"
-        raise NotFound(kind="account", name=name, mend=f"use one of [accounts.…]: {known}")
+        raise NotFound(
+            kind="account", name=name, mend="use one of [accounts.…]: {known}", known=known
+        )
     return [accounts[name]]
 
 

@@ -40,7 +40,8 @@ def recovered(shop: Shop, kind: str) -> Iterator[Recovered]:
         damaged = maintenance.integrity(shop.db, quick=True)
         if damaged:
             raise Broken(
-                detail=f"the database is damaged ({damaged[0]}); nothing is sent",
+                detail="the database is damaged ({damaged}); nothing is sent",
+                damaged=damaged[0],
                 mend="kmtool db check, then use the newest backup that opens",
             )
     with sender.sending(shop, kind) as mine:
@@ -54,4 +55,6 @@ def recovered(shop: Shop, kind: str) -> Iterator[Recovered]:
 def refusal(broken: tuple[Check, ...]) -> Broken:
     """Return the error that says which promise is broken."""
     told = "; ".join(f"{check.name}: {check.figure}" for check in broken)
-    return Broken(detail=f"{told}. Nothing is sent until this is mended", mend=broken[0].mend)
+    return Broken(
+        detail="{promise}. Nothing is sent until this is mended", promise=told, mend=broken[0].mend
+    )

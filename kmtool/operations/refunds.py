@@ -16,13 +16,14 @@ from kmtool.domain.states import (
     OrderStatus,
     RefundState,
 )
+from kmtool.errors import marked, told
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
 from kmtool.store.db import Row
 
 WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
 STILL = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
-CHANGED = "changed at the channel after its keys were bound"
+CHANGED = marked("changed at the channel after its keys were bound")
 """How the reason begins of a line that a person must look at for that."""
 
 
@@ -43,7 +44,7 @@ def apply_refund(shop: Shop, order_id: OrderId) -> None:
         return
     refund = RefundState(order["refund"])
     final = refund is RefundState.FULL or order["status"] == OrderStatus.CLOSED
-    why = "refunded" if refund is not RefundState.NONE else "closed by the channel"
+    why = marked("refunded") if refund is not RefundState.NONE else marked("closed by the channel")
     unpack_all(shop, order_id, why)
     for line in orders.lines(db, order_id):
         state = LineState(line["state"])
@@ -76,7 +77,7 @@ def refund_gone(shop: Shop, order_id: OrderId) -> None:
         target, reason = LineState.DELIVERED, ""
         if not all_delivered(shop, line):
             target = LineState.UNKNOWN if _asked_about(shop, order_id, line) else LineState.HUMAN
-            reason = "the refund was withdrawn; its keys may have been seen"
+            reason = marked("the refund was withdrawn; its keys may have been seen")
         orders.move_line(db, LineId(line["id"]), LineState.REFUND_CASE, target, now, reason=reason)
         shop.audit("refund_gone", _name(order), f"line {line['line_no']}: {target}")
 
@@ -123,7 +124,7 @@ def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
     """
     db, now = shop.db, shop.now_ms()
     line_id, state = LineId(line["id"]), LineState(line["state"])
-    reason = f"{CHANGED}: {what}"
+    reason = told("{changed}: {what}", changed=told(CHANGED), what=what)
     shop.audit("line_changed", _name(order), f"line {line['line_no']}: {what}")
     mine = [e for e in effects.effects_of(db, OrderId(order["id"])) if _carries(shop, e, line)]
     if any(unpack(shop, effect, reason) for effect in mine):
@@ -133,11 +134,22 @@ def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
         return False
     if state in {LineState.RESERVED, LineState.UNKNOWN, LineState.DELIVERED}:
         for effect in mine:
-            effects.move_effect(
+            if effects.move_effect(
                 db, EffectId(effect["id"]), STILL, EffectState.HUMAN, now, reason=reason
-            )
+            ):
+                _with_the_parcel(shop, effect, line, reason)
         orders.move_line(db, line_id, state, LineState.HUMAN, now, reason=reason)
     return False
+
+
+def _with_the_parcel(shop: Shop, effect: Row, line: Row, reason: str) -> None:
+    """The other lines of a parcel that stopped wait for the same person."""
+    for other in deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"])):
+        source = LineState(other["state"])
+        if other["id"] != line["id"] and source in {LineState.RESERVED, LineState.UNKNOWN}:
+            orders.move_line(
+                shop.db, LineId(other["id"]), source, LineState.HUMAN, shop.now_ms(), reason=reason
+            )
 
 
 def reason_of(line: Row, detail: str) -> str:
@@ -163,7 +175,7 @@ def _stop_effects(shop: Shop, order_id: OrderId) -> None:
             STILL,
             EffectState.CANCELLED,
             shop.now_ms(),
-            reason="a refund or a closed order",
+            reason=marked("a refund or a closed order"),
         )
 
 

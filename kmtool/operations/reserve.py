@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kmtool.domain.gates import Limits, Shut, Situation, first_shut
 from kmtool.domain.ids import KeyId, LineId, OrderId
 from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
-from kmtool.errors import KmError, Locked, NotSetUp
+from kmtool.errors import KmError, Locked, NotSetUp, told
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
 from kmtool.operations.refunds import WAITING
@@ -90,7 +90,9 @@ def _hold_all(shop: Shop, order_id: OrderId, error: KmError, tally: Reserved) ->
     with shop.db.tx():
         order = orders.get(shop.db, order_id, lock=True)
         shut = Shut(
-            Gate.ROUTE, f"{error}. {error.next_step()}", f"kmtool deliver {order['number']}"
+            Gate.ROUTE,
+            told("{problem}. {next_step}", problem=error, next_step=error.next_step()),
+            f"kmtool deliver {order['number']}",
         )
         for line in orders.lines(shop.db, order_id):
             if line["state"] in WAITING:
@@ -115,7 +117,12 @@ def decide(shop: Shop, order_id: OrderId, tally: Reserved, paused: dict[str, Row
         waits_for_stock |= shut.gate in {Gate.STOCK, Gate.MAPPED, Gate.PRODUCT}
     if go and waits_for_stock and not _waited_enough(shop, order):
         for line in go:
-            _hold(shop, line, Shut(Gate.ORDER_WAIT, "it waits for the other lines", DELIVER), tally)
+            _hold(
+                shop,
+                line,
+                Shut(Gate.ORDER_WAIT, told("it waits for the other lines"), DELIVER),
+                tally,
+            )
         return
     if go:
         _reserve(shop, order, go, tally)
@@ -242,7 +249,7 @@ def _reserve(shop: Shop, order: Row, lines: list[Row], tally: Reserved) -> None:
     for line in lines:
         keys = _take(shop, line)
         if keys is None:
-            _hold(shop, line, Shut(Gate.STOCK, "its stock went just now", DELIVER), tally)
+            _hold(shop, line, Shut(Gate.STOCK, told("its stock went just now"), DELIVER), tally)
             continue
         _bind(shop, line, keys)
         orders.move_line(db, LineId(line["id"]), LineState(line["state"]), LineState.READY, now)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import AttemptState, EffectState, LineState
-from kmtool.errors import Broken, KmError
+from kmtool.errors import Broken, KmError, marked, told
 from kmtool.operations import routes
 from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
@@ -68,7 +68,9 @@ def put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
     with shop.db.tx():
         orders.lock(shop.db, [effect["order_id"]])
         if effect["channel"] not in shop.config.channels:
-            why = f"there is no [channels.{effect['channel']}] in kmtool.toml any more"
+            why = told(
+                "there is no [channels.{name}] in kmtool.toml any more", name=effect["channel"]
+            )
             to_human(shop, effect, lines, why)
             tally.needs_you += len(lines) or 1
             return
@@ -156,6 +158,6 @@ def _conclude(shop: Shop, effect: Row, verdict: Verdict, grace_ms: int, tally: S
             EffectState.RETRY_AT,
             now,
             due_ms=now + wait,
-            reason="outcome unclear; asking again",
+            reason=marked("outcome unclear; asking again"),
         )
     tally.unknown += 1

@@ -20,6 +20,7 @@ from kmtool.errors import (
     Rejected,
     Retriable,
     Unknown,
+    told,
 )
 from kmtool.ports import (
     Channel,
@@ -83,7 +84,7 @@ def courier(shop: Shop, name: str, of_channel: str) -> Courier:
     Nothing is carried for a channel that is gone from kmtool.toml, even where the way still stands.
     """
     if of_channel not in shop.config.channels:
-        raise ConfigError(detail=f"there is no [channels.{of_channel}]")
+        raise ConfigError(detail="there is no [channels.{of_channel}]", of_channel=of_channel)
     return _built(f"channels.{of_channel}", lambda: shop.adapters.courier(name, of_channel))
 
 
@@ -94,7 +95,10 @@ def _built(where: str, build: Callable[[], T]) -> T:
         raise
     except Exception as error:
         raise ConfigError(
-            detail=f"its adapter cannot be used ({type(error).__name__}: {error})", where=where
+            detail="its adapter cannot be used ({kind_of}: {problem})",
+            kind_of=type(error).__name__,
+            problem=error,
+            where=where,
         ) from error
 
 
@@ -105,7 +109,9 @@ def read_order(shop: Shop, name: str, number: str) -> OrderFact | KmError | None
     except KmError as error:
         return error
     except Exception as error:  # noqa: BLE001  (the edge: a bug must not stop the other orders)
-        return OutsideError(who=name, detail=f"{type(error).__name__} in the adapter")
+        return OutsideError(
+            who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__
+        )
 
 
 def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:
@@ -115,7 +121,9 @@ def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:
     except KmError:
         raise
     except Exception as error:
-        raise OutsideError(who=name, detail=f"{type(error).__name__} in the adapter") from error
+        raise OutsideError(
+            who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__
+        ) from error
 
 
 def repeat_rule(shop: Shop, kind: str, route: str, of_channel: str) -> tuple[Repeat, int, int]:
@@ -148,7 +156,9 @@ def attempt(shop: Shop, parcel: Parcel) -> Outcome:
     except KmError as error:
         return Outcome(Result.REJECTED, detail=str(error))
     except Exception as error:  # noqa: BLE001  (the edge: an adapter's bug must not lose the order)
-        return Outcome(Result.UNKNOWN, detail=f"{type(error).__name__} in the adapter")
+        return Outcome(
+            Result.UNKNOWN, detail=told("{kind_of} in the adapter", kind_of=type(error).__name__)
+        )
     return Outcome(Result.OK, receipt.reference, receipt.detail)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, OrderStatus, RefundState
-from kmtool.errors import NotFound, Refused
+from kmtool.errors import NotFound, Refused, told
 from kmtool.operations.ingest import ingest
 from kmtool.operations.pack import COUNTER as COUNTER
 from kmtool.operations.reserve import Reserved, decide, preview
@@ -113,7 +113,8 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
             _, shut = preview(shop, order)[0]
             helps = shut is not None and shut.gate in MENDED
             raise Refused(
-                detail=f"no key leaves: {shut.reason if shut else 'its stock went just now'}",
+                detail="no key leaves: {reason}",
+                reason=shut.reason if shut else told("its stock went just now"),
                 where=f"product {wish.sku}",
                 mend=shut.command if shut and helps else f"kmtool key stock {wish.sku}",
             )

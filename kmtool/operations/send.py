@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
 from kmtool.domain.money import e5_to_minor, split
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
-from kmtool.errors import Broken
+from kmtool.errors import Broken, told
 from kmtool.journal import JournalEntry
 from kmtool.operations.pack import message_of, parcel_label
 from kmtool.operations.permit import (
@@ -135,7 +135,7 @@ def _put_off(shop: Shop, effect: Row, stopped: str) -> None:
         EffectState.RETRY_AT,
         now,
         due_ms=now + STOPPED_MS,
-        reason=f"stopped: {stopped}",
+        reason=told("stopped: {stopped}", stopped=stopped),
     )
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
 from kmtool.domain.states import AttemptState, EffectState, LineState
-from kmtool.errors import Locked
+from kmtool.errors import Locked, marked, told
 from kmtool.locks import FileLock
 from kmtool.operations.refunds import reason_of
 from kmtool.shop import Shop
@@ -115,7 +115,7 @@ def _to_unknown(db: Db, attempt: Row, now: int) -> None:
         EffectState.RETRY_AT,
         now,
         due_ms=now,
-        reason="the sender stopped in the middle",
+        reason=marked("the sender stopped in the middle"),
     )
     if attempt["parcel_id"] is None:
         return
@@ -160,5 +160,10 @@ def _token_is_free(shop: Shop, token: int) -> bool:
 def _holder(db: Db) -> str:
     for row in sessions.live(db):
         if row["kind"] in {"run", "deliver"}:
-            return f"`kmtool {row['kind']}` (process {row['pid']} on {row['host']})"
-    return "another kmtool is sending"
+            return told(
+                "`kmtool {command}` (process {pid} on {host})",
+                command=row["kind"],
+                pid=row["pid"],
+                host=row["host"],
+            )
+    return told("another kmtool is sending")

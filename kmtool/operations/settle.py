@@ -142,7 +142,10 @@ def _draft(shop: Shop, code: str, cut: date | None) -> Draft:
     today = business_day(shop.now_ms(), zone)
     if cut is not None and cut > today:
         raise UsageError(
-            detail=f"the cut date {cut} has not come yet", mend=f"--cut {today} or earlier"
+            detail="the cut date {cut} has not come yet",
+            cut=cut,
+            mend="--cut {today} or earlier",
+            today=today,
         )
     return gather(shop.db, supplier, cut or today, zone)
 
@@ -156,14 +159,20 @@ def _must_balance(db: Db, draft: Draft) -> None:
         shown = [format_minor(figure, currency) for figure in (closing, by_lines, booked)]
         raise SheetUnbalanced(
             supplier=code,
-            detail=f"balance {shown[0]}, lines {shown[1]}, ledger {shown[2]}"
-            f" ({account(code)}, {currency})",
+            detail="balance {balance}, lines {lines}, ledger {ledger} ({code}, {currency})",
+            balance=shown[0],
+            lines=shown[1],
+            ledger=shown[2],
+            code=account(code),
+            currency=currency,
         )
     foreign = settlements.other_currencies(db, code, currency)
     if foreign:
         raise SheetUnbalanced(
             supplier=code,
-            detail=f"it is paid in {currency}, but has batches in {', '.join(foreign)}",
+            detail="it is paid in {currency}, but has batches in {foreign}",
+            currency=currency,
+            foreign=", ".join(foreign),
             mend="give batches of another currency a supplier of their own",
         )
     if draft.uneven_batches:

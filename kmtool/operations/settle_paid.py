@@ -61,8 +61,11 @@ def _must_be_the_same(known: Row, payment: Payment, sheet: Row) -> None:
     if known["amount_minor"] != payment.amount_minor or known["paid_on"] != payment.paid_on:
         noted = format_minor(known["amount_minor"], sheet["currency"])
         raise Refused(
-            detail=f"voucher {payment.voucher} is noted on {sheet['number']} already:"
-            f" {noted} of {known['paid_on']}",
+            detail="voucher {voucher} is noted on {number} already: {noted} of {paid_on}",
+            voucher=payment.voucher,
+            number=sheet["number"],
+            noted=noted,
+            paid_on=known["paid_on"],
             mend="give another --ref if this is another payment",
         )
 
@@ -73,14 +76,23 @@ def _must_fit(shop: Shop, sheet: Row, payment: Payment) -> None:
     if payment.amount_minor <= 0 or not payment.voucher:
         raise UsageError(detail="a payment needs an amount above 0 and a voucher (--ref)")
     if payment.currency != sheet["currency"]:
-        raise UsageError(detail=f"{sheet['number']} is in {sheet['currency']}")
+        raise UsageError(
+            detail="{number} is in {currency}", number=sheet["number"], currency=sheet["currency"]
+        )
     if payment.paid_on > today:
-        raise UsageError(detail=f"{payment.paid_on} has not come yet", mend=f"--date {today}")
+        raise UsageError(
+            detail="{paid_on} has not come yet",
+            paid_on=payment.paid_on,
+            mend="--date {today}",
+            today=today,
+        )
     if payment.amount_minor > left:
         raise Refused(
-            detail=f"{format_minor(payment.amount_minor, payment.currency)} is more than the"
-            f" {format_minor(left, payment.currency)} still owed on {sheet['number']}",
-            mend=f"kmtool settle show {sheet['number']}",
+            detail="{amount} is more than the {left} still owed on {number}",
+            amount=format_minor(payment.amount_minor, payment.currency),
+            left=format_minor(left, payment.currency),
+            number=sheet["number"],
+            mend="kmtool settle show {number}",
         )
 
 

@@ -80,7 +80,8 @@ def _workbook(db: Db, path: Path) -> SheetCheck:
     except NotFound:
         raise SheetChanged(
             number=path.name,
-            detail=f"no sheet {number!r} was closed here",
+            detail="no sheet {wanted} was closed here",
+            wanted=repr(number),
             mend="kmtool settle list",
         ) from None
     wrong = (

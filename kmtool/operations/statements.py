@@ -169,7 +169,8 @@ def covered_span(text: str) -> tuple[date, date]:
         span = date.max, date.min
     if span[0] > span[1]:
         raise UsageError(
-            detail=f"{text!r} is no span of days",
+            detail="{text} is no span of days",
+            text=repr(text),
             mend="write the days as 2026-11-01..2026-11-30",
         )
     return span
@@ -226,14 +227,21 @@ def _unclear(shop: Shop, parsed: ParsedStatement) -> Refused:
     whose = f" (it prints {parsed.account_masked})" if parsed.account else ""
     if not names:
         return Refused(
-            detail=f"kmtool.toml names no account this {parsed.profile} could belong to{whose}",
+            detail="kmtool.toml names no account this {profile} could belong to{whose}",
+            profile=parsed.profile,
+            whose=whose,
             where=parsed.file,
-            mend=f"kmtool channel set CHANNEL --account {parsed.channel}",
+            mend="kmtool channel set CHANNEL --account {channel}",
+            channel=parsed.channel,
         )
     return Refused(
-        detail=f"it is not clear whose {parsed.profile} this is{whose}; there are: {names}",
+        detail="it is not clear whose {profile} this is{whose}; there are: {names}",
+        profile=parsed.profile,
+        whose=whose,
+        names=names,
         where=parsed.file,
-        mend=f"say which, for instance: kmtool reconcile FILE --account {names.split(',')[0]}",
+        mend="say which, for instance: kmtool reconcile FILE --account {first}",
+        first=names.split(",")[0],
     )
 
 
@@ -242,7 +250,10 @@ def _known_account(shop: Shop, name: str) -> AccountSettings:
     if found is None:
         names = ", ".join(sorted(shop.config.accounts)) or "none"
         raise NotFound(
-            kind="account", name=name, mend=f"use one of [accounts.…] in kmtool.toml: {names}"
+            kind="account",
+            name=name,
+            mend="use one of [accounts.…] in kmtool.toml: {names}",
+            names=names,
         )
     return found
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from kmtool.domain.recon import EXCEPTIONS
 from kmtool.domain.states import Gate, LineState
+from kmtool.errors import Stored, marked, told
 from kmtool.operations import doctor
 from kmtool.operations.doctor import Check
 from kmtool.shop import Shop
@@ -157,7 +158,7 @@ def _needs(shop: Shop, lines: Iterable[Row]) -> Iterator[NeedsYou]:
         yield _item(cause, name, currency, rows)
     for row in store.unmarked(shop.db):
         yield NeedsYou(
-            "delivered, but not marked shipped there", row["total_minor"], row["currency"],
+            told("delivered, but not marked shipped there"), row["total_minor"], row["currency"],
             row["since_ms"], f"kmtool order show {quoted(row['number'])}", 1, 1,
         )  # fmt: skip
     for row in store.exceptions(shop.db):
@@ -184,22 +185,26 @@ def _cause(row: Row) -> tuple[str, str]:
 
 
 _WORDS: dict[str, tuple[int, str, str]] = {
-    LineState.HUMAN: (0, "needs you 要你处理: {reason}", "kmtool order redeliver {number}"),
-    LineState.REFUND_CASE: (1, "refund after delivery 退款", "kmtool order show {number}"),
-    Gate.STOCK: (2, "{sku} is short: {keys} for {orders}", "kmtool import FILE --sku {sku}"),
-    Gate.PRICE: (3, "below cost or floor 低价", "kmtool order release {number}"),
-    Gate.AMOUNT: (3, "other amount than agreed", "kmtool order release {number}"),
-    Gate.BURST: (3, "unusually many at once", "kmtool order release {number}"),
-    Gate.RISK: (3, "held: {reason}", "kmtool order release {number}"),
-    Gate.SHIPPED: (3, "shipped there, not by kmtool", "kmtool order release {number}"),
-    Gate.REFUND: (3, "refund before delivery 退款", "kmtool order why {number}"),
-    Gate.ROUTE: (3, "cannot be reached: {reason}", "kmtool order why {number}"),
-    Gate.ADDRESS: (3, "cannot be reached: {reason}", "kmtool order why {number}"),
-    Gate.MODE: (3, "{orders} of {channel}: your word", "kmtool order release {number}"),
-    LineState.UNMAPPED: (3, "not mapped: {title}", "kmtool product unmapped"),
-    Gate.PRODUCT: (4, "{sku} is off: {orders}", "kmtool product set {sku} --state on"),
-    Gate.PAUSE: (4, "{name} is paused: {orders}", "kmtool resume {name}"),
-    LineState.UNKNOWN: (6, "outcome unclear 结果不明: asked again", "kmtool deliver"),
+    LineState.HUMAN: (0, marked("needs you 要你处理: {reason}"), "kmtool order redeliver {number}"),
+    LineState.REFUND_CASE: (1, marked("refund after delivery 退款"), "kmtool order show {number}"),
+    Gate.STOCK: (
+        2,
+        marked("{sku} is short: {keys} for {orders}"),
+        "kmtool import FILE --sku {sku}",
+    ),
+    Gate.PRICE: (3, marked("below cost or floor 低价"), "kmtool order release {number}"),
+    Gate.AMOUNT: (3, marked("other amount than agreed"), "kmtool order release {number}"),
+    Gate.BURST: (3, marked("unusually many at once"), "kmtool order release {number}"),
+    Gate.RISK: (3, marked("held: {reason}"), "kmtool order release {number}"),
+    Gate.SHIPPED: (3, marked("shipped there, not by kmtool"), "kmtool order release {number}"),
+    Gate.REFUND: (3, marked("refund before delivery 退款"), "kmtool order why {number}"),
+    Gate.ROUTE: (3, marked("cannot be reached: {reason}"), "kmtool order why {number}"),
+    Gate.ADDRESS: (3, marked("cannot be reached: {reason}"), "kmtool order why {number}"),
+    Gate.MODE: (3, marked("{orders} of {channel}: your word"), "kmtool order release {number}"),
+    LineState.UNMAPPED: (3, marked("not mapped: {title}"), "kmtool product unmapped"),
+    Gate.PRODUCT: (4, marked("{sku} is off: {orders}"), "kmtool product set {sku} --state on"),
+    Gate.PAUSE: (4, marked("{name} is paused: {orders}"), "kmtool resume {name}"),
+    LineState.UNKNOWN: (6, marked("outcome unclear 结果不明: asked again"), "kmtool deliver"),
 }
 _OTHER = (3, "{reason}", "kmtool order why {number}")
 
@@ -210,19 +215,19 @@ def _item(cause: str, name: str, currency: str, rows: list[Row]) -> NeedsYou:
     orders = len({row["order_id"] for row in rows})
     keys = sum(row["needed"] for row in rows)
     facts = {
-        "reason": first["reason"] or cause,
+        "reason": Stored(first["reason"] or cause),
         "number": quoted(first["number"]),
         "sku": quoted(first["sku"] or ""),
         "title": first["title"],
         "channel": first["channel"],
         "name": name,
-        "keys": f"{keys} key{'s' if keys > 1 else ''}",
-        "orders": f"{orders} order{'s' if orders > 1 else ''}",
+        "keys": told("{n} keys" if keys > 1 else "{n} key", n=keys),
+        "orders": told("{n} orders" if orders > 1 else "{n} order", n=orders),
     }
     if cause == Gate.MODE and orders > 1:
         command = "kmtool order list --state held"
     return NeedsYou(
-        what.format(**facts),
+        told(what, **facts),
         sum(row["amount_minor"] for row in rows),
         currency,
         min(row["since_ms"] for row in rows),
@@ -236,7 +241,7 @@ def _exception(row: Row) -> NeedsYou:
     kind = EXCEPTIONS.get(row["code"])
     group = kind.group if kind else "difference"
     command = f"kmtool recon list --code {row['code']}"
-    what = f"{group} 对账: {row['n']} × {row['code']}"
+    what = told("{group} 对账: {n} × {code}", group=told(group), n=row["n"], code=row["code"])
     return NeedsYou(what, row["amount_minor"], row["currency"], row["since_ms"], command, 0, 5)
 
 
@@ -248,10 +253,11 @@ def _low_stock(shop: Shop, short: set[str]) -> Iterator[NeedsYou]:
     ]
     for row in low if len(low) <= FEW else ():
         command = f"kmtool import FILE --sku {quoted(row['sku'])}"
-        yield NeedsYou(f"{row['sku']}: {row['free']} keys left", None, "", None, command, 0, 5)
+        left = told("{sku}: {n} keys left", sku=row["sku"], n=row["free"])
+        yield NeedsYou(left, None, "", None, command, 0, 5)
     if len(low) > FEW:
-        told = f"{len(low)} products are low on stock"
-        yield NeedsYou(told, None, "", None, "kmtool key stock", 0, 5)
+        many = told("{n} products are low on stock", n=len(low))
+        yield NeedsYou(many, None, "", None, "kmtool key stock", 0, 5)
 
 
 def quoted(name: str) -> str:

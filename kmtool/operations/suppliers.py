@@ -47,7 +47,7 @@ def add(
     with shop.db.tx():
         if not _insert(shop, code, name, mode, settle_days, payee):
             raise Refused(
-                detail=f"there is a supplier {code} already",
+                detail="there is a supplier {code} already",
                 mend="kmtool supplier set {code} …",
                 code=code,
             )
@@ -114,7 +114,9 @@ def _insert(shop: Shop, code: str, name: str, mode: str, settle_days: int, payee
 
 def _check(mode: str, settle_days: int) -> None:
     if mode and mode not in MODES:
-        raise UsageError(detail=f"there is no mode {mode}", mend="--mode consignment|buyout")
+        raise UsageError(
+            detail="there is no mode {mode}", mode=mode, mend="--mode consignment|buyout"
+        )
     if not 0 <= settle_days <= 365:
         raise UsageError(detail="settle days must lie between 0 and 365", mend="--settle-days 7")
 

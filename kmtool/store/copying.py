@@ -23,7 +23,7 @@ def copy_sqlite(db: Db, target: Path) -> None:
         partial.replace(target)
     except sqlite3.Error as error:
         known = translate(error, db.name)
-        raise known or Broken(detail=f"the copy was not made: {error}") from error
+        raise known or Broken(detail="the copy was not made: {problem}", problem=error) from error
     finally:
         partial.unlink(missing_ok=True)
 

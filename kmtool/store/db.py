@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from kmtool.errors import Broken, DatabaseDamaged, ExtraMissing, Locked, NotSetUp
+from kmtool.errors import Broken, DatabaseDamaged, ExtraMissing, Locked, NotSetUp, verbatim
 from kmtool.store.sqlite import checkpoints_freely, sqlite3
 
 Row = dict[str, Any]
@@ -202,24 +202,30 @@ def translate(error: Exception, name: str) -> Exception | None:
     text = str(error)
     if isinstance(error, sqlite3.OperationalError):
         if "locked" in text or "busy" in text:
-            return Locked(detail=f"{name} is locked by another program")
+            return Locked(detail="{name} is locked by another program", name=name)
         if "disk is full" in text or "disk I/O" in text:
-            return Broken(detail=f"{text}; nothing was half-written", mend="make room on the disk")
+            return Broken(
+                detail="{text}; nothing was half-written", text=text, mend="make room on the disk"
+            )
         if "readonly" in text:
-            return Broken(detail=f"{name}: {text}", mend="make the shop folder writable")
+            return Broken(
+                detail="{name}: {text}", name=name, text=text, mend="make the shop folder writable"
+            )
         if "unable to open" in text:
-            return DatabaseDamaged(name=name, detail=text, mend="look at its path and permissions")
+            return DatabaseDamaged(
+                name=name, detail=verbatim(text), mend="look at its path and permissions"
+            )
     if isinstance(error, sqlite3.DatabaseError) and "not a database" in text:
         return DatabaseDamaged(
             name=name, detail="it is no database", mend="put the right file there"
         )
     if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "corrupt" in text):
-        return DatabaseDamaged(name=name, detail=text)
+        return DatabaseDamaged(name=name, detail=verbatim(text))
     if type(error).__module__.startswith("psycopg") and type(error).__name__ in {
         "LockNotAvailable",
         "DeadlockDetected",
     }:
-        return Locked(detail=f"{name}: {text}")
+        return Locked(detail="{name}: {text}", name=name, text=text)
     return None
 
 
@@ -239,13 +245,13 @@ def connect(target: str | Path, *, create: bool = False, busy_ms: int = 10_000) 
 
 def _connect_sqlite(path: Path, *, create: bool, busy_ms: int) -> Db:
     if not create and not path.exists():
-        raise NotSetUp(detail=f"no database at {path}")
+        raise NotSetUp(detail="no database at {path}", path=path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         raw = sqlite3.connect(str(path), isolation_level=None, timeout=busy_ms / 1000)
     except sqlite3.OperationalError as error:
         mend = "look at its path and permissions"
-        raise DatabaseDamaged(name=path, detail=error, mend=mend) from None
+        raise DatabaseDamaged(name=path, detail=verbatim(error), mend=mend) from None
     db = Db(raw, "sqlite", path.name)
     with db._errors():
         for pragma in (
@@ -272,7 +278,7 @@ def _connect_postgresql(address: str) -> Db:
         raw = psycopg.connect(address, autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise NotSetUp(detail=f"PostgreSQL does not answer: {reason}") from None
+        raise NotSetUp(detail="PostgreSQL does not answer: {reason}", reason=reason) from None
     raw.execute("SET TIME ZONE 'UTC'")
     raw.execute("SET lock_timeout = '10s'")
     raw.prepare_threshold = 3

@@ -180,7 +180,7 @@ _CATALOGUE = {
 
 def _ask_sqlite(path: Path, sql: str, limit: int | None) -> tuple[list[str], list[list[Any]]]:
     if not path.is_file():
-        raise NotSetUp(detail=f"no database at {path}")
+        raise NotSetUp(detail="no database at {path}", path=path)
     raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
     try:
         raw.execute("PRAGMA query_only = ON")
@@ -204,7 +204,7 @@ def _only_reading(action: int, first: str | None, second: str | None, *_rest: ob
 def _ask_postgresql(target: str, sql: str, limit: int | None) -> tuple[list[str], list[list[Any]]]:
     for name in SEALED:
         if re.search(rf"\b{name}\b", sql, re.IGNORECASE):
-            raise InputRefused(detail=f"the column {name} is sealed", mend="leave it out")
+            raise InputRefused(detail="the column {name} is sealed", name=name, mend="leave it out")
     if not re.match(r"\s*(select|with|values|table|explain)\b", sql, re.IGNORECASE):
         raise InputRefused(detail="only questions are answered here", mend="begin with SELECT")
     db = connect(target)
@@ -242,7 +242,9 @@ def _answer(
             raise known from None
         reason = " ".join(str(problem).split("\n")[0].split())
         raise InputRefused(
-            detail=f"the question was not answered: {reason}", mend="mend the SQL; it only reads"
+            detail="the question was not answered: {reason}",
+            reason=reason,
+            mend="mend the SQL; it only reads",
         ) from None
     return names, [[_shown(value) for value in row] for row in rows]
 

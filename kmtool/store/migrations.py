@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kmtool.clock import Clock
-from kmtool.errors import OldProgram
+from kmtool.errors import OldProgram, verbatim
 from kmtool.store.db import Db, render
 from kmtool.store.schema import MIGRATIONS
 
@@ -30,7 +30,7 @@ def pending(db: Db) -> list[str]:
     known = [name for name, _ in MIGRATIONS]
     unknown = sorted(done - set(known))
     if unknown:
-        raise OldProgram(detail=unknown[-1])
+        raise OldProgram(detail=verbatim(unknown[-1]))
     return [name for name in known if name not in done]
 
 
