@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
+from kmtool.errors import UsageError
 from kmtool.words import _
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def list_(
     """Show orders."""
     from kmtool.operations import orders
 
+    if state and state not in orders.WORDS:
+        raise UsageError(
+            detail=_("there is no state {state}").format(state=state),
+            mend="--state " + "|".join(orders.WORDS),
+        )
     with doors.open_shop() as shop:
         result = orders.page(shop, limit=out.row_limit(), channel=channel, state=state, text=buyer)
     out.show(result, _list_view)
@@ -73,13 +79,14 @@ def hold(
 def release(
     number: Number,
     quantity: Annotated[int | None, typer.Option(help=_("pieces after a partial refund"))] = None,
+    line: Annotated[str, typer.Option(help=_("the line --quantity speaks of, if several"))] = "",
     dry_run: doors.DryRun = False,
 ) -> None:
     """Release an order."""
     from kmtool.operations import order_changes
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = order_changes.release(shop, number, quantity)
+        result = order_changes.release(shop, number, quantity, line)
     out.show(result, _changed_view)
     out.hint(_("next: kmtool deliver {number}").format(number=number))
 
@@ -108,7 +115,7 @@ def _list_view(result: OrderPage) -> Iterable[Block]:
             Column("title", _("Item")),
             Column("quantity", _("Pcs")),
             Column("total", _("Paid")),
-            Column("buyer", _("Buyer")),
+            Column("buyer", _("Buyer"), spare=True),
             Column("paid", _("When")),
             Column("state", _("State")),
         ),
@@ -127,8 +134,8 @@ def _list_view(result: OrderPage) -> Iterable[Block]:
 
 
 def _state(state: str, gate: str, words: dict[str, str]) -> str:
-    told = words.get(state, _("in part 部分"))
-    return f"{told} ({gate})" if gate and state in {"held", "part"} else told
+    told = _(words.get(state, "") or "in part 部分")
+    return f"{told} ({_(gate)})" if gate and state in {"held", "part"} else told
 
 
 def _style(state: str) -> str:
@@ -207,15 +214,14 @@ def _why_view(result: OrderWhy) -> Iterable[Block]:
     from kmtool.operations.order_records import WORDS
 
     for line in result.lines:
-        yield Heading(
-            f"{result.channel} · {result.number} · {line.title}: {WORDS.get(line.state, '')}"
-        )
+        state = _(WORDS[line.state]) if line.state in WORDS else ""
+        yield Heading(f"{result.channel} · {result.number} · {line.title}: {state}")
         for gate in line.gates:
             if gate.open:
-                yield Line(_("  open   {gate}").format(gate=gate.gate), "dim")
+                yield Line(_("  open   {gate}").format(gate=_(gate.gate)), "dim")
                 continue
             yield Line(
-                _("  shut   {gate}: {reason}").format(gate=gate.gate, reason=gate.reason), "warn"
+                _("  shut   {gate}: {reason}").format(gate=_(gate.gate), reason=gate.reason), "warn"
             )
             break
         yield Line("  " + _("answer: {answer}").format(answer=line.answer))

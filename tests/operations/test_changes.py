@@ -87,6 +87,22 @@ def test_a_change_while_the_answer_is_awaited_is_not_forgotten(shop: Shop) -> No
     assert CHANGED in line(shop)["reason"]
 
 
+def test_a_change_of_one_line_stops_the_whole_parcel_for_the_same_person(
+    shop: Shop, clock: ManualClock
+) -> None:
+    shelf(shop)
+    shelf(shop, "S2", item="i2")
+    both = lines(("i1", 1), ("i2", 1))
+    pull(shop, order("A1", lines=both, at_ms=AT))
+    outside().faults = ["unknown"]
+    deliver(shop)
+    pull(shop, order("A1", lines=both[1:], at_ms=AT, revision_ms=AT + 5000))
+    assert {line(shop)["state"], line(shop, line_no="2")["state"]} == {"human"}
+    assert broken(shop) == []
+    redeliver(shop, "A1")
+    assert deliver(shop).delivered == 2
+
+
 def test_a_line_that_is_cancelled_takes_its_keys_out_of_the_sealed_text(shop: Shop) -> None:
     shelf(shop)
     shelf(shop, "S2", item="i2")

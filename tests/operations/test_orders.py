@@ -136,6 +136,20 @@ def test_a_partial_refund_needs_a_quantity_and_gets_that_many(shop: Shop) -> Non
     assert len(keys_at("A1")) == 4
 
 
+def test_a_partial_refund_of_several_lines_names_the_line(shop: Shop) -> None:
+    shelf(shop, n=10)
+    shelf(shop, "S2", item="i2")
+    fact = order("A1", lines=lines(("i1", 3), ("i2", 1)), at_ms=AT)
+    pull(shop, replace(fact, refund=RefundState.PARTIAL))
+    with pytest.raises(Refused, match="--line names it"):
+        release(shop, "A1", 2)
+    release(shop, "A1", 2, "1")
+    release(shop, "A1", 0, "2")
+    assert deliver(shop).delivered == 1
+    assert sorted(key.split("-")[1] for key in keys_at("A1")) == ["S1", "S1"]
+    assert world().shipped == {"A1"}
+
+
 def test_redeliver_repeats_a_failed_hand_over_with_the_same_keys(shop: Shop) -> None:
     shelf(shop)
     pull(shop, order("A1", at_ms=AT))
