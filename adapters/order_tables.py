@@ -250,6 +250,7 @@ def _row(row_no: int, texts: dict[str, str], preset: Preset) -> _Row:
     )
 
 
+AMOUNT_MAX = 10**13
 _REFUND_RANK = [RefundState.NONE, RefundState.PARTIAL, RefundState.FULL, RefundState.OPEN]
 
 
@@ -261,7 +262,7 @@ def _money(texts: Mapping[str, str], role: str, preset: Preset) -> int | None:
         value = int(text) if preset.money == "fen" else parse_minor(text, preset.currency or "CNY")
     except ValueError:
         value = -1
-    if value < 0:
+    if not 0 <= value <= AMOUNT_MAX:
         raise ValueError(f"{role}: {text!r} is no amount such as 12.50")
     return value
 

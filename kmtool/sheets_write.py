@@ -153,7 +153,8 @@ def write_book(path: Path, book: Book, *, private: bool = False) -> Path:
             "strings_to_urls": False,
             "constant_memory": sum(len(sheet.rows) for sheet in book.sheets) > MANY_ROWS,
         }
-        workbook = xlsxwriter.Workbook(str(partial), options)
+        packed = io.BytesIO()  # a zip that meets a full disk would complain once more at its end
+        workbook = xlsxwriter.Workbook(packed, options)
         workbook.set_properties(
             {
                 "title": clean(book.title),
@@ -168,6 +169,7 @@ def write_book(path: Path, book: Book, *, private: bool = False) -> Path:
             workbook.close()
         except xlsxwriter.exceptions.FileCreateError as error:
             raise OSError(str(error)) from None
+        _fill(partial, packed.getvalue())
 
     return save(path, fill, private=private)
 

@@ -55,10 +55,14 @@ Cell = str | int | float | Money | Moment | Marked | None
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its stable key (csv, ids) and its title; numbers stand to the right."""
+    """A column: its stable key (csv, ids) and its title; numbers stand to the right.
+
+    A `spare` one is left out where the screen is too narrow for the others to be read.
+    """
 
     key: str
     title: str
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +171,18 @@ def for_machines(cell: Cell, zone: str) -> str:
 def table_lines(table: Table, zone: str, columns: int, rows: int | None) -> Iterable[list[Cell]]:
     """Yield the lines of a table, title first, each a list of padded cells (last one unpadded).
 
-    Where the screen is too narrow, empty columns are left out, years go into the titles, and texts
+    Where the screen is too narrow, empty and spare columns go, years go into the titles, and texts
     are cut. Ids, amounts, times, numbers and commands never are: the line rather runs over.
     """
     shown = [list(row) for row in (table.rows if rows is None else table.rows[:rows])]
     texts = [[for_people(cell, zone) for cell in row] for row in shown]
     titles = [column.title for column in table.columns]
     if _over(_widths(titles, texts), columns) > 0:
-        said = [i for i in range(len(titles)) if not texts or any(row[i] for row in texts)]
+        said = [
+            i
+            for i, column in enumerate(table.columns)
+            if not texts or (not column.spare and any(row[i] for row in texts))
+        ]
         titles = [titles[i] for i in said]
         shown = [[row[i] for i in said] for row in shown]
         texts = [[row[i] for i in said] for row in texts]

@@ -28,9 +28,11 @@ def report(problem: Exception) -> int:
             out.note(line.rstrip("\n"))
     return out.error(
         KmError(
-            detail=_("a mistake in kmtool itself ({name})").format(name=type(problem).__name__),
+            detail="a mistake in kmtool itself ({name})",
+            name=type(problem).__name__,
             where=_where(problem),
-            mend=_("kmtool doctor; please report it with the end of {log}").format(log=place),
+            mend="kmtool doctor; please report it with the end of {log}",
+            log=place,
         )
     )
 
@@ -67,6 +69,7 @@ def _folder() -> Path:
     elsewhere = config.user_folder() / "logs"
     try:
         found = config.load(config.find(options.current().config or None)[0])
-    except Exception:  # noqa: BLE001  (the bug may be in reading the settings)
+    except (KmError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
+        # The bug may be in reading the settings.
         return elsewhere
     return elsewhere if found.example else found.folder("logs")

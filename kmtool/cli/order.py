@@ -27,12 +27,13 @@ def list_(
     buyer: Annotated[str, typer.Option(help=_("only this buyer or number"))] = "",
 ) -> None:
     """Show orders."""
+    from kmtool.domain.states import LineState
     from kmtool.operations import orders
 
-    if state and state not in orders.WORDS:
+    if state and state not in set(LineState):
         raise UsageError(
             detail=_("there is no state {state}").format(state=state),
-            mend="--state " + "|".join(orders.WORDS),
+            mend="--state " + "|".join(LineState),
         )
     with doors.open_shop() as shop:
         result = orders.page(shop, limit=out.row_limit(), channel=channel, state=state, text=buyer)

@@ -32,7 +32,7 @@ def list_(
     try:
         least = parse_minor(min_)
     except ValueError:
-        raise UsageError(detail=f"{min_!r} is no amount", mend="--min 10.00") from None
+        raise UsageError(detail="{min} is no amount", min=repr(min_), mend="--min 10.00") from None
     with doors.open_shop() as shop:
         found = recon.problems(shop, code=code.upper(), open_only=not closed, min_minor=least)
     out.show(Problems(found), _listed)
@@ -102,7 +102,7 @@ def problem_table(found: Iterable[Problem], *, empty: str = "") -> Table:
             Column("group", _("What")),
             Column("about", _("About")),
             Column("amount", _("Amount")),
-            Column("meaning", _("Meaning")),
+            Column("meaning", _("Meaning"), spare=True),
             Column("next", _("Next")),
         ),
         rows=[

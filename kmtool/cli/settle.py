@@ -79,7 +79,7 @@ def export(number: Number) -> None:
     """Write the workbook of a closed sheet, to -o FILE.xlsx or its usual place."""
     wanted = take_output()
     if wanted and not wanted.lower().endswith(".xlsx"):
-        raise UsageError(detail=_("a settlement workbook is an xlsx file"), mend="-o FILE.xlsx")
+        raise UsageError(detail="a settlement workbook is an xlsx file", mend="-o FILE.xlsx")
     with doors.open_shop() as shop:
         result = settle.export(shop, number, Path(wanted) if wanted else None)
     out.show(result, _closed)
@@ -91,7 +91,7 @@ def verify(
 ) -> None:
     """Recompute hashes and compare cells; what differs first is named."""
     if not what and not options.current().all:
-        raise UsageError(detail=_("verify what?"), mend="kmtool settle verify --all")
+        raise UsageError(detail="verify what?", mend="kmtool settle verify --all")
     with doors.open_shop() as shop:
         result = settle_verify.verify(shop, what)
     out.show(result, _verified)
@@ -122,7 +122,8 @@ def _amount(text: str, currency: str) -> int:
         return parse_minor(text, currency)
     except ValueError:
         raise UsageError(
-            detail=_("{text} is no amount such as 1200.00").format(text=text),
+            detail="{text} is no amount such as 1200.00",
+            text=text,
             mend="--amount 1200.00",
         ) from None
 
@@ -191,7 +192,7 @@ def _closed(result: Closed) -> Iterable[Block]:
 def _listed(result: Sheets) -> Iterable[Block]:
     yield Table(
         columns=(
-            Column("number", _("Sheet")), Column("supplier", _("Supplier")),
+            Column("number", _("Sheet")), Column("supplier", _("Supplier"), spare=True),
             Column("period", _("Period")), Column("keys", _("Keys")),
             Column("payable", _("To pay")), Column("paid", _("Paid")), Column("state", _("State")),
             Column("closed", _("Closed")),

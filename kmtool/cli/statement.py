@@ -158,7 +158,7 @@ def _listed(result: StoredFiles) -> Iterable[Block]:
             Column("number", _("No")),
             Column("file", _("File")),
             Column("account", _("Account")),
-            Column("profile", _("Profile")),
+            Column("profile", _("Profile"), spare=True),
             Column("from", _("From")),
             Column("to", _("To")),
             Column("rows", _("Rows")),

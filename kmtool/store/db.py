@@ -19,12 +19,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from kmtool.errors import Broken, DatabaseDamaged, ExtraMissing, Locked, NotSetUp, verbatim
+from kmtool.errors import (
+    Broken,
+    DatabaseDamaged,
+    ExtraMissing,
+    InputRefused,
+    Locked,
+    NotSetUp,
+    verbatim,
+)
 from kmtool.store.sqlite import checkpoints_freely, sqlite3
 
 Row = dict[str, Any]
 Dialect = Literal["sqlite", "postgresql"]
 
+_AGAIN = "look at the words of the command and at the file again; nothing was changed"
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 TOKENS: dict[str, dict[str, str]] = {
     "sqlite": {
@@ -191,7 +200,7 @@ class Db:
         try:
             yield
         except Exception as error:
-            known = translate(error, self.name)
+            known = translate(error, self.name) or _unfit(error)
             if known is None:
                 raise
             raise known from error
@@ -229,6 +238,15 @@ def translate(error: Exception, name: str) -> Exception | None:
     return None
 
 
+def _unfit(error: Exception) -> Exception | None:
+    """Name a value that no column can hold; it came from outside."""
+    if isinstance(error, OverflowError) or type(error).__name__ == "NumericValueOutOfRange":
+        return InputRefused(detail="a number is larger than any that is kept", mend=_AGAIN)
+    if isinstance(error, UnicodeEncodeError):
+        return InputRefused(detail="a word holds what is no text in UTF-8", mend=_AGAIN)
+    return None
+
+
 def is_duplicate(error: Exception) -> bool:
     """Tell whether an error is a broken UNIQUE constraint."""
     if isinstance(error, sqlite3.IntegrityError):
@@ -246,6 +264,8 @@ def connect(target: str | Path, *, create: bool = False, busy_ms: int = 10_000) 
 def _connect_sqlite(path: Path, *, create: bool, busy_ms: int) -> Db:
     if not create and not path.exists():
         raise NotSetUp(detail="no database at {path}", path=path)
+    if not create and path.is_file() and not path.stat().st_size:
+        raise DatabaseDamaged(name=path.name, detail="the file is empty")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         raw = sqlite3.connect(str(path), isolation_level=None, timeout=busy_ms / 1000)
