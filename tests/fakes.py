@@ -54,6 +54,7 @@ class Outside:
     stock: dict[tuple[str, str], int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     probe: Verdict | None = None
+    away: bool = False
     refuse_address: str = ""
     reads: int = 0
     broken: str = ""
@@ -203,6 +204,8 @@ class Fake:
         return Receipt("note-1", "ok")
 
     def query(self, message: Message) -> Verdict:
+        if self.world.away:
+            raise Retriable(who="fake", detail="connection refused", after_s=5)
         if self.world.probe is not None:
             return self.world.probe
         received = self.world.received.get(message.order_number, [])

@@ -23,6 +23,7 @@ from kmtool.store.db import Row
 ROUTE_AGAIN_MS = 300_000
 FIRST_ASK_MS = 2_000
 ASK_MS = 15_000
+NOT_REACHABLE_MS = 60_000
 UNCLEAR_GRACES = 10
 LATE_OK = "late ok"
 
@@ -138,7 +139,7 @@ def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
     tally.needs_you += len(lines) or 1
 
 
-def _conclude(shop: Shop, effect: Row, verdict: Verdict, grace_ms: int, tally: Sent) -> None:
+def _conclude(shop: Shop, effect: Row, verdict: Verdict | None, grace_ms: int, tally: Sent) -> None:
     now = shop.now_ms()
     final_at = effect["attempt_ms"] + grace_ms
     if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and now >= final_at):
@@ -147,7 +148,7 @@ def _conclude(shop: Shop, effect: Row, verdict: Verdict, grace_ms: int, tally: S
     if verdict is Verdict.UNCLEAR and now >= final_at + UNCLEAR_GRACES * grace_ms:
         give_up(shop, effect, "the other side cannot tell whether it happened", tally)
         return
-    wait = ASK_MS
+    wait = NOT_REACHABLE_MS if verdict is None else ASK_MS
     if verdict is Verdict.NOT_DONE:
         wait = min(ASK_MS, max(FIRST_ASK_MS, final_at - now))
     with shop.db.tx():

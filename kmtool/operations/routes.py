@@ -162,13 +162,15 @@ def attempt(shop: Shop, parcel: Parcel) -> Outcome:
     return Outcome(Result.OK, receipt.reference, receipt.detail)
 
 
-def probe(shop: Shop, parcel: Parcel) -> Verdict:
-    """Ask whether an effect happened; any trouble in asking means `unclear`."""
+def probe(shop: Shop, parcel: Parcel) -> Verdict | None:
+    """Ask whether an effect happened; None when the question could not be put (not reachable)."""
     try:
         if parcel.order is not None:
             return shop.adapters.channel(parcel.channel).query_shipped(parcel.order)
         assert parcel.message is not None
         return shop.adapters.courier(parcel.route, parcel.channel).query(parcel.message)
+    except OutsideError:
+        return None
     except Exception:  # noqa: BLE001  (the edge: asking changes nothing, so it may be asked again)
         return Verdict.UNCLEAR
 

@@ -34,6 +34,7 @@ from kmtool.store.db import Row
 
 WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
 STOPPED_MS = 15_000
+GIVE_UP_MS = 24 * 3_600_000
 BACKOFF_S = (5, 15, 60, 300, 900, 3600)
 
 
@@ -329,8 +330,7 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
             shop.now_ms(),
             reason=reason_of(line, outcome.detail),
         )
-    hopeless = outcome.result is Result.REJECTED or begun.n >= shop.config.deliver.tries_max
-    if hopeless:
+    if outcome.result is Result.REJECTED or _tried_enough(shop, begun):
         moved = [{**line, "state": LineState.RESERVED} for line in lines]
         to_human(shop, begun.effect, moved, outcome.detail)
         tally.needs_you += len(lines) or 1
@@ -347,3 +347,9 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     )
     tally.failed += len(lines) or 1
     tally.notes.append(outcome.detail)
+
+
+def _tried_enough(shop: Shop, begun: Begun) -> bool:
+    """Tell whether a route that is down deserves a person: many tries, and for a whole day."""
+    age_ms = shop.now_ms() - begun.effect["created_ms"]
+    return bool(begun.n >= shop.config.deliver.tries_max and age_ms >= GIVE_UP_MS)

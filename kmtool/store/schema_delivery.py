@@ -102,6 +102,7 @@ DELIVERY: tuple[str, ...] = (
     """CREATE INDEX lines_open ON lines (state, order_id)
         WHERE state NOT IN ('delivered', 'cancelled', 'closed')""",
     "CREATE INDEX lines_sku ON lines (sku, reserved_ms)",
+    "CREATE INDEX lines_reserved ON lines (reserved_ms) WHERE reserved_ms IS NOT NULL",
     """CREATE TABLE allocations (
         id {id},
         line_id {int} NOT NULL REFERENCES lines (id),

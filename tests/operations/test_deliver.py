@@ -324,6 +324,37 @@ def test_an_unclear_route_that_cannot_tell_goes_to_a_person(
     assert line(shop)["state"] == "human"
 
 
+def test_an_unclear_outcome_survives_a_night_without_the_other_side(
+    shop: Shop, outside: Outside, clock: ManualClock, pull
+) -> None:
+    shelf(shop)
+    outside.faults, outside.away = ["lost"], True
+    pull(order("A1", at_ms=START + 1000))
+    for _ in range(12):
+        deliver(shop)
+        clock.advance(3_600_000)
+    assert line(shop)["state"] == "unknown"
+    outside.away = False
+    assert deliver(shop).delivered == 1
+    assert len(outside.received["A1"]) == 1
+
+
+def test_a_route_that_is_down_for_a_day_goes_to_a_person(
+    shop: Shop, outside: Outside, clock: ManualClock, pull
+) -> None:
+    shelf(shop)
+    outside.faults = ["down"] * 40
+    pull(order("A1", at_ms=START + 1000))
+    for _ in range(20):
+        deliver(shop)
+        clock.advance(3_600_000)
+    assert line(shop)["state"] == "reserved"
+    for _ in range(8):
+        deliver(shop)
+        clock.advance(3_600_000)
+    assert line(shop)["state"] == "human"
+
+
 def test_history_is_seen_and_never_delivered(shop: Shop, outside: Outside, clock) -> None:
     shelf(shop)
     outside.orders["A1"] = order("A1", at_ms=START + 1000)
