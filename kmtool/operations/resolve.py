@@ -23,7 +23,6 @@ from kmtool.store.db import Row
 ROUTE_AGAIN_MS = 300_000
 FIRST_ASK_MS = 2_000
 ASK_MS = 15_000
-NOT_REACHABLE_MS = 60_000
 UNCLEAR_GRACES = 10
 LATE_OK = "late ok"
 
@@ -148,7 +147,7 @@ def _conclude(shop: Shop, effect: Row, verdict: Verdict | None, grace_ms: int, t
     if verdict is Verdict.UNCLEAR and now >= final_at + UNCLEAR_GRACES * grace_ms:
         give_up(shop, effect, "the other side cannot tell whether it happened", tally)
         return
-    wait = NOT_REACHABLE_MS if verdict is None else ASK_MS
+    wait = ASK_MS
     if verdict is Verdict.NOT_DONE:
         wait = min(ASK_MS, max(FIRST_ASK_MS, final_at - now))
     with shop.db.tx():
