@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kmtool.domain.gates import walk
+from collections.abc import Sequence
+
+from kmtool.domain.gates import Shut, walk
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.errors import Stored, told
@@ -152,10 +154,7 @@ def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
     command = _next(shop, order, line, state)
     if state in WAITING:
         walked = walk(situation(shop, order, line, paused, {}))
-        gates = tuple(
-            GateShown(name, shut is None, shut.reason if shut else "", shut.command if shut else "")
-            for name, shut in walked
-        )
+        gates = _by_name(walked)
         first = next((gate for gate in gates if not gate.open), None)
         if first is None and line["gate"] == "order_wait":
             answer, command = told("it waits for the other lines of the order"), "kmtool deliver"
@@ -167,6 +166,19 @@ def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
         else:
             answer, command = first.reason, first.command
     return LineWhy(line["line_no"], line["title"], state, gates, answer, command)
+
+
+def _by_name(walked: Sequence[tuple[Gate, Shut | None]]) -> tuple[GateShown, ...]:
+    """Return each gate once, at the place where its first rule that is shut stands."""
+    shut_first = {name: shut for name, shut in reversed(walked) if shut is not None}
+    shown: dict[Gate, GateShown] = {}
+    for name, shut in walked:
+        if name in shown or (shut is None and name in shut_first):
+            continue
+        shown[name] = GateShown(
+            name, shut is None, shut.reason if shut else "", shut.command if shut else ""
+        )
+    return tuple(shown.values())
 
 
 def _next(shop: Shop, order: Row, line: Row, state: LineState) -> str:

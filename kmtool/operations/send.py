@@ -25,7 +25,7 @@ from kmtool.operations.permit import (
     to_human,
 )
 from kmtool.operations.refunds import CHANGED, apply_refund, reason_of, refund_blocks
-from kmtool.operations.routes import Outcome, Parcel, Result
+from kmtool.operations.routes import Outcome, Parcel, Result, features_of
 from kmtool.operations.shipped import mark_when_done
 from kmtool.ports import OrderRef
 from kmtool.shop import Shop
@@ -352,4 +352,6 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
 def _tried_enough(shop: Shop, begun: Begun) -> bool:
     """Tell whether a route that is down deserves a person: many tries, and for a whole day."""
     age_ms = shop.now_ms() - begun.effect["created_ms"]
+    if features_of(shop, begun.parcel.kind, begun.parcel.route, begun.parcel.channel).by_hand:
+        return False
     return bool(begun.n >= shop.config.deliver.tries_max and age_ms >= GIVE_UP_MS)

@@ -200,6 +200,8 @@ def _choose(shop: Shop, parsed: ParsedStatement, answers: Answers) -> _Unit:
     wanted = answers.account or bound
     if wanted is None:
         fitting = [a.name for a in shop.config.accounts.values() if a.kind == channel]
+        if not fitting and len(shop.config.accounts) == 1:
+            fitting = [a.name for a in shop.config.accounts.values() if not a.kind]
         if len(fitting) != 1:
             raise _unclear(shop, parsed)
         wanted = fitting[0]

@@ -13,7 +13,7 @@ from kmtool.store.db import Db, Row, in_clause
 
 
 def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
-    """Move n free keys of a SKU to `reserved`, first expiring first, then oldest; [] when short.
+    """Move n free keys of a SKU to `reserved`: first expiring, then as they came; [] when short.
 
     The stock counter is the gate: with skipped locks «no key seen» would not mean «no stock».
     What was counted but not got is given back.
@@ -24,14 +24,14 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
     rows = db.all(
         "UPDATE keys SET state = 'reserved', uses_left = uses_left - 1, state_ms = :now"
         " WHERE id IN (SELECT id FROM keys WHERE sku = :s AND state = 'free'"
-        " AND expires_ms > :now ORDER BY expires_ms, id LIMIT :n {skip_locked})"
+        " AND expires_ms > :now ORDER BY expires_ms, batch_id, line_no LIMIT :n {skip_locked})"
         " AND state = 'free'"
         " RETURNING id, fingerprint, sealed, data_key_id, tail, batch_id, line_no, expires_ms",
         s=sku,
         n=n,
         now=now_ms,
     )
-    rows.sort(key=lambda row: (row["expires_ms"], row["id"]))
+    rows.sort(key=lambda row: (row["expires_ms"], row["batch_id"], row["line_no"]))
     if len(rows) == n:
         return rows
     for row in rows:
@@ -83,7 +83,7 @@ def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
     """
     value = db.value(
         "SELECT max(b.cost_e5) FROM (SELECT batch_id FROM keys WHERE sku = :s AND state = 'free'"
-        " AND expires_ms > :now ORDER BY expires_ms, id LIMIT :n) k"
+        " AND expires_ms > :now ORDER BY expires_ms, batch_id, line_no LIMIT :n) k"
         " JOIN batches b ON b.id = k.batch_id",
         s=sku,
         n=n,

@@ -160,7 +160,7 @@ STOCK: tuple[str, ...] = (
         expires_ms {int} NOT NULL,
         state_ms {int} NOT NULL
     ) {strict}""",
-    "CREATE INDEX keys_free ON keys (sku, expires_ms, id) WHERE state = 'free'",
+    "CREATE INDEX keys_free ON keys (sku, expires_ms, batch_id, line_no) WHERE state = 'free'",
     "CREATE INDEX keys_batch ON keys (batch_id, line_no)",
     """CREATE TABLE stock (
         sku {text} PRIMARY KEY REFERENCES products (sku),

@@ -362,3 +362,10 @@ def test_history_is_seen_and_never_delivered(shop: Shop, outside: Outside, clock
     sync(shop, catch_up=True)
     assert deliver(shop).delivered == 0
     assert line(shop)["state"] == "closed"
+
+
+def test_keys_leave_in_the_order_of_their_file(shop: Shop, outside: Outside, pull) -> None:
+    keys = shelf(shop, n=6)
+    pull(order("A1", quantity=4, amount=4000, at_ms=START + 1000))
+    deliver(shop)
+    assert keys_of(outside.received["A1"][0]) == keys[:4]
