@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv; it needs Python 3.11 or newer with venv, and make.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check coverage docs bench lock wheel clean
+.PHONY: help setup demo test check coverage docs words bench lock wheel clean
 
 # The first interpreter that really runs; a named one that is only a shim does not.
 # Versions that the tests know come first, a newer one is taken when there is no other.
@@ -32,12 +32,16 @@ check: $(DEV) $(WORDS) ## lint, format, types, directions of import, generated d
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PY) tools/docs.py --check
+	$(PY) -m tools.words --check
 
 coverage: $(DEV) $(WORDS) ## run the tests and hold branch coverage of domain, operations and store
 	$(PY) -m pytest -q --cov --cov-report=term $(ARGS)
 
 docs: $(DEV) ## write the generated documents anew
 	$(PY) tools/docs.py
+
+words: $(DEV) ## collect the texts people read into the catalogues of translations
+	$(PY) -m tools.words
 
 bench: $(DEV) ## run the benchmarks, each against a peer
 	$(PY) -m bench $(ARGS)

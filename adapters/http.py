@@ -39,7 +39,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from kmtool.clock import Clock, utc_ms
-from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown, told, verbatim
+from kmtool.errors import (
+    NeedsOperator,
+    OutsideError,
+    Rejected,
+    Retriable,
+    Unknown,
+    said,
+    told,
+    verbatim,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -208,7 +217,7 @@ class Client:
         # must not hang on ours.
         raise result
 
-    def broken(self, call: Call, detail: str) -> OutsideError:
+    def broken(self, call: Call, detail: object) -> OutsideError:
         """Return the error for a reply that makes no sense: `Unknown` for a write."""
         if call.write:
             return Unknown(
@@ -317,10 +326,10 @@ class Client:
         who, what = self.site.who, type(error).__name__
         if isinstance(error, _TooLarge) and not call.write:
             return Rejected(
-                who=who, detail="{name}: {problem}", name=call.name, problem=error.args[0]
+                who=who, detail="{name}: {problem}", name=call.name, problem=said(error)
             )
         if isinstance(error, _BadReply):
-            return self.broken(call, error.args[0])
+            return self.broken(call, said(error))
         if isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY" in str(error):
             return NeedsOperator(who=who, detail="its certificate is not valid for this address")
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):

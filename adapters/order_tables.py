@@ -22,7 +22,7 @@ from adapters.order_presets import Preset, missing, plain
 from kmtool.clock import utc_ms
 from kmtool.domain.money import parse_minor, split
 from kmtool.domain.states import OrderStatus, RefundState
-from kmtool.errors import InputRefused
+from kmtool.errors import InputRefused, said, told
 from kmtool.ports import Buyer, LineFact, OrderFact, RefundFact
 from kmtool.sheets import Table
 
@@ -112,7 +112,7 @@ def read_orders(tables: Sequence[Table], preset: Preset, moment: Moment) -> Read
             detail="these columns are missing for the preset {name}: {lacking}",
             name=preset.name,
             lacking=lacking,
-            mend="choose another --preset, or name the columns with map = { column = role }",
+            mend="choose another --preset, or name the columns with map = {{ column = role }}",
         )
     orders = _orders(rows, preset, moment, problems)
     if problems:
@@ -139,15 +139,19 @@ def clean(text: str) -> str:
     return (found[1] if found else text.removeprefix("'")).strip()
 
 
+def _bad(template: str, **facts: object) -> ValueError:
+    return ValueError(told(template, **facts))
+
+
 def cell_text(cell: object, *, exact: bool = False) -> str:
     """Return a cell as text. With `exact` (ids) raises `ValueError` when digits were lost."""
     if isinstance(cell, bool) or cell is None:
         return "" if cell is None else str(cell).lower()
     if isinstance(cell, int | float):
         if exact and abs(cell) >= EXACT_MAX:
-            raise ValueError(
-                "the spreadsheet keeps this number with 15 digits only, the rest is lost;"
-                " export again as CSV, or with the column as text"
+            raise _bad(
+                "the spreadsheet keeps this number with 15 digits only, the rest is lost; "
+                "export again as CSV, or with the column as text"
             )
         if not isfinite(cell):
             return ""
@@ -159,7 +163,8 @@ def cell_text(cell: object, *, exact: bool = False) -> str:
         return cell.isoformat()
     text = clean(str(cell))
     if exact and _SCIENTIFIC.fullmatch(text):
-        raise ValueError(f"{text} has lost its digits; export again and do not save it with Excel")
+        lost = "{text} has lost its digits; export again and do not save it with Excel"
+        raise _bad(lost, text=text)
     return text
 
 
@@ -181,7 +186,7 @@ def parse_time(text: str, preset: Preset) -> int | None:
         except ValueError:
             continue
         return utc_ms(moment.replace(tzinfo=zone))
-    raise ValueError(f"{text} is no time such as 2026-11-22 08:00:00")
+    raise _bad("{text} is no time such as 2026-11-22 08:00:00", text=text)
 
 
 def _text_of(cell: object) -> str:
@@ -206,22 +211,23 @@ def _read_row(
         try:
             texts[role] = cell_text(cells[index] if index < len(cells) else "", exact=role in _IDS)
         except ValueError as error:
-            problems.append(f"row {row_no}, {role}: {error}")
+            place = told("row {row}, {role}", row=row_no, role=role)
+            problems.append(told("{place}: {why}", place=place, why=said(error)))
             return
     try:
         rows.append(_row(row_no, texts, preset))
     except ValueError as error:
-        problems.append(f"row {row_no}, {error}")
+        problems.append(told("row {row}, {why}", row=row_no, why=said(error)))
 
 
 def _row(row_no: int, texts: dict[str, str], preset: Preset) -> _Row:
     if not texts["number"]:
-        raise ValueError("number: there is no order number")
+        raise _bad("number: there is no order number")
     if not (texts.get("title") or texts.get("item_id")):
-        raise ValueError("title: there is no item")
+        raise _bad("title: there is no item")
     pieces = _PIECES.fullmatch(texts["quantity"])
     if pieces is None or int(pieces[1]) == 0:
-        raise ValueError(f"quantity: {texts['quantity']!r} is no count of pieces")
+        raise _bad("quantity: {quantity} is no count of pieces", quantity=repr(texts["quantity"]))
     status = preset.status.get(plain(texts["status"]), OrderStatus.REVIEW)
     risk = ""
     if plain(texts["status"]) not in preset.status:
@@ -229,10 +235,10 @@ def _row(row_no: int, texts: dict[str, str], preset: Preset) -> _Row:
     elif status is OrderStatus.REVIEW:
         risk = texts["status"]
     refund = preset.refund_by_status.get(plain(texts["status"]), RefundState.NONE)
-    told = plain(texts.get("refund", ""))
-    if told in preset.refund:
-        refund = max(refund, preset.refund[told], key=_REFUND_RANK.index)
-    elif told:
+    word = plain(texts.get("refund", ""))
+    if word in preset.refund:
+        refund = max(refund, preset.refund[word], key=_REFUND_RANK.index)
+    elif word:
         refund, risk = RefundState.OPEN, risk or f"unknown refund status “{texts['refund']}”"
     return _Row(
         row_no=row_no,
@@ -263,7 +269,7 @@ def _money(texts: Mapping[str, str], role: str, preset: Preset) -> int | None:
     except ValueError:
         value = -1
     if not 0 <= value <= AMOUNT_MAX:
-        raise ValueError(f"{role}: {text!r} is no amount such as 12.50")
+        raise _bad("{role}: {text} is no amount such as 12.50", role=role, text=repr(text))
     return value
 
 
@@ -271,7 +277,7 @@ def _time(texts: Mapping[str, str], role: str, preset: Preset) -> int | None:
     try:
         return parse_time(texts.get(role, ""), preset)
     except ValueError as error:
-        raise ValueError(f"{role}: {error}") from None
+        raise _bad("{role}: {why}", role=role, why=said(error)) from None
 
 
 def _orders(
@@ -285,7 +291,8 @@ def _orders(
         try:
             orders.append(_order(number, group, preset, moment))
         except ValueError as error:
-            problems.append(f"row {group[0].row_no}, order {number}: {error}")
+            place = told("row {row}, order {number}", row=group[0].row_no, number=number)
+            problems.append(told("{place}: {why}", place=place, why=said(error)))
     return tuple(orders)
 
 
@@ -327,11 +334,11 @@ def _first(rows: Sequence[_Row], role: str) -> str:
 def _total(rows: Sequence[_Row]) -> int:
     totals = {row.total_minor for row in rows if row.total_minor is not None}
     if len(totals) > 1:
-        raise ValueError("its rows name different totals; give that column the role amount")
+        raise _bad("its rows name different totals; give that column the role amount")
     if totals:
         return totals.pop()
     if any(row.amount_minor is None for row in rows):
-        raise ValueError("a row has no amount")
+        raise _bad("a row has no amount")
     return sum(row.amount_minor or 0 for row in rows)
 
 
@@ -343,7 +350,7 @@ def _lines(rows: Sequence[_Row], total: int) -> tuple[LineFact, ...]:
         own = row.cells.get("line_no", "")
         name = base = own or "/".join(filter(None, (item_id, variant_id)))
         if own and own in named:
-            raise ValueError(f"the line {own} stands twice (again in row {row.row_no})")
+            raise _bad("the line {own} stands twice (again in row {n})", own=own, n=row.row_no)
         twin = 1
         while name in named:
             twin += 1
@@ -381,8 +388,8 @@ def _refund(rows: Sequence[_Row], total: int) -> tuple[RefundState, RefundFact |
     else:
         return RefundState.NONE, None
     amount = back or (total if state is RefundState.FULL else 0)
-    told = "open" if state is RefundState.OPEN else "done"
-    return state, RefundFact(rows[0].cells["number"], amount, told)
+    fact = "open" if state is RefundState.OPEN else "done"
+    return state, RefundFact(rows[0].cells["number"], amount, fact)
 
 
 def stale(orders: Sequence[OrderFact], reason: str) -> tuple[OrderFact, ...]:

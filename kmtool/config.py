@@ -25,12 +25,13 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 @dataclass(frozen=True, slots=True)
 class ShopSettings:
-    """`[shop]`"""
+    """`[shop]`; `language` is for buyers and suppliers, `screens` for the operator."""
 
     name: str = "我的小店"
     timezone: str = "Asia/Shanghai"
     currency: str = "CNY"
     language: str = "zh_CN"
+    screens: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,11 @@ class Stored(str):
     """English text as the database keeps it; `words.tell` finds the template it was made of."""
 
 
+def said(error: Exception) -> object:
+    """Return what an error was raised with: the `Told` itself where it is one."""
+    return error.args[0] if error.args else error
+
+
 def joined(sentences: Iterable[str], separator: str = "; ") -> Told:
     """Return sentences as one, each still with its own template."""
     parts = {f"part{number}": one for number, one in enumerate(sentences)}

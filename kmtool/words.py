@@ -1,7 +1,7 @@
 """The words people read, through gettext: English in the code, Chinese in `data/locale`.
 
 Rule: English text in the code is the message id. Workbooks and buyers' messages do not pass here;
-they follow the shop's language and live in templates.
+they follow the shop's language and live in templates. `tools/words.py` collects the ids.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ def use(language: str | None = None) -> None:
 
 def _(text: str) -> str:
     """Return `text` in the language in use."""
-    return _active.gettext(text)
+    return _Template(_active.gettext(text))
 
 
 def plural(one: str, many: str, n: int) -> str:
     """Return the form for `n`, in the language in use."""
-    return _active.ngettext(one, many, n)
+    return _Template(_active.ngettext(one, many, n))
+
+
+class _Template(str):
+    """A text of the catalogue; facts that are sentences themselves are told as well."""
+
+    def format(self, *args: object, **facts: object) -> str:
+        told = {name: tell(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        return super().format(*args, **told)
 
 
 def tell(text: str) -> str:

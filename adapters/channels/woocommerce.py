@@ -20,7 +20,7 @@ from adapters.http import write_json
 from adapters.woo import shapes
 from adapters.woo.server import PER_PAGE, Raw, Server
 from kmtool.domain.states import RefundState
-from kmtool.errors import ConfigError, NeedsOperator, Rejected, Retriable, told
+from kmtool.errors import ConfigError, NeedsOperator, Rejected, Retriable, joined, told
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -105,13 +105,14 @@ class WooCommerce:
                 skew=abs(server.skew_ms) // 1000,
                 mend="set the clock of this computer, then: kmtool channel test {who}",
             ) from None
-        words = [f"{reply.headers.get('x-wp-total', '?')} orders"]
+        words: list[str] = [told("{n} orders", n=reply.headers.get("x-wp-total", "?"))]
         currencies = {str(raw.get("currency")) for raw in raws}
         if currencies - {self._currency}:
-            words.append(f"its orders are in {', '.join(sorted(currencies))}")
+            names = ", ".join(sorted(currencies))
+            words.append(told("its orders are in {currencies}", currencies=names))
         if server.url.startswith("http://"):
-            words.append("plain http: keys in notes can be read on the way")
-        return AuthReport(ok=True, detail="; ".join(words), skew_ms=server.skew_ms)
+            words.append(told("plain http: keys in notes can be read on the way"))
+        return AuthReport(ok=True, detail=joined(words), skew_ms=server.skew_ms)
 
     def list_changed(self, window: Window) -> Iterator[Page]:
         """Yield the orders changed in the window, last page first.

@@ -145,7 +145,7 @@ def _which() -> str:
     )
     if not chosen:
         raise UsageError(
-            detail=_("no adapter was chosen"), mend="kmtool channel add NAME --by-file FILE"
+            detail="no adapter was chosen", mend="kmtool channel add NAME --by-file FILE"
         )
     return chosen
 
@@ -169,9 +169,7 @@ def _pairs(words: list[str] | None) -> dict[str, str]:
     for word in words or ():
         name, equals, value = word.rpartition("=")
         if not equals or not name.strip() or not value.strip():
-            raise UsageError(
-                detail=_("{word} lacks a name or a value").format(word=word), mend="NAME=VALUE"
-            )
+            raise UsageError(detail="{word} lacks a name or a value", word=word, mend="NAME=VALUE")
         found[name.strip()] = value.strip()
     return found
 

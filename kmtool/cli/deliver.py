@@ -53,7 +53,7 @@ def _view(result: DeliverResult) -> Iterable[Block]:
     from kmtool.cli.blocks import Facts, Line
 
     held = sum(result.held.values())
-    gates = ", ".join(f"{gate} {n}" for gate, n in sorted(result.held.items()))
+    gates = ", ".join(f"{_(gate)} {n}" for gate, n in sorted(result.held.items()))
     pairs = [
         (_("delivered"), result.delivered),
         (_("orders marked shipped"), result.shipped),
@@ -96,7 +96,7 @@ def _by_hand_view(result: ByHandResult) -> Iterable[Block]:
     from kmtool.cli.blocks import Facts, Line
 
     held = sum(result.held.values())
-    gates = ", ".join(f"{gate} {n}" for gate, n in sorted(result.held.items()))
+    gates = ", ".join(f"{_(gate)} {n}" for gate, n in sorted(result.held.items()))
     pairs = [
         (_("sent"), result.sent),
         (_("skipped"), result.skipped),

@@ -52,7 +52,7 @@ def _view(story: Story) -> Iterable[Block]:
         ),
         "good",
     )
-    waits = ", ".join(f"{gate} {n}" for gate, n in story.waiting.items())
+    waits = ", ".join(f"{_(gate)} {n}" for gate, n in story.waiting.items())
     yield Line(
         _("{n} wait for you ({waits}), {cancelled} refunded in time, {cases} refund case.").format(
             n=sum(story.waiting.values()),

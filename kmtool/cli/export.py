@@ -30,7 +30,9 @@ def export(
     """Write a table to -o FILE.xlsx, FILE.csv or FILE.json; keys are masked unless --reveal."""
     name = take_output()
     if not name:
-        raise UsageError(detail=_("export where?"), mend=f"kmtool export {kind} -o {kind}.xlsx")
+        raise UsageError(
+            detail="export where?", mend="kmtool export {sort} -o {sort}.xlsx", sort=kind
+        )
     asked = Asked(kind, Path(name), day(since, "--from"), day(until, "--to"), number, raw, reveal)
     with doors.open_shop(writes=reveal) as shop:
         if reveal:

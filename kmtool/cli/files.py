@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from kmtool.cli.blocks import Cell, Marked, Moment, Money, Table, for_machines, for_people, width
 from kmtool.clock import SystemClock
 from kmtool.errors import UsageError
-from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool import sheets_write
@@ -45,7 +44,8 @@ def write(
             found = _found(table(), path)
             return sheets_write.write_book(path, _book(path.stem, found, zone)), len(found.rows)
     raise UsageError(
-        detail=_("the suffix of {name} says no format").format(name=path.name),
+        detail="the suffix of {name} says no format",
+        name=path.name,
         mend="-o FILE.xlsx, -o FILE.csv or -o FILE.json",
     )
 
@@ -53,7 +53,8 @@ def write(
 def _found(table: Table | None, path: Path) -> Table:
     if table is None:
         raise UsageError(
-            detail=_("it is done, but its result has no table for {name}").format(name=path.name),
+            detail="it is done, but its result has no table for {name}",
+            name=path.name,
             mend="-o FILE.json",
         )
     return table

@@ -88,7 +88,8 @@ def _mapping(text: str) -> dict[str, str] | None:
     pairs = [part.partition("=") for part in text.replace("，", ",").split(",")]
     if any(not equals or not name.strip() or not column.strip() for name, equals, column in pairs):
         raise UsageError(
-            detail=_("--map cannot be read: {text}").format(text=text),
+            detail="--map cannot be read: {text}",
+            text=text,
             mend="--map key=COLUMN,password=COLUMN",
         )
     return {name.strip(): column.strip() for name, _equals, column in pairs}

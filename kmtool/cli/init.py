@@ -46,8 +46,10 @@ def _create(path: Path, fresh: bool) -> ShopMade:
         raise ExampleConfig(where=str(path))
     if not fresh and isinstance(settings.database, Path) and settings.database.exists():
         raise Refused(
-            detail=_("there is a shop in {folder} already").format(folder=path.parent),
-            mend=f"kmtool config show --config {path}",
+            detail="there is a shop in {folder} already",
+            folder=path.parent,
+            mend="kmtool config show --config {path}",
+            path=path,
         )
     key = app.create_shop(settings, doors.clock())
     return ShopMade(str(path.parent), str(path), str(settings.database), key, not fresh)
@@ -85,7 +87,7 @@ def _ask(question: str, default: str, read: Callable[[str], Answers]) -> Answers
             if not wrong:
                 return answers
         out.note(wrong)
-    raise UsageError(detail=wrong, mend="kmtool init --defaults")
+    raise UsageError(detail="{reason}", reason=wrong, mend="kmtool init --defaults")
 
 
 def _view(made: ShopMade) -> Iterable[Block]:

@@ -83,9 +83,9 @@ def find(
         return
     if text not in {"", "-"}:
         raise UsageError(
-            detail=_("a key has no place on the command line: the shell remembers it"),
+            detail="a key has no place on the command line: the shell remembers it",
             where="kmtool key find …",
-            mend=_("kmtool key find (it asks), or pipe it: kmtool key find -"),
+            mend="kmtool key find (it asks), or pipe it: kmtool key find -",
         )
     secret = out.secret_prompt(_("key"))
     with doors.open_shop() as shop:

@@ -1,4 +1,4 @@
-"""The language of a shop, found before its configuration is read: a peek into kmtool.toml."""
+"""The language of a shop's screens, found before its configuration: a peek into kmtool.toml."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FILE_NAME = "kmtool.toml"
 
 
 def of_shop(argv: list[str]) -> str | None:
-    """Return what `language = "…"` says in the kmtool.toml of this call, or None."""
+    """Return what `screens = "…"` says in the kmtool.toml of this call, or None."""
     named = _given(argv) or os.environ.get("KMTOOL_CONFIG")
     path = Path(named) if named else _above()
     if path is None:
@@ -41,6 +41,6 @@ def _above() -> Path | None:
 def _language(text: bytes) -> str | None:
     for line in text.splitlines():
         name, equals, value = line.partition(b"=")
-        if equals and name.strip() == b"language":
+        if equals and name.strip() == b"screens":
             return value.split(b"#")[0].strip().strip(b"\"'").decode("ascii", "ignore") or None
     return None

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from kmtool import __version__, words
 from kmtool.cli import options, out, table
-from kmtool.errors import EXIT_BROKEN, EXIT_USAGE, KmError, UsageError
+from kmtool.errors import EXIT_BROKEN, EXIT_USAGE, KmError, UsageError, told, verbatim
 from kmtool.words import _
 
 
@@ -80,7 +80,7 @@ def _language(argv: list[str]) -> str | None:
 
 
 def _shop_language(argv: list[str]) -> str | None:
-    """Peek at `language` in kmtool.toml without reading it as a whole; errors come later."""
+    """Peek at `screens` in kmtool.toml without reading it as a whole; errors come later."""
     from kmtool.cli import language
 
     return language.of_shop(argv)
@@ -106,23 +106,22 @@ def _alone() -> int:
 
 def _unknown(word: str) -> UsageError:
     if word.startswith("-"):
-        return UsageError(detail=_("There is no option {word}.").format(word=word))
+        return UsageError(detail="There is no option {word}.", word=word)
     near = table.nearest(word)
     if near:
         return UsageError(
-            detail=_("There is no command {word}. Did you mean {near}?").format(
-                word=word, near=near
-            ),
-            mend=f"kmtool {near}",
+            detail="There is no command {word}. Did you mean {near}?",
+            word=word,
+            near=near,
+            mend="kmtool {near}",
         )
     if os.path.isfile(word) and table.find("import"):  # noqa: PTH113  (pathlib is not loaded yet)
         return UsageError(
-            detail=_("{word} is a file, not a command.").format(word=word),
-            mend=f"kmtool import {word}",
+            detail="{word} is a file, not a command.",
+            word=word,
+            mend="kmtool import {word}",
         )
-    return UsageError(
-        detail=_("There is no command {word}.").format(word=word), mend="kmtool help all"
-    )
+    return UsageError(detail="There is no command {word}.", word=word, mend="kmtool help all")
 
 
 def call(row: table.Row, line: list[str]) -> int:
@@ -168,10 +167,10 @@ def _usage(problem: Any, word: str) -> int:
     if context and type(problem).__name__ == "NoArgsIsHelpError":
         out.text(context.get_help())
         return EXIT_USAGE
-    mend = f"{path} --help"
+    mend: str = verbatim(f"{path} --help")
     if context and type(problem).__name__ == "MissingParameter":
-        mend = f"{_form(context, path)}; more: {mend}"
-    return out.error(UsageError(detail=problem.format_message(), mend=mend))
+        mend = told("{form}; more: {help}", form=_form(context, path), help=mend)
+    return out.error(UsageError(detail=verbatim(problem.format_message()), mend=mend))
 
 
 def _form(context: Any, path: str) -> str:

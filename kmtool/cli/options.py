@@ -91,7 +91,7 @@ def hoist(words: Sequence[str]) -> Options:
 
 def _value(name: str, value: str) -> str:
     if not value or (value.startswith("-") and value != "-"):
-        raise UsageError(detail=f"{name} needs a value behind it", where=name)
+        raise UsageError(detail="{name} needs a value behind it", name=name, where=name)
     return value
 
 

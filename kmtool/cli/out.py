@@ -37,7 +37,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from kmtool.cli import options
-from kmtool.errors import EXIT_INTERRUPTED, KmError, NeedsAnswer, Refused, UsageError
+from kmtool.errors import EXIT_INTERRUPTED, KmError, NeedsAnswer, Refused, UsageError, marked
 from kmtool.words import _, tell
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def secret(value: str) -> None:
 def note(line: str) -> None:
     """Say what is going on, on stderr."""
     if not options.current().quiet:
-        _write(sys.stderr, line + "\n")
+        _write(sys.stderr, tell(line) + "\n")
 
 
 def hint(line: str) -> None:
@@ -169,14 +169,14 @@ def confirm(question: str) -> None:
     if options.current().yes:
         return
     if _ask(f"{question} [y/N] ", "--yes").strip().lower() not in {"y", "yes", "是", "好"}:
-        raise Refused(detail=_("Nothing was done."), mend=_("answer y if it is meant"))
+        raise Refused(detail="Nothing was done.", mend="answer y if it is meant")
 
 
 def confirm_number(question: str, number: int) -> None:
     """Ask for a number to be typed before something grave; --yes does not answer it."""
     answer = _ask(f"{question} [{_('type {n} to go on').format(n=number)}] ", "")
     if answer.strip() != str(number):
-        raise Refused(detail=_("Nothing was done."), mend=_("type the number if it is meant"))
+        raise Refused(detail="Nothing was done.", mend="type the number if it is meant")
 
 
 def ask(question: str, default: str = "", *, flag: str = "--yes") -> str:
@@ -204,8 +204,9 @@ def secret_prompt(name: str) -> Secret:
         value = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if not value:
         raise UsageError(
-            detail=_("no value was given for {name}").format(name=name),
-            mend=_("type it when asked, or pipe it in"),
+            detail="no value was given for {name}",
+            name=name,
+            mend="type it when asked, or pipe it in",
         )
     return Secret(value)
 
@@ -248,7 +249,7 @@ def flush() -> None:
 
 def _ask(question: str, flag: str) -> str:
     if not can_ask():
-        mend = "" if flag else _("run it in a terminal")
+        mend = "" if flag else marked("run it in a terminal")
         raise NeedsAnswer(question=question.strip(), flag=flag, mend=mend)
     _write(sys.stderr, question)
     sys.stderr.flush()

@@ -56,7 +56,8 @@ def about(topic: str) -> None:
         row = table.find(topic)
         if row is None:
             raise UsageError(
-                detail=_("There is no help about {topic}.").format(topic=topic),
+                detail="There is no help about {topic}.",
+                topic=topic,
                 mend="kmtool help all",
             )
         from kmtool.cli.main import call
@@ -91,6 +92,4 @@ def _error(code: str) -> None:
             out.text(_("to do: {mend}").format(mend=_(cls.mend)))
             out.text(_("exit code: {n}").format(n=cls.exit_code))
             return
-    raise UsageError(
-        detail=_("There is no error {code}.").format(code=code), mend="kmtool help all"
-    )
+    raise UsageError(detail="There is no error {code}.", code=code, mend="kmtool help all")

@@ -33,7 +33,9 @@ def run(
     if context.invoked_subcommand:
         return
     if only and not once:
-        raise UsageError(detail="--only needs --once", mend=f"kmtool run --once --only {only}")
+        raise UsageError(
+            detail="--only needs --once", mend="kmtool run --once --only {only}", only=only
+        )
     from jobs import logs
 
     config = doors.load_config(writes=True)

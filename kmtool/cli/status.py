@@ -12,7 +12,7 @@ from kmtool.cli.blocks import Block, Heading, Line, cut, plain, width
 from kmtool.operations import status as operation
 from kmtool.operations.doctor import Check
 from kmtool.operations.status import NeedsYou, Status
-from kmtool.words import _, plural
+from kmtool.words import _, plural, tell
 
 COLUMNS = 80
 NEEDS_MAX = 7
@@ -72,7 +72,7 @@ def _sentence(result: Status) -> str:
         plural("{n} waits for you", "{n} wait for you", day.waiting).format(n=day.waiting),
     ]
     net = " + ".join(out.money(one.amount_minor, one.currency) for one in day.net)
-    return ", ".join(parts) + (_("; net {money}").format(money=net) if net else "")
+    return _(", ").join(parts) + (_("; net {money}").format(money=net) if net else "")
 
 
 def _needs(result: Status) -> Iterator[Block]:
@@ -85,7 +85,7 @@ def _needs(result: Status) -> Iterator[Block]:
     age_width = max(len(age) for _money, age, _one in rows)
     for money, age, one in rows:
         room = COLUMNS - 2 - money_width - 2 - age_width - 2 - width(one.command) - 2
-        what = cut(plain(one.what), max(14, room))
+        what = cut(plain(tell(one.what)), max(14, room))
         pad = " " * (money_width - width(money))
         head = f"  {pad}{money}  {age:>{age_width}}  {what}"
         space = " " * max(2, COLUMNS - width(head) - width(one.command))
@@ -98,7 +98,7 @@ def _needs(result: Status) -> Iterator[Block]:
 def _health(checks: Iterable[Check]) -> str:
     told = {check.name: check.figure for check in checks}
     return _("Daemon: {daemon} · backup: {backup} · jobs: {jobs}").format(
-        daemon=told["daemon"].partition(";")[0], backup=told["backup"], jobs=told["jobs"]
+        daemon=tell(told["daemon"]).partition(";")[0], backup=told["backup"], jobs=told["jobs"]
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 from kmtool.errors import UsageError
-from kmtool.words import _
 
 PRICE_MAX = 10**12
 FIRST_YEAR, LAST_YEAR = 1990, 2199
@@ -20,7 +19,7 @@ def cost(text: str) -> int:
         return parse_e5(text) if text else 0
     except ValueError:
         raise UsageError(
-            detail=_("{text} is no cost such as 12.50").format(text=text), mend="--cost 12.50"
+            detail="{text} is no cost such as 12.50", text=text, mend="--cost 12.50"
         ) from None
 
 
@@ -35,9 +34,7 @@ def price(text: str | None, currency: str) -> int | None:
     except ValueError:
         minor = -1
     if not 0 <= minor <= PRICE_MAX:
-        raise UsageError(
-            detail=_("{text} is no price such as 48.00").format(text=text), mend="--price 48.00"
-        )
+        raise UsageError(detail="{text} is no price such as 48.00", text=text, mend="--price 48.00")
     return minor
 
 
@@ -51,7 +48,9 @@ def day(text: str | None, flag: str) -> date | None:
         found = date.min
     if not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise UsageError(
-            detail=_("{text} is no day such as 2027-01-31").format(text=text),
-            mend=f"{flag} 2027-01-31",
+            detail="{text} is no day such as 2027-01-31",
+            text=text,
+            mend="{flag} 2027-01-31",
+            flag=flag,
         )
     return found

@@ -20,7 +20,7 @@ from kmtool.demo.story import Books, Story, tell
 from kmtool.demo.world import WARES, World
 from kmtool.domain.money import parse_e5
 from kmtool.domain.secret import Secret
-from kmtool.errors import Refused
+from kmtool.errors import Refused, told
 from kmtool.operations import (
     backup,
     by_hand,
@@ -115,7 +115,7 @@ def prepare(folder: Path) -> None:
 
 
 def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
-    say("07:00  open the shop, bring in three batches from two suppliers")
+    say(told("07:00  open the shop, bring in three batches from two suppliers"))
     _open(shop, world)
     pasted = 0
     refunded = ""
@@ -126,19 +126,20 @@ def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
         sync.sync(shop, ["maple"])
         done = deliver.deliver(shop)
         if hour in {10, 13}:
-            say(f"{hour + 1}:00  {done.unknown} replies got lost on the way; kmtool asks first")
+            lost = "{hour}:00  {n} replies got lost on the way; kmtool asks first"
+            say(told(lost, hour=hour + 1, n=done.unknown))
         clock.advance(10_000)
         deliver.deliver(shop)
         if hour in {11, 16, 21}:
             pasted += _by_hand(shop, world, hour, say)
-    say("07:00  the morning after: the bills of the day are there, reconcile")
+    say(told("07:00  the morning after: the bills of the day are there, reconcile"))
     clock.set(made_up.day_end_ms_of(world) + MORNING_MS)
     wechat, alipay = made_up.write_bills(
         world, shop.config.folder("inbox") / "statements", _paid_and_missing(world)
     )
     reconcile(shop, [alipay])
     money = reconcile(shop, [wechat], Answers(covers=world.day))
-    say("       settle with the suppliers")
+    say(told("       settle with the suppliers"))
     sheets = [settle.close(shop, code, _cut(world)) for code in ("laowang", "haitao")]
     backup.backup(shop)
     return tell(shop, world, Books(money, tuple(sheets), pasted))
@@ -203,7 +204,8 @@ def _by_hand(shop: Shop, world: World, hour: int, say: Say) -> int:
     sent = _delivered(shop)
     for order in world.taobao:
         order.shipped = order.number in sent
-    say(f"{hour + 1}:00  {result.sent} messages pasted by hand, batch-ship file written")
+    pasted = "{hour}:00  {n} messages pasted by hand, batch-ship file written"
+    say(told(pasted, hour=hour + 1, n=result.sent))
     return result.sent
 
 

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kmtool.errors import told
+
 Cell = object
 """What a sheet gives: text, a number, a truth value, a date (as it stands), or None."""
 
@@ -264,7 +266,7 @@ def _from_columns(parsed: Parsed, rows: Sequence[Row], columns: Columns, joiner:
         if reason:
             parsed.refused.append(Refusal(number, reason))
         elif not all(texts):
-            parsed.refused.append(Refusal(number, "a column of the key is empty"))
+            parsed.refused.append(Refusal(number, told("a column of the key is empty")))
         else:
             _take(parsed, number, joiner.join(texts))
     return parsed
@@ -277,14 +279,16 @@ def cell_text(cell: Cell) -> tuple[str, str]:
     if isinstance(cell, str):
         return cell if cell.strip() else "", ""
     if isinstance(cell, bool):
-        return "", "a truth value, not a key"
+        return "", told("a truth value, not a key")
     if isinstance(cell, int | float):
         if isinstance(cell, float) and not cell.is_integer():
-            return "", "a number with decimals: format the column as text in the source"
+            return "", told("a number with decimals: format the column as text in the source")
         if abs(cell) >= 10**15:
-            return "", "a number of 16 digits or more: Excel has already changed its last digits"
+            return "", told(
+                "a number of 16 digits or more: Excel has already changed its last digits"
+            )
         return str(int(cell)), ""
-    return "", "a date, not a key: format the column as text in the source"
+    return "", told("a date, not a key: format the column as text in the source")
 
 
 def _take(parsed: Parsed, number: int, text: str) -> None:
@@ -299,13 +303,13 @@ def _take(parsed: Parsed, number: int, text: str) -> None:
 
 def _refusal(text: str) -> str:
     if len(text) > KEY_MAX:
-        return f"longer than {KEY_MAX} characters"
+        return told("longer than {key_max} characters", key_max=KEY_MAX)
     if not text.isprintable() and any(unicodedata.category(c) == "Cc" and c != "\t" for c in text):
-        return "holds control characters"
+        return told("holds control characters")
     if _SCIENTIFIC.fullmatch(text):
-        return "Excel has turned this key into a rounded number"
+        return told("Excel has turned this key into a rounded number")
     if _AS_FORMULA.fullmatch(text):
-        return 'written as a formula ="…": save the column as text in the source'
+        return told('written as a formula ="…": save the column as text in the source')
     return ""
 
 

@@ -331,7 +331,7 @@ def _encoding(shop: Shop) -> Check:
         return Check(
             "encoding", False, told("kmtool.toml is saved in GBK"), told("save it as UTF-8")
         )
-    return Check("encoding", True, "kmtool.toml is UTF-8")
+    return Check("encoding", True, told("kmtool.toml is UTF-8"))
 
 
 def _opened(name: str, bad: list[str], count: int) -> Check:

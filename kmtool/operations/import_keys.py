@@ -207,8 +207,12 @@ def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
         rejected=len(refused),
         rejects_file=None if same else _write_rejects(shop, plan),
         same_file_ms=earlier["imported_ms"] if earlier and same else None,
-        twins=tuple(f"{twin.line_no}: {twin.reason()}" for twin in plan.twins[:SHOWN]),
-        refused=tuple(f"{row.line_no}: {row.reason}" for row in refused[:SHOWN]),
+        twins=tuple(
+            told("{row}: {why}", row=twin.line_no, why=twin.reason()) for twin in plan.twins[:SHOWN]
+        ),
+        refused=tuple(
+            told("{row}: {why}", row=row.line_no, why=row.reason) for row in refused[:SHOWN]
+        ),
         warnings=_warnings(plan),
     )
 

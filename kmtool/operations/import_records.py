@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 
+from kmtool.errors import told
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -37,11 +39,18 @@ class Twin:
     def reason(self) -> str:
         """Return where the twin lies, in words."""
         if self.batch:
-            return (
-                f"duplicate of batch {self.batch} line {self.twin_line_no}"
-                f" ({self.state}, {self.sku})"
+            return told(
+                "duplicate of batch {batch} line {twin_line_no} ({state}, {sku})",
+                batch=self.batch,
+                twin_line_no=self.twin_line_no,
+                state=self.state,
+                sku=self.sku,
             )
-        return f"duplicate of line {self.twin_line_no} of {self.file}"
+        return told(
+            "duplicate of line {twin_line_no} of {file}",
+            twin_line_no=self.twin_line_no,
+            file=self.file,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kmtool import sheets
 from kmtool.domain.keyfiles import cell_text
 from kmtool.domain.money import parse_minor
-from kmtool.errors import InputRefused, KmError, joined, marked, told
+from kmtool.errors import InputRefused, KmError, joined, marked, said, told
 from kmtool.operations import products
 from kmtool.operations.key_sources import Source
 from kmtool.operations.products import Fields, Mapping
@@ -69,7 +69,7 @@ def run(shop: Shop, source: Source) -> ProductsImported:
                     lines += products.put_mapping(shop, mapping).lines
                     mapped += 1
             except (ValueError, KmError) as error:
-                why = error.message() if isinstance(error, KmError) else error.args[0]
+                why = error.message() if isinstance(error, KmError) else said(error)
                 wrong.append(told("row {line_no}: {why}", line_no=line_no, why=why))
         if wrong:
             others = len(wrong) - ERRORS_SHOWN
@@ -153,10 +153,10 @@ def _price(text: str, currency: str) -> int | None:
     try:
         return parse_minor(text, currency) if text else None
     except ValueError:
-        raise ValueError(f"{text} is no price such as 48.00") from None
+        raise ValueError(told("{text} is no price such as 48.00", text=text)) from None
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise ValueError(f"{text} is no whole number")
+        raise ValueError(told("{text} is no whole number", text=text))
     return int(text)
