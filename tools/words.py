@@ -112,6 +112,7 @@ def _given(node: ast.Call, called: str, is_profile: bool) -> list[ast.expr]:
 
 def in_tables() -> Iterator[tuple[str, str]]:
     """Yield (place, message id) of the texts that stand in tables."""
+    from jobs import catalog
     from kmtool.cli import table
     from kmtool.domain.recon import EXCEPTIONS
     from kmtool.domain.states import Gate, KeyState
@@ -126,6 +127,8 @@ def in_tables() -> Iterator[tuple[str, str]]:
         function = getattr(importlib.import_module(module), attribute)
         if inspect.isfunction(function):
             yield f"command {name}", inspect.getdoc(function) or ""
+    for job in catalog.JOBS:
+        yield f"job {job.name}", job.line
     for invariant in INVARIANTS:
         yield invariant.name, invariant.promise
         yield invariant.name, invariant.mend

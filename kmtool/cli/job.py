@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kmtool.cli import doors, out
 from kmtool.cli.blocks import Block, Column, Marked, Moment, Table
 from kmtool.cli.run import runs_view
+from kmtool.errors import Stored, told
 from kmtool.words import _
 
 app = doors.noun(_("what runs by itself"))
@@ -44,9 +45,11 @@ def list_() -> None:
     for job in catalog.JOBS:
         run, when = last.get(job.name), str(times[job.name] or "off")
         if job.name in catalog.FOLLOWS and job.name not in shop.config.jobs:
-            when = f"after {catalog.FOLLOWS[job.name]}"
+            when = told("after {job}", job=catalog.FOLLOWS[job.name])
         state, ended = (run.state, run.ended_ms) if run else ("", None)
-        shown.append(JobShown(job.name, job.line, when, state, ended, run.error if run else ""))
+        shown.append(
+            JobShown(job.name, told(job.line), when, state, ended, Stored(run.error) if run else "")
+        )
     out.show(JobList(tuple(shown)), _view)
     out.hint(_("another time: [jobs] in kmtool.toml; the runs: kmtool job show JOB"))
 

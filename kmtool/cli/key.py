@@ -146,7 +146,7 @@ def batch_undo(number: str, dry_run: doors.DryRun = False) -> None:
 
 def _state(state: str) -> str:
     """People never meet `exposed`: it says that a buyer may have seen the key."""
-    return _("may have been seen 可能已被看到") if state == "exposed" else state
+    return _("may have been seen 可能已被看到") if state == "exposed" else _(state)
 
 
 def _states(counts: Mapping[str, int]) -> str:

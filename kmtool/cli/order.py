@@ -235,7 +235,7 @@ def _changed_view(result: OrderChanged) -> Iterable[Block]:
 
     yield Line(
         _("{action}: order {number} of {channel}, lines: {n}").format(
-            action=result.action, number=result.number, channel=result.channel, n=result.lines
+            action=_(result.action), number=result.number, channel=result.channel, n=result.lines
         ),
         "good",
     )

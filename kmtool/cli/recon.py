@@ -142,7 +142,7 @@ def _shown(result: Evidence) -> Iterable[Block]:
         [
             (_("Code"), one.code),
             (_("What"), f"{_(one.group.value)}: {_(one.meaning)}"),
-            (_("Severity"), Marked(one.severity.value, _STYLES[one.severity.value])),
+            (_("Severity"), Marked(_(one.severity.value), _STYLES[one.severity.value])),
             (_("Amount"), Money(one.amount_minor, one.currency) if one.currency else None),
             (_("Account"), one.account),
             (_("About"), one.subject),

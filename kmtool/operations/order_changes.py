@@ -47,7 +47,7 @@ def hold(shop: Shop, number: str, reason: str) -> OrderChanged:
         orders.set_hold(shop.db, order_id, reason, shop.now_ms())
         orders.set_released(shop.db, order_id, None)
         shop.audit("hold", _name(order), reason)
-    return OrderChanged(order["channel"], order["number"], "hold", len(waiting))
+    return OrderChanged(order["channel"], order["number"], marked("hold"), len(waiting))
 
 
 def release(shop: Shop, number: str, quantity: int | None = None, line: str = "") -> OrderChanged:
@@ -83,7 +83,9 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
         orders.set_released(shop.db, order_id, shop.now_ms())
         effects.due_now(shop.db, order_id, shop.now_ms())
         shop.audit("release", _name(order), str(quantity or ""))
-    return OrderChanged(order["channel"], order["number"], "release", len(lines) + dealt_with)
+    return OrderChanged(
+        order["channel"], order["number"], marked("release"), len(lines) + dealt_with
+    )
 
 
 def _deal_with(shop: Shop, line: Row) -> bool:
@@ -154,7 +156,7 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
                 mend="kmtool order why {number}",
             )
         shop.audit("redeliver", _name(order), f"{count} effects")
-    return OrderChanged(order["channel"], order["number"], "redeliver", count)
+    return OrderChanged(order["channel"], order["number"], marked("redeliver"), count)
 
 
 def _bound(shop: Shop, effect: Row) -> bool:
