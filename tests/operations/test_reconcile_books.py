@@ -238,9 +238,9 @@ def test_a_shop_without_accounts_is_told_what_to_write(
     config = make_config()
     create_shop(config, clock)
     with open_shop(config, clock=clock) as shop:
-        with pytest.raises(Refused, match="no account"):
+        with pytest.raises(Refused, match="no channel says yet where its money arrives"):
             reconcile(shop)
-        with pytest.raises(Refused, match="no account"):
+        with pytest.raises(Refused, match="no channel says yet where its money arrives"):
             take_in(shop, [kit.flow(tmp_path)], Answers())
 
 
