@@ -13,7 +13,8 @@ from adapters.statements.records import Dialect
 from adapters.statements.synthetic import Printed
 from kmtool.domain.statements import Code
 from tests.adapters.statements import make
-from tests.adapters.statements.make import CASES, Case, identity, one, save
+from tests.adapters.statements.cases import CASES, Case
+from tests.adapters.statements.make import identity, one, save
 
 KNOWN = profiles.load_all()
 

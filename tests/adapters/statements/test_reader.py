@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from adapters.statements import profiles, reader, synthetic
 from kmtool.domain.statements import OVERRIDES, Code
 from tests.adapters.statements import make
-from tests.adapters.statements.make import CASES, identity, one, save
+from tests.adapters.statements.cases import CASES
+from tests.adapters.statements.make import identity, one, save
 
 known = cache(profiles.load_all)
 
