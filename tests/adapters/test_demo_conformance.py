@@ -13,8 +13,8 @@ from adapters.demo_shop import DemoShop, FaultKind, Offer, Sold
 from kmtool.clock import ManualClock
 from kmtool.domain.secret import Secret
 from kmtool.ports import AdapterSettings, Channel
+from tests.adapters.channel_world import Fault
 from tests.adapters.conformance_channel import *  # noqa: F403
-from tests.adapters.conformance_channel import Fault
 
 KINDS = {
     Fault.DROPPED: FaultKind.CLOSED_BEFORE,

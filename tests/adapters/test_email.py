@@ -33,7 +33,7 @@ from kmtool.errors import (
     Unknown,
 )
 from kmtool.ports import AdapterSettings, Buyer, Courier, Message, Verdict
-from tests.adapters.conformance_channel import quiet
+from tests.adapters.channel_world import quiet
 from tests.adapters.smtp_server import SmtpPeer
 from tests.adapters.tls import server_context
 

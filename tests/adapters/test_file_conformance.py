@@ -13,8 +13,8 @@ from adapters.channels import file
 from kmtool.clock import ManualClock, local_text
 from kmtool.domain.money import format_plain
 from kmtool.ports import AdapterSettings, Channel
+from tests.adapters.channel_world import Fault
 from tests.adapters.conformance_channel import *  # noqa: F403
-from tests.adapters.conformance_channel import Fault
 
 HEADER = "订单号,订单状态,商品ID,商品标题,数量,实付金额,退款状态,退款金额,付款时间,修改时间"
 

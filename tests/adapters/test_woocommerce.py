@@ -25,8 +25,8 @@ from kmtool.errors import (
     Unknown,
 )
 from kmtool.ports import AdapterSettings, Channel, OrderRef, StockPush, Verdict, Window
+from tests.adapters.channel_world import Fault, note, pull
 from tests.adapters.conformance_channel import *  # noqa: F403
-from tests.adapters.conformance_channel import Fault, note, pull
 from tests.adapters.woo_server import WooServer, error
 
 

@@ -23,7 +23,8 @@ from kmtool.domain.secret import Secret
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import NeedsOperator, Rejected
 from kmtool.ports import AdapterSettings, Channel, Item, OrderRef, StockPush, Verdict, Window
-from tests.adapters.conformance_channel import TEXTS, note
+from tests.adapters.channel_world import note
+from tests.adapters.conformance_channel import TEXTS
 
 NAMES = ("KMTOOL_LIVE_WOO_URL", "KMTOOL_LIVE_WOO_CK", "KMTOOL_LIVE_WOO_CS")
 pytestmark = pytest.mark.skipif(
