@@ -163,7 +163,7 @@ class ConfigError(KmError):
 
     code = "KM-E400"
     exit_code = 4
-    mend = "kmtool config check"
+    mend = "mend kmtool.toml; which one it is: kmtool config path"
 
 
 class UnknownSetting(ConfigError):

@@ -247,5 +247,5 @@ def _unknown(
         text += f"; the nearest profile is {profile.id}, which needs {', '.join(lacking)} as well"
         details["nearest"] = profile.id
         details["lacks"] = lacking
-    mend = f"kmtool profile learn {source.name or 'FILE'}, or name the profile with --profile"
+    mend = "name the profile with --profile (kmtool profile list), or write one of your own"
     return Stop(Code.UNKNOWN_SOURCE, text, mend, **details)

@@ -87,7 +87,7 @@ class ProfileTree:
             name=self.path.name,
             place=place,
             why=told(why, **facts),
-            mend="mend that line of the profile, then: kmtool profile test",
+            mend="mend that line of the profile, then: kmtool profile list",
             where=str(self.path),
         )
 

@@ -25,6 +25,9 @@ Price = Annotated[str | None, typer.Option("--price", help=_("usual price: 48.00
 Floor = Annotated[str | None, typer.Option("--floor", help=_("never sell a key below this"))]
 LowStock = Annotated[int | None, typer.Option("--low-stock", help=_("tell me at this many"))]
 Kind = Annotated[str | None, typer.Option("--kind", help=_("key, topup or text"))]
+Guide = Annotated[
+    str | None, typer.Option("--guide", help=_("how to use the key, told to the buyer"))
+]
 
 
 @app.command("list", help=_("products and their free stock"))
@@ -57,13 +60,14 @@ def add(  # noqa: PLR0913, PLR0917
     floor: Floor = None,
     low_stock: LowStock = None,
     kind: Kind = None,
+    guide: Guide = None,
     dry_run: doors.DryRun = False,
 ) -> None:
     """Add a product."""
     from kmtool.operations import products
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        fields = _fields(shop, title, price_, floor, low_stock, kind)
+        fields = _fields(shop, title, price_, floor, low_stock, kind, guide)
         result = products.add(shop, sku, fields)
     out.show(result, _one)
 
@@ -76,6 +80,7 @@ def set_(  # noqa: PLR0913, PLR0917
     floor: Floor = None,
     low_stock: LowStock = None,
     kind: Kind = None,
+    guide: Guide = None,
     state: Annotated[str | None, typer.Option(help=_("on or off"))] = None,
     dry_run: doors.DryRun = False,
 ) -> None:
@@ -83,7 +88,7 @@ def set_(  # noqa: PLR0913, PLR0917
     from kmtool.operations import products
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        fields = _fields(shop, title, price_, floor, low_stock, kind, state)
+        fields = _fields(shop, title, price_, floor, low_stock, kind, guide, state)
         result = products.change(shop, sku, fields)
     out.show(result, _one)
 
@@ -140,6 +145,7 @@ def _fields(  # noqa: PLR0913, PLR0917
     floor: str | None,
     low_stock: int | None,
     kind: str | None,
+    guide: str | None,
     state: str | None = None,
 ) -> Fields:
     from kmtool.operations.products import Fields
@@ -152,6 +158,7 @@ def _fields(  # noqa: PLR0913, PLR0917
         price_minor=price(price_, currency),
         floor_minor=price(floor, currency),
         low_stock=low_stock,
+        guide=guide,
     )
 
 
@@ -186,6 +193,7 @@ def _one(result: Product) -> Iterable[Block]:
             (_("Floor"), Money(result.floor_minor, result.currency)),
             (_("Low stock"), result.low_stock),
             (_("Free"), result.free),
+            (_("Guide"), result.guide),
         )
     )
     if result.listings:

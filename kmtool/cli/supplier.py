@@ -61,9 +61,13 @@ def add(
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         result = suppliers.add(
-            shop, code, name=name or "", mode=mode or "", settle_days=settle_days or 0,
+            shop,
+            code,
+            name=name or "",
+            mode=mode or "",
+            settle_days=suppliers.SETTLE_DAYS if settle_days is None else settle_days,
             payee=payee or "",
-        )  # fmt: skip
+        )
     out.show(result, _one)
 
 

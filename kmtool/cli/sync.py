@@ -16,6 +16,7 @@ from kmtool.words import _
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
     from kmtool.operations.sync import SyncResult
+    from kmtool.shop import Shop
 
 
 def sync(
@@ -33,6 +34,8 @@ def sync(
         first = day(since, "--since")
         since_ms = day_start_ms(first, shop.config.shop.timezone) if first else None
         result = operation.sync(shop, channels, since_ms=since_ms, catch_up=catch_up)
+        if not dry_run and not catch_up:
+            _push_stock(shop, result)
     out.show(result, _view)
     if result.failed:
         out.finish(7 if result.failed == len(result.channels) else EXIT_PARTLY)
@@ -40,6 +43,19 @@ def sync(
         out.hint(_("listings without a product: kmtool product unmapped"))
     else:
         out.hint(_("next: kmtool deliver"))
+
+
+def _push_stock(shop: Shop, result: SyncResult) -> None:
+    """Tell each channel that was just read its stock; the next sync mends a failure."""
+    from kmtool.operations import stock_push
+
+    for channel in result.channels:
+        pushed = stock_push.push_stock(shop, channel)
+        if pushed.pushed:
+            told = _("{channel}: {n} stock figures pushed")
+            out.note(told.format(channel=channel.channel, n=pushed.pushed))
+        if pushed.error:
+            out.note(f"{channel.channel}: {pushed.error}")
 
 
 def _view(result: SyncResult) -> Iterable[Block]:

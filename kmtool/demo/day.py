@@ -146,8 +146,11 @@ def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
 
 
 def _open(shop: Shop, world: World) -> None:
-    suppliers.add(shop, "laowang", name="老王卡盟", mode="consignment", payee="6222000000001234")
-    suppliers.add(shop, "haitao", name="海淘数码", mode="buyout", payee="6217000000005678")
+    for code, name, mode, payee in (
+        ("laowang", "老王卡盟", "consignment", "6222000000001234"),
+        ("haitao", "海淘数码", "buyout", "6217000000005678"),
+    ):
+        suppliers.add(shop, code, name=name, mode=mode, settle_days=0, payee=payee)
     files = made_up.write_key_files(world, shop.config.folder("inbox") / "keys")
     for ware in WARES:
         products.add(

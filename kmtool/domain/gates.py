@@ -168,7 +168,7 @@ def mapped(s: Situation) -> Shut | None:
         return Shut(
             Gate.MAPPED,
             told("「{title}」 is not mapped to a product", title=s.title),
-            f"kmtool product unmapped --channel {s.channel}",
+            "kmtool product unmapped",
         )
     return None
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+COUNTER = "counter"
+"""The pseudo channel of sales by hand."""
+
 
 class KeyState(StrEnum):
     """A key's life. No automatic arrow leads from `exposed` back to `free`."""

@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from kmtool.domain.ids import EffectId, OrderId
-from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
+from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, NotFound, Refused, marked
 from kmtool.operations import routes
 from kmtool.operations.ingest import ingest
-from kmtool.operations.pack import COUNTER, SCREEN
+from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.resolve import put_off, resolve, use_late_proofs

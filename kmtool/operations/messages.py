@@ -2,7 +2,9 @@
 
 A template is looked for in the database (channel and SKU, then SKU, then channel, then neither),
 then as `templates/message.txt.j2` of the shop folder, then among the shipped ones. One that does
-not render, or leaves a key out, is an error before any key is bound.
+not render, or leaves a key out, is an error before any key is bound. The variables are `shop`,
+`channel`, `number`, `code` and `lines` (each with `title`, `sku`, `guide`, `keys`); a product's
+guide may use the first four.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageL
         {
             "title": " ".join(line.title.split()),
             "sku": line.sku,
-            "guide": line.guide,
+            "guide": render(line.guide, facts) if "{" in line.guide else line.guide,
             "keys": [key.text() for key in line.keys],
         }
         for line in lines

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.secret import Secret
-from kmtool.domain.states import EffectKind
+from kmtool.domain.states import COUNTER, EffectKind
 from kmtool.errors import KmError, Rejected
 from kmtool.operations import routes
 from kmtool.operations.messages import MessageLine, write
@@ -21,8 +21,6 @@ from kmtool.store.db import Row
 
 SCREEN = "screen"
 """The route of a sale by hand: the keys stand on the screen."""
-COUNTER = "counter"
-"""The pseudo channel of sales by hand."""
 
 
 def courier_name(shop: Shop, channel: str) -> str:

@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "kind": ("kind", "类型"),
     "price": ("price", "售价", "价格"),
     "floor": ("floor", "底价", "最低价"),
+    "guide": ("guide", "使用说明", "激活说明"),
     "low_stock": ("low_stock", "low stock", "库存预警", "预警"),
     "channel": ("channel", "渠道", "店铺"),
     "item": ("item", "item_id", "商品id", "平台商品id", "宝贝id"),
@@ -121,6 +122,7 @@ def _row(
         price_minor=_price(_text(head, cells, "price"), currency),
         floor_minor=_price(_text(head, cells, "floor"), currency),
         low_stock=_count(low) if low else None,
+        guide=_text(head, cells, "guide") or None,
     )
     channel, item = _text(head, cells, "channel"), _text(head, cells, "item")
     if not channel and not item:

@@ -47,6 +47,7 @@ class Product:
     floor_minor: int | None
     low_stock: int | None
     free: int
+    guide: str = ""
     listings: tuple[Listing, ...] = ()
 
 
@@ -292,6 +293,7 @@ def _product(row: Row, listings: list[Row]) -> Product:
         floor_minor=row["floor_minor"],
         low_stock=row["low_stock"],
         free=row["free"],
+        guide=row.get("guide", ""),
         listings=tuple(_listing(listing) for listing in listings),
     )
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
-from kmtool.domain.states import Gate, OrderStatus, RefundState
+from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused, told
 from kmtool.operations.ingest import ingest
-from kmtool.operations.pack import COUNTER as COUNTER
 from kmtool.operations.reserve import Reserved, decide, preview
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish

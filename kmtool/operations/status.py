@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kmtool.domain.recon import EXCEPTIONS
-from kmtool.domain.states import Gate, LineState
+from kmtool.domain.states import COUNTER, Gate, LineState
 from kmtool.errors import Stored, marked, told
 from kmtool.operations import doctor
 from kmtool.operations.doctor import Check
@@ -131,6 +131,8 @@ def owed(shop: Shop) -> Iterator[Owed]:
     """Yield what accounts owe, from the ledger."""
     for row in store.clearing(shop.db):
         name = row["account"].removeprefix("clearing:")
+        if name == COUNTER:
+            continue  # a sale by hand: its money is in your hand
         yield Owed(name, row["amount_minor"], row["currency"])
 
 

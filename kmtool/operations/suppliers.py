@@ -12,6 +12,8 @@ from kmtool.store.db import Row
 
 MODES = ("consignment", "buyout")
 """Paid when a key was sold, or bought when the batch came in."""
+SETTLE_DAYS = 3
+"""T+3 unless agreed otherwise."""
 OWN = "own"
 """The supplier of a shop that names none: keys it has already."""
 
@@ -38,7 +40,13 @@ class Suppliers:
 
 
 def add(
-    shop: Shop, code: str, *, name: str = "", mode: str = "", settle_days: int = 0, payee: str = ""
+    shop: Shop,
+    code: str,
+    *,
+    name: str = "",
+    mode: str = "",
+    settle_days: int = SETTLE_DAYS,
+    payee: str = "",
 ) -> Supplier:
     """Add a supplier; `Refused` when the code is taken."""
     shop.must_be_writable()
@@ -56,7 +64,7 @@ def add(
 
 def ensure(shop: Shop, code: str, mode: str = "") -> None:
     """Add a supplier of that code inside the open transaction unless there is one."""
-    _insert(shop, code, "", mode, 0, "")
+    _insert(shop, code, "", mode, SETTLE_DAYS, "")
 
 
 def change(

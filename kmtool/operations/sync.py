@@ -171,7 +171,7 @@ def _store_page(
                 tally.unmapped += done.unmapped if done.new else 0
             for reject in page.rejects:
                 shop.audit("order_not_read", f"channel:{pull.name}", reject[:300])
-            if page.last:
+            if page.last and _reaches(shop, pull.name, window):
                 orders.move_cursor(shop.db, pull.name, window.to_ms, shop.now_ms())
     except Locked:
         if not again:
@@ -179,6 +179,12 @@ def _store_page(
         return _store_page(shop, pull, page, window, read_ms, again=again - 1)
     tally.rejects.extend(page.rejects)
     return tally
+
+
+def _reaches(shop: Shop, name: str, window: Window) -> bool:
+    """Tell whether a window joins what was read: `--since` a later day must not skip the gap."""
+    cursor = orders.cursor(shop.db, name)
+    return cursor is None or window.from_ms <= cursor
 
 
 def account_of(shop: Shop, channel: ChannelSettings) -> str:

@@ -92,3 +92,9 @@ def test_foreign_text_is_no_template_and_makes_no_lines(shop: Shop) -> None:
 def test_an_error_about_foreign_braces_is_still_an_error_in_three_lines() -> None:
     error = ConfigError(detail="order A{", mend="kmtool order show A{ {x!z}")
     assert error.next_step() == "kmtool order show A{ {x!z}"
+
+
+def test_a_guide_may_name_the_order(shop: Shop) -> None:
+    line = MessageLine("t", "S1", "售后凭 {{ code }}", (Secret("KEY-1"),))
+    written = write(shop, "shop1", "A1", "KMCODE", [line])
+    assert "售后凭 KMCODE" in written.text.text()

@@ -176,3 +176,16 @@ def test_a_rehearsal_keeps_nothing(shop: Shop, outside: Outside) -> None:
         assert sync(shop).channels[0].orders_new == 1
     assert orders.find(shop.db, "shop1", "A1") is None
     assert orders.cursor(shop.db, "shop1") is None
+
+
+def test_since_a_later_day_does_not_skip_the_days_before(
+    shop: Shop, outside: Outside, clock: ManualClock
+) -> None:
+    day = 86_400_000
+    sync(shop)
+    clock.advance(5 * day)
+    outside.orders["A1"] = order("A1", at_ms=clock.now_ms() - 3 * day)
+    sync(shop, since_ms=clock.now_ms() - day)
+    assert orders.find(shop.db, "shop1", "A1") is None
+    sync(shop)
+    assert orders.find(shop.db, "shop1", "A1") is not None

@@ -29,12 +29,12 @@ def test_an_unknown_profile_names_the_nearest(tmp_path: Path) -> None:
         reader.read(save(tmp_path, make.alipay_flow()), profile="alipay_persona")
 
 
-def test_unknown_source_says_how_to_learn_it(tmp_path: Path) -> None:
+def test_unknown_source_says_what_to_do(tmp_path: Path) -> None:
     refusal = refused(save(tmp_path, "甲,乙,丙\n1,2,3\n"), Code.UNKNOWN_SOURCE)
     assert "line 1" in refusal.text
     assert "甲" in refusal.text
     assert "nearest" in refusal.text
-    assert "kmtool profile learn s.csv" in refusal.mend
+    assert "kmtool profile list" in refusal.mend
     assert refusal.override == "--profile"
 
 
