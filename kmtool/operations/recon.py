@@ -191,14 +191,20 @@ def link(shop: Shop, line_id: int, order: str, reason: str) -> Decided:
 
 
 def unlink(shop: Shop, line_id: int, reason: str) -> Decided:
-    """Take a line from its order: a manual link ends, an automatic one is kept from coming back."""
+    """Take back the decision about a line; where there is none, part it from its automatic match.
+
+    What the last run wrote into the line may be older than the decision, so it is not asked first.
+    """
+    _need(reason)
     with shop.db.tx():
         line = _line(shop, line_id)
-        if line["pass"] in ("manual", "apart", "write_off"):
+        decision = recon_manual.decision(shop.db, line_id)
+        if decision is not None:
             recon_manual.end(shop.db, line_id, shop.now_ms())
-            shop.audit("recon.undo", f"line:{line_id}", f"{line['pass']}: {reason}")
+            recon_manual.reverse(shop.db, decision, shop.actor, reason, shop.now_ms())
+            shop.audit("recon.undo", f"line:{line_id}", f"{decision['pass']}: {reason}")
             return Decided("undone", line_id, "", reason)
-        if line["order_id"] is None:
+        if line["pass"] not in recon_manual.AUTOMATIC or line["order_id"] is None:
             raise StateMoved(
                 what=told("line {line_id}", line_id=line_id), state="linked to no order"
             )

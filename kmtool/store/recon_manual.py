@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from kmtool.store.db import Db, Row
 
+AUTOMATIC = ("P1", "P2", "P3", "P4")
+"""The passes of a run; every other match is a person's decision."""
+
 
 def line(db: Db, line_id: int) -> Row | None:
     """Return a line with its bucket and match."""
     return db.one(
         "SELECT id, account, order_id, pass, bucket, code FROM statement_lines"
         " WHERE id = :id AND version_id IS NOT NULL {lock}",
+        id=line_id,
+    )
+
+
+def decision(db: Db, line_id: int) -> Row | None:
+    """Return the decision that holds for a line, whether or not a run has acted on it."""
+    return db.one(
+        "SELECT id, line_id, order_id, pass FROM line_matches WHERE line_id = :id"
+        " AND ended_ms IS NULL AND pass IN ('manual', 'write_off', 'apart')",
         id=line_id,
     )
 
@@ -33,6 +45,21 @@ def add(
         line=line_id,
         order=order_id,
         how=how,
+        actor=actor,
+        reason=reason,
+        now=now_ms,
+    )
+
+
+def reverse(db: Db, undone: Row, actor: str, reason: str, now_ms: int) -> None:
+    """Write the reversal of an ended decision: it names what it undoes and never holds itself."""
+    db.run(
+        "INSERT INTO line_matches (line_id, order_id, pass, evidence, actor, reason, at_ms,"
+        " ended_ms) VALUES (:line, :order, :how, :evidence, :actor, :reason, :now, :now)",
+        line=undone["line_id"],
+        order=undone["order_id"],
+        how=undone["pass"],
+        evidence=f"undo:{undone['id']}",
         actor=actor,
         reason=reason,
         now=now_ms,
