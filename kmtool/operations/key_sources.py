@@ -19,16 +19,28 @@ from kmtool.shop import Shop
 from kmtool.toml_reader import read_toml
 
 _TABLES = (".csv", ".tsv")
+_SHELL = frozenset("&;()<>|*?'#")
+"""What a shell takes for its own unless it is quoted."""
 _HEAD = 30
 """How many rows are looked at to tell an order export or a bill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's name and bytes, as they came."""
+    """A file's name and bytes, as they came, and the path by which a command finds it.
+
+    Files out of a zip have the path of the zip: no command can reach into it.
+    """
 
     name: str
     data: bytes
+    path: str = ""
+
+    @property
+    def typed(self) -> str:
+        """Return the path as it has to be typed in a command."""
+        path = self.path or self.name
+        return f'"{path}"' if any(c.isspace() or c in _SHELL for c in path) else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ def load(path: Path) -> Source:
             mend="kmtool import {book}",
             book=path.name[2:],
         )
-    return Source(path.name, sheets.read_bytes(path))
+    return Source(path.name, sheets.read_bytes(path), str(path))
 
 
 def from_stream(stream: BinaryIO, name: str) -> Source:
@@ -74,7 +86,7 @@ def from_stream(stream: BinaryIO, name: str) -> Source:
     data = stream.read(sheets.FILE_MAX + 1)
     if len(data) > sheets.FILE_MAX:
         raise InputRefused(where=name, detail="more than a file may hold", mend="split it")
-    return Source(name, data)
+    return Source(name, data, "FILE")
 
 
 def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, preset: str) -> Reading:
@@ -112,7 +124,7 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
         if not members:
             raise WrongFile(name=source.name, what=told("the zip is empty"))
         for name, data in members:
-            inner = Source(f"{source.name}/{name}", data)
+            inner = Source(f"{source.name}/{name}", data, source.path or source.name)
             if sheets.form_of(data) == "zip":
                 raise WrongFile(
                     name=inner.name, what=told("it is a zip inside a zip"), mend="unpack it"
@@ -146,7 +158,7 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
         if not tables:
             raise WrongFile(name=source.name, what=told("its sheets are empty"))
         if how.mapping is None:
-            _refuse_exports(source.name, [row for t in tables for _, row in t.rows[:_HEAD]])
+            _refuse_exports(source, [row for t in tables for _, row in t.rows[:_HEAD]])
         if len(tables) > 1:
             names = ", ".join(table.name for table in tables)
             raise InputRefused(
@@ -159,7 +171,7 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
     text, encoding = sheets.decode(source.data, source.name)
     if how.mapping is None:
         head = [line for _, line in islice(keyfiles.lines(text), _HEAD)]
-        _refuse_exports(source.name, [_loose_cells(line) for line in head])
+        _refuse_exports(source, [_loose_cells(line) for line in head])
     if source.name.lower().endswith(_TABLES):
         rows = sheets.read_csv(text, source.name).rows
         return encoding, keyfiles.from_table("csv", rows, how.mapping, how.separator)
@@ -199,17 +211,18 @@ def _refuse_other_kinds(source: Source) -> None:
         raise WrongFile(name=source.name, what=told("it is a {sort}", sort=kind))
 
 
-def _refuse_exports(name: str, first_rows: list[list[object]]) -> None:
+def _refuse_exports(source: Source, first_rows: list[list[object]]) -> None:
     match keyfiles.looks_like(first_rows):
         case "bill":
             raise WrongFile(
-                name=name,
+                name=source.name,
                 what=told("it looks like a bill of a payment account"),
-                mend="kmtool reconcile {name}",
+                mend="kmtool reconcile {path}",
+                path=source.typed,
             )
         case "orders":
             raise WrongFile(
-                name=name,
+                name=source.name,
                 what=told("it looks like an export of orders"),
                 mend="put it into inbox/orders/CHANNEL/, then: kmtool sync",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,36 @@ def test_keys_come_through_a_pipe(cli: Cli, shop_folder: Path) -> None:
     told = cli("import", "-", *NEW, "--json", input=KEYS)
     assert told.json()["files"][0]["file"] == "stdin"
     assert told.json()["accepted"] == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("in/wechat.csv", "kmtool reconcile in/wechat.csv"),
+        ("in/my bill.csv", 'kmtool reconcile "in/my bill.csv"'),
+        ("in/bills.zip", "kmtool reconcile in/bills.zip"),
+    ],
+)
+def test_a_bill_is_sent_to_reconcile_by_the_path_as_typed(
+    cli: Cli, shop_folder: Path, typed: str, hint: str
+) -> None:
+    bill = "交易时间,微信订单号\n`2026,`42\n".encode()
+    file = shop_folder / typed
+    file.parent.mkdir()
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("inside/wechat.csv", bill)
+    else:
+        file.write_bytes(bill)
+    told = cli("import", typed, *NEW)
+    assert told.code == 9
+    assert f"  to do: {hint}" in told.err.splitlines()
+
+
+def test_a_bill_in_a_pipe_has_no_path_to_name(cli: Cli, shop_folder: Path) -> None:
+    told = cli("import", "-", *NEW, input="交易时间,微信订单号\n`2026,`42\n")
+    assert told.code == 9
+    assert "kmtool reconcile FILE" in told.err
 
 
 def test_an_unknown_product_without_a_terminal_names_the_flag(cli: Cli, shop_folder: Path) -> None:
