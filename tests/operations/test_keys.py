@@ -9,7 +9,7 @@ from kmtool.errors import NotFound, Refused, UsageError
 from kmtool.operations import keys
 from kmtool.shop import Shop
 from kmtool.store import keys as store
-from tests.operations.test_import_keys import balances, bring, free, stored
+from tests.operations.import_kit import balances, bring, free, stored
 
 
 def give_away(shop: Shop, text: str, state: str = "delivered") -> int:
