@@ -55,10 +55,10 @@ def show(number: Number) -> None:
 @app.command("why", help=_("walk the gates: what it waits for and what opens it"))
 def why(number: Number) -> None:
     """Explain an order."""
-    from kmtool.operations import orders
+    from kmtool.operations import order_why
 
     with doors.open_shop() as shop:
-        result = orders.why(shop, number)
+        result = order_why.why(shop, number)
     out.show(result, _why_view)
 
 

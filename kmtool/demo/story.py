@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kmtool.demo.world import World
-from kmtool.operations.deliver import named
+from kmtool.operations.find_order import named
 from kmtool.operations.reconcile import MoneyLine, Reconciliation
 from kmtool.operations.settle import Closed
 from kmtool.shop import Shop

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kmtool.domain.states import AttemptState, EffectKind
-from kmtool.operations.deliver import by_hand_routes, named, reread
+from kmtool.operations.deliver import by_hand_routes, reread
+from kmtool.operations.find_order import named
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.routes import Outcome, Result

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
-from kmtool.errors import KmError, Locked, NotFound, Refused, marked
+from kmtool.errors import KmError, Locked, marked
 from kmtool.operations import routes
+from kmtool.operations.find_order import named
 from kmtool.operations.ingest import ingest
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
@@ -231,29 +232,6 @@ def by_hand_routes(shop: Shop) -> list[str]:
     names = {SCREEN, "by_hand"}
     names |= {name for name, c in shop.config.couriers.items() if c.adapter == "by_hand"}
     return sorted(names)
-
-
-def named(shop: Shop, number: str) -> Row:
-    """Return the order of a number or redemption code; `Refused` when two channels have it."""
-    found = orders.by_number(shop.db, number)
-    channel, _, rest = number.partition(":")
-    if not found and rest:
-        row = orders.find(shop.db, channel, rest)
-        found = [row] if row else []
-    if not found:
-        row = orders.by_code(shop.db, number.strip().upper())
-        found = [row] if row else []
-    if not found:
-        raise NotFound(kind="order", name=number)
-    if len(found) > 1:
-        names = ", ".join(f"{row['channel']}:{number}" for row in found)
-        raise Refused(
-            detail="order {number} exists on several channels",
-            number=number,
-            mend="name one: {names}",
-            names=names,
-        )
-    return found[0]
 
 
 def _rehearse(shop: Shop, chosen: Sequence[Row]) -> DeliverResult:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, LineState, RefundState
 from kmtool.errors import Refused, StateMoved, marked, told
-from kmtool.operations.deliver import named
+from kmtool.operations.find_order import named
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
 from kmtool.shop import Shop

@@ -12,7 +12,7 @@ from kmtool.clock import ManualClock
 from kmtool.domain.secret import Secret
 from kmtool.errors import Broken
 from kmtool.operations.deliver import deliver
-from kmtool.operations.orders import why
+from kmtool.operations.order_why import why
 from kmtool.operations.pack import parcel_label
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync

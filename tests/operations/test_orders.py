@@ -11,7 +11,8 @@ from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused, StateMoved
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import hold, redeliver, release
-from kmtool.operations.orders import page, show, why
+from kmtool.operations.order_why import why
+from kmtool.operations.orders import page, show
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.send import begin
 from kmtool.operations.sender import sending
