@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, options, out
-from kmtool.errors import EXIT_PARTLY
+from kmtool.errors import EXIT_PARTLY, NeedsAnswer
 from kmtool.words import _
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ def deliver(
         if by_hand:
             from kmtool.operations import by_hand as guided
 
+            if not dry_run and not out.can_ask():  # before a key is shown, not after
+                raise NeedsAnswer(question="--by-hand", mend="run it in a terminal")
             told = guided.by_hand(shop, orders or [], _ask)
             out.show(told, _by_hand_view)
             _hint_waiting(bool(told.held), bool(told.unmapped))

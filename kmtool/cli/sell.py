@@ -40,6 +40,8 @@ def sell(
         hand = told.append if options.current().machine else out.secret
         sale = operation.sell(shop, wish, lambda message: hand(message.text.text()))
     out.show(replace(sale, messages=tuple(told)), _view)
+    if not sale.total_minor:
+        out.note(_("no price was given, it is booked as 0.00; next time: --price 48"))
     out.hint(_("the order: kmtool order show {number}").format(number=sale.number))
 
 

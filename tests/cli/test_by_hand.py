@@ -66,3 +66,10 @@ def test_a_closed_terminal_in_the_middle_loses_nothing(cli: Cli, waiting: Path) 
     again = cli("deliver", "--by-hand", input="\n", tty=True)
     assert again.code == 0, again.err
     assert cli("key", "stock", "S1", "--json").json()["products"][0]["free"] == 1
+
+
+def test_without_a_terminal_no_key_is_shown(cli: Any, shop_folder: Path) -> None:
+    told = cli("deliver", "--by-hand")
+    assert told.code == 6
+    assert "terminal" in told.err
+    assert told.out == ""
