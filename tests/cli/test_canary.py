@@ -101,7 +101,8 @@ reconcile | reconcile bill.csv --account alipay | reconcile keys.txt --account a
 recon list | recon show 1 | recon link 1 O1 --reason x | recon unlink 1 --reason x
 recon write-off 1 --reason x | recon resolve 1 --reason x | recon digest
 profile list | profile show alipay_merchant_flow
-supplier set z --settle-days 0 | settle preview z | settle close z --yes | settle list | settle show JS-z-202611-01
+supplier set z --settle-days 0 | settle preview z | settle close z --yes
+settle list | settle show JS-z-202611-01
 settle export JS-z-202611-01 -o again.xlsx | settle verify --all
 settle paid JS-z-202611-01 --amount 1 --date 2026-11-22 --ref V1
 export orders -o e1.xlsx | export keys -o e2.csv | export keys -o e3.json | export stock -o e4.csv
