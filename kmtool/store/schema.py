@@ -6,10 +6,19 @@ Money is integer minor units (`_minor`) or 1e-5 major units (`_e5`), time is UTC
 
 from __future__ import annotations
 
+from kmtool.store.schema_audit import AUDIT
 from kmtool.store.schema_delivery import DELIVERY
+from kmtool.store.schema_holds import HOLDS
+from kmtool.store.schema_kinds import KINDS
+from kmtool.store.schema_lending import LENDING
+from kmtool.store.schema_machines import MACHINES
+from kmtool.store.schema_refunds import REFUNDS
+from kmtool.store.schema_rollups import ROLLUPS
+from kmtool.store.schema_routes import ROUTES
 from kmtool.store.schema_settlement import SETTLEMENT
 from kmtool.store.schema_statements import STATEMENTS
 from kmtool.store.schema_views import VIEWS
+from kmtool.store.schema_watching import WATCHING
 
 HOUSE: tuple[str, ...] = (
     """CREATE TABLE meta (
@@ -175,4 +184,13 @@ MIGRATIONS: tuple[tuple[str, tuple[str | dict[str, str], ...]], ...] = (
     ("0004_statements", STATEMENTS),
     ("0005_settlement", SETTLEMENT),
     ("0006_views", VIEWS),
+    ("0007_audit", AUDIT),
+    ("0008_rollups", ROLLUPS),
+    ("0009_kinds", KINDS),
+    ("0010_refunds", REFUNDS),
+    ("0011_routes", ROUTES),
+    ("0012_machines", MACHINES),
+    ("0013_holds", HOLDS),
+    ("0014_lending", LENDING),
+    ("0015_watching", WATCHING),
 )

@@ -1,0 +1,5 @@
+"""Stock held for orders that are not paid yet."""
+
+from __future__ import annotations
+
+HOLDS: tuple[str | dict[str, str], ...] = ()
