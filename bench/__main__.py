@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("start", "import_keys", "crash")
+NAMES = ("start", "import_keys", "crash", "crash_workers")
 
 
 def main(words: list[str]) -> int:

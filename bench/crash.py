@@ -50,6 +50,7 @@ TOML = """schema = 1
 name = "Crash"
 [data]
 private = ".private"
+{database}
 [sync]
 every = "1s"
 [deliver]
@@ -151,6 +152,7 @@ class Crash:
     def __init__(self, folder: Path, kills: int, seed: int) -> None:
         self.folder = folder
         self.kills = kills
+        self.database = ""
         self.random = random.Random(seed)
         self.market = Market(seed + 1)
         self.figures = Figures()
@@ -175,7 +177,8 @@ class Crash:
         return self.figures
 
     def _set_up(self) -> None:
-        (self.folder / "kmtool.toml").write_text(TOML.format(url=self.market.shop.url), "utf-8")
+        toml = TOML.format(url=self.market.shop.url, database=self.database)
+        (self.folder / "kmtool.toml").write_text(toml, "utf-8")
         create_shop(load(self.folder / "kmtool.toml"), SystemClock())
         amount = self.kills * 60 + 400
         letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -350,7 +353,11 @@ def main(argv: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kmtool-crash-"))
     folder.mkdir(parents=True, exist_ok=True)
-    crash = Crash(folder, given.kills, seed)
+    return report(Crash(folder, given.kills, seed), seed, keep=given.folder is not None)
+
+
+def report(crash: Crash, seed: int, *, keep: bool) -> int:
+    """Run it and print one screen; 1 on any violation, whose folder is left to look at."""
     figures = crash.run()
     kills = ", ".join(f"{n} × {name}" for name, n in sorted(figures.kills.items()))
     print(f"kill -9: {sum(figures.kills.values())} ({kills}), seed {seed},")
@@ -362,10 +369,10 @@ def main(argv: list[str] | None = None) -> int:
     print(
         "nothing lost, nothing sold twice" if not figures.wrong else f"{len(figures.wrong)} wrong"
     )
-    if given.folder is None and not figures.wrong:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif figures.wrong:
-        print(f"  look at {folder}")
+    if figures.wrong:
+        print(f"  look at {crash.folder}")
+    elif not keep:
+        shutil.rmtree(crash.folder, ignore_errors=True)
     return 1 if figures.wrong else 0
 
 

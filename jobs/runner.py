@@ -1,7 +1,8 @@
 """Runs one job: its lock, its row in job_runs, its result; an error becomes an alert.
 
 The lock of a job dies with its process, so a job of one name never runs twice at once, and an older
-`running` row whose lock is free is a dead one. Whatever a job throws ends here.
+`running` row whose lock is free is a dead one. What sends runs once per worker on PostgreSQL, side
+by side with the others; there a row is dead with its session. Whatever a job throws ends here.
 """
 
 from __future__ import annotations
@@ -124,11 +125,11 @@ def run_job(
     shop: Shop, job: Job, given: Given | None = None, started: Callable[[int], object] = lambda _: 0
 ) -> Ran:
     """Run a job under its lock and write down how it went; `started` gets the number of the run."""
-    with _locked(shop, job.name) as mine:
+    with _locked(shop, _lock_name(shop, job)) as mine:
         if not mine:
             return Ran(job.name, "skipped", "it is running already")
         with shop.db.tx():
-            store.bury(shop.db, job.name, shop.now_ms())
+            store.bury(shop.db, job.name, shop.now_ms(), _side_by_side(shop, job))
             run_id = store.start(shop.db, job.name, shop.session, shop.now_ms())
         started(run_id)
         ran = Ran(job.name, "failed", "it was interrupted")
@@ -147,10 +148,12 @@ def bury_dead(shop: Shop) -> int:
     """Mark running rows whose process is gone; return how many."""
     found = 0
     for name in store.running(shop.db):
-        with _locked(shop, name) as mine:
+        job = catalog.find(name)
+        side = job is not None and _side_by_side(shop, job)
+        with _locked(shop, _lock_name(shop, job) if job else name) as mine:
             if mine:
                 with shop.db.tx():
-                    found += store.bury(shop.db, name, shop.now_ms())
+                    found += store.bury(shop.db, name, shop.now_ms(), side)
     return found
 
 
@@ -236,6 +239,15 @@ def _leaves(value: object) -> Iterator[object]:
             yield from _leaves(part)
     else:
         yield value
+
+
+def _side_by_side(shop: Shop, job: Job) -> bool:
+    """Tell whether several workers do this job at once: PostgreSQL's row locks keep them apart."""
+    return job.sends and shop.db.dialect == "postgresql" and shop.session is not None
+
+
+def _lock_name(shop: Shop, job: Job) -> str:
+    return f"{job.name}:{shop.session}" if _side_by_side(shop, job) else job.name
 
 
 @contextmanager

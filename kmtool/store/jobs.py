@@ -1,8 +1,8 @@
 """SQL of job runs: one row per run, for people and for alerts.
 
-A job of one name runs once at a time. What proves it is a lock that dies with its process (an OS
-file lock beside SQLite, an advisory lock on PostgreSQL), never a row: whoever holds the lock of a
-job knows that an older `running` row of it is dead.
+A job of one name runs once at a time (what sends: once per worker). What proves it is a lock that
+dies with its process (an OS file lock beside SQLite, an advisory lock on PostgreSQL), never a row:
+whoever holds the lock of a job knows that an older `running` row of it is dead.
 """
 
 from __future__ import annotations
@@ -42,11 +42,15 @@ def finish(db: Db, run_id: int, state: str, result: str, error: str, now_ms: int
     )
 
 
-def bury(db: Db, job: str, now_ms: int) -> int:
-    """Set rows of a job that nobody can be running to `dead`; the caller holds the job's lock."""
+def bury(db: Db, job: str, now_ms: int, side_by_side: bool = False) -> int:
+    """Set rows of a job that nobody can be running to `dead`; the caller holds the job's lock.
+
+    Of a job that workers do side by side only those are dead whose session is.
+    """
+    dead = " AND session_id NOT IN (SELECT id FROM sessions WHERE state = 'live')"
     return db.run(
         "UPDATE job_runs SET state = 'dead', ended_ms = :now, error = 'the process ended in the"
-        " middle' WHERE job = :job AND state = 'running'",
+        f" middle' WHERE job = :job AND state = 'running'{dead if side_by_side else ''}",
         job=job,
         now=now_ms,
     )

@@ -136,6 +136,25 @@ def test_a_job_never_runs_twice_at_once(shop: Shop) -> None:
     assert runner.run_job(shop, job(lambda *_: None)).state == "ok"
 
 
+def test_workers_deliver_side_by_side_where_row_locks_keep_them_apart(shop: Shop) -> None:
+    if shop.db.dialect != "postgresql":
+        pytest.skip("on SQLite one process sends")
+    inner: list[runner.Ran] = []
+
+    def beside(_shop: Shop, _given: Given) -> None:
+        with open_shop(shop.config, clock=shop.clock) as other, sender.sending(other, "run") as two:
+            inner.append(runner.run_job(two, sends(lambda _s, _g: None)))
+
+    def sends(work: Callable[[Shop, Given], object]) -> Job:
+        return replace(job(work, "deliver"), sends=True)
+
+    with sender.sending(shop, "run") as one:
+        outer = runner.run_job(one, sends(beside))
+        assert runner.run_job(one, sends(lambda _s, _g: None)).state == "ok"
+    assert (outer.state, inner[0].state) == ("ok", "ok")
+    assert states(shop) == [("deliver", "ok")] * 3
+
+
 def test_a_run_whose_process_is_gone_becomes_dead(shop: Shop) -> None:
     with shop.db.tx():
         store.start(shop.db, "sync", None, 1)
