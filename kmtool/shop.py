@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from kmtool.domain.ids import SessionId
 from kmtool.errors import ExampleConfig
 from kmtool.journal import Journal
 from kmtool.ports import Channel, Courier, Notifier
-from kmtool.store import house
+from kmtool.store import audit
 from kmtool.store.db import Db
 from kmtool.vault import Vault
 
@@ -57,9 +57,16 @@ class Shop:
 
     def audit(self, action: str, subject: str, detail: str = "") -> None:
         """Write an audit row inside the open transaction. `detail` never holds a key."""
-        house.write_audit(
-            self.db, self.clock.now_ms(), self.actor, action, subject, detail, self.session
-        )
+        self.audit_many([(action, subject, detail)])
+
+    def audit_many(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Write audit rows (action, subject, detail) inside the open transaction, at once.
+
+        They join the chain of this session; one call for many rows reads and writes its head once.
+        """
+        assert self.db.in_tx, "an audit row is written with the change it tells of"
+        now = self.clock.now_ms()
+        audit.append(self.db, self.session, now, self.actor, rows, self.vault.audit_mac)
 
     def must_be_writable(self) -> None:
         """Refuse to write to the example that comes with the program."""

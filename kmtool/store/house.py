@@ -1,4 +1,4 @@
-"""SQL of the house itself: meta values, data keys, secrets, audit, pauses."""
+"""SQL of the house itself: meta values, data keys, secrets, pauses."""
 
 from __future__ import annotations
 
@@ -75,22 +75,6 @@ def set_secret(db: Db, name: str, sealed: bytes, data_key_id: int, now_ms: int) 
 def remove_secret(db: Db, name: str) -> bool:
     """Delete a credential; tell whether there was one."""
     return db.run("DELETE FROM secrets WHERE name = :name", name=name) == 1
-
-
-def write_audit(
-    db: Db, at_ms: int, actor: str, action: str, subject: str, detail: str, session: int | None
-) -> None:
-    """Append an audit row; call it in the transaction of the change it tells of."""
-    db.run(
-        "INSERT INTO audit (at_ms, session_id, actor, action, object, detail)"
-        " VALUES (:at, :session, :actor, :action, :object, :detail)",
-        at=at_ms,
-        session=session,
-        actor=actor,
-        action=action,
-        object=subject,
-        detail=detail,
-    )
 
 
 def audit_of(db: Db, subject: str, limit: int = 200) -> list[Row]:
