@@ -66,6 +66,7 @@ class DeliverSettings:
     reread_after_ms: int = 30_000
     batch: int = 100
     tries_max: int = 8
+    fallback_after_ms: int = 1_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +99,19 @@ class ChannelSettings:
     credentials: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     currency: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CourierSettings:
-    """`[couriers.NAME]`"""
+    """`[couriers.NAME]`; a limit of 0 leaves it to the adapter."""
 
     name: str
     adapter: str
+    per_order: int = 0
+    per_hour: int = 0
+    per_day: int = 0
+    text_max: int = 0
     credentials: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 

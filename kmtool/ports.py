@@ -37,6 +37,18 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """At most `limit` messages in any `period_ms` (0: ever), of one order or of the whole route.
+
+    `scope` is `order` or `route`. A send whose outcome is unclear counts as used.
+    """
+
+    limit: int
+    period_ms: int
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Features:
     """What an adapter can do, so that the core never branches on a name (docs/adapters.md)."""
 
@@ -60,6 +72,8 @@ class Features:
     repeat_max: int = 1
     grace_ms: int = 120_000
     text_max: int | None = None
+    quota: tuple[Quota, ...] = ()
+    attachments: bool = False
     by_hand: bool = False
     needs_email: bool = False
     parallel: int = 1
@@ -193,6 +207,15 @@ class OrderRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message: what is sold as a picture. `data` is as secret as a key."""
+
+    name: str
+    media_type: str
+    data: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What a courier hands to a buyer. `text` holds keys: treat it as a secret, never log it.
 
@@ -208,6 +231,7 @@ class Message:
     marker: str
     buyer: Buyer
     keys: tuple[Secret, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
