@@ -105,6 +105,21 @@ class RefundState(StrEnum):
     FULL = "full"
 
 
+class PurchaseState(StrEnum):
+    """Something bought from a supplier for an order line. `unknown` counts as spent."""
+
+    PLANNED = "planned"
+    INTENT = "intent"
+    UNKNOWN = "unknown"
+    ACCEPTED = "accepted"
+    DONE = "done"
+    KEYS_RECEIVED = "keys_received"
+    RECONCILED = "reconciled"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class LineKind(StrEnum):
     """What a line sells."""
 
@@ -163,6 +178,34 @@ KEY_ARROWS: dict[KeyState, frozenset[KeyState]] = {
     KeyState.VOID: frozenset(),
     KeyState.EXPIRED: frozenset({KeyState.RETURNED, KeyState.QUARANTINE}),
     KeyState.RETURNED: frozenset(),
+}
+
+PURCHASE_ARROWS: dict[PurchaseState, frozenset[PurchaseState]] = {
+    PurchaseState.PLANNED: frozenset({PurchaseState.INTENT, PurchaseState.CANCELLED}),
+    PurchaseState.CANCELLED: frozenset({PurchaseState.PLANNED}),
+    PurchaseState.INTENT: frozenset(
+        {
+            PurchaseState.PLANNED,
+            PurchaseState.ACCEPTED,
+            PurchaseState.REJECTED,
+            PurchaseState.UNKNOWN,
+        }
+    ),
+    PurchaseState.UNKNOWN: frozenset(
+        {
+            PurchaseState.PLANNED,
+            PurchaseState.ACCEPTED,
+            PurchaseState.REJECTED,
+        }
+    ),
+    PurchaseState.ACCEPTED: frozenset(
+        {PurchaseState.DONE, PurchaseState.KEYS_RECEIVED, PurchaseState.FAILED}
+    ),
+    PurchaseState.DONE: frozenset({PurchaseState.RECONCILED}),
+    PurchaseState.KEYS_RECEIVED: frozenset({PurchaseState.RECONCILED}),
+    PurchaseState.RECONCILED: frozenset(),
+    PurchaseState.REJECTED: frozenset(),
+    PurchaseState.FAILED: frozenset(),
 }
 
 LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
