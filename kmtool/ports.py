@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kmtool.clock import Clock
+from kmtool.domain.packing import Quota as Quota
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import OrderStatus, RefundState
 
@@ -36,16 +37,12 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """At most `limit` messages in any `period_ms` (0: ever), of one order or of the whole route.
+class Idempotency(StrEnum):
+    """What a supplier does with a number it has seen: return that order, refuse it, buy again."""
 
-    `scope` is `order` or `route`. A send whose outcome is unclear counts as used.
-    """
-
-    limit: int
-    period_ms: int
-    scope: str
+    REPLAY = "replay"
+    REFUSE = "refuse"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,10 @@ class Features:
     by_hand: bool = False
     needs_email: bool = False
     parallel: int = 1
+    idempotency: Idempotency = Idempotency.NONE
+    query_by: str = ""
+    price_guard: bool = False
+    poll_ms: int = 3_000
     credentials: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
@@ -310,6 +311,64 @@ class Courier(Protocol):
 
     def query(self, message: Message) -> Verdict:
         """Ask whether that message arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseOrder:
+    """What a supplier is asked for. `our_no` is the same on every try of one purchase.
+
+    `product` is the supplier's own id, `cap_minor` the most that the whole may cost.
+    """
+
+    our_no: str
+    product: str
+    quantity: int
+    account: str
+    cap_minor: int
+    currency: str
+
+
+class Progress(StrEnum):
+    """How far a supplier is with an order it accepted."""
+
+    PROCESSING = "processing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Purchased:
+    """What a supplier says of an order it accepted, without secrets.
+
+    `agreed_minor` is the price it confirmed, `charged_minor` what it took (None: not said yet).
+    """
+
+    their_no: str
+    progress: Progress
+    agreed_minor: int | None = None
+    charged_minor: int | None = None
+    at_ms: int | None = None
+    proof: str = ""
+
+
+class Supplier(Protocol):
+    """Somebody who sells to the shop through an interface. One call at a time per account."""
+
+    @property
+    def features(self) -> Features:
+        """Return how it repeats (`idempotency`), finds (`query_by`: ours, theirs, both, empty)."""
+
+    def auth_check(self) -> AuthReport:
+        """Ask one harmless question; raises `NeedsOperator` when the credentials do not work."""
+
+    def balance(self) -> int:
+        """Return the money the shop has there, in minor units."""
+
+    def place(self, order: PurchaseOrder) -> Purchased:
+        """Buy. Raises `Rejected`, `Retriable`, `NeedsOperator` (nothing bought) or `Unknown`."""
+
+    def query(self, our_no: str) -> Purchased | None:
+        """Look an order up by our number; None when the supplier does not know it."""
 
 
 class Notifier(Protocol):
