@@ -117,6 +117,18 @@ class CourierSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SupplierSettings:
+    """`[suppliers.NAME]`: the interface of a supplier and what may be spent there; 0 is nothing."""
+
+    name: str
+    adapter: str
+    spend_per_day_minor: int = 0
+    spend_per_order_minor: int = 0
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class AccountSettings:
     """`[accounts.NAME]`: a wallet whose statements are reconciled."""
 
@@ -156,6 +168,7 @@ class Config:
     jobs: Mapping[str, str] = field(default_factory=dict)
     channels: Mapping[str, ChannelSettings] = field(default_factory=dict)
     couriers: Mapping[str, CourierSettings] = field(default_factory=dict)
+    suppliers: Mapping[str, SupplierSettings] = field(default_factory=dict)
     accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
     notify: Mapping[str, NotifySettings] = field(default_factory=dict)
     example: bool = False
@@ -260,6 +273,7 @@ _SIMPLE: dict[str, type] = {
 _NAMED: dict[str, type] = {
     "channels": ChannelSettings,
     "couriers": CourierSettings,
+    "suppliers": SupplierSettings,
     "accounts": AccountSettings,
     "notify": NotifySettings,
 }

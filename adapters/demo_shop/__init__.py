@@ -26,6 +26,7 @@ The platform's rules, as its documents would state them
 
 from adapters.demo_shop.faults import Fault, FaultKind
 from adapters.demo_shop.server import DemoShop
+from adapters.demo_shop.supplying import Good
 from adapters.demo_shop.truth import Offer, Sold, catalogue
 
-__all__ = ["DemoShop", "Fault", "FaultKind", "Offer", "Sold", "catalogue"]
+__all__ = ["DemoShop", "Fault", "FaultKind", "Good", "Offer", "Sold", "catalogue"]

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.demo_shop.faults import Fault, FaultKind, Faults
+from adapters.demo_shop.supplying import Supply
 from adapters.demo_shop.truth import Refusal, Truth, order_json
 from kmtool.clock import Clock
 
@@ -33,6 +34,9 @@ _CALLS: tuple[tuple[str, str, str], ...] = (
     ("GET", r"/api/items", "items"),
     ("PUT", r"/api/items/([^/]+)/stock", "stock"),
     ("PUT", r"/api/items/([^/]+)/shelf", "shelf"),
+    ("GET", r"/supply/balance", "balance"),
+    ("POST", r"/supply/orders", "place"),
+    ("GET", r"/supply/orders/([^/]+)", "purchase"),
 )
 
 
@@ -56,6 +60,7 @@ class DemoShop(Truth):
         self.token = token
         self.secret = secret
         self.faults = Faults()
+        self.supply = Supply(clock)
         self.before: Callable[[str], None] | None = None
         self.calls: list[str] = []
         self.troubles: list[BaseException] = []
@@ -249,12 +254,16 @@ def _answer(shop: DemoShop, call: str, name: str, query: str, body: bytes) -> An
     """Do what was asked and return the data of the reply."""
     if call in {"ping", "orders", "order", "messages", "items"}:
         return _read(shop, call, name, parse_qs(query))
+    if call in {"balance", "purchase"}:
+        return shop.supply.balance() if call == "balance" else shop.supply.find(name)
     try:
         given = json.loads(body)
         assert isinstance(given, dict)
     except (ValueError, AssertionError):
         raise Refusal(400, 3001, "the body is no JSON object") from None
     match call:
+        case "place":
+            return shop.supply.place(given)
         case "ship":
             shop.ship(name)
         case "message":

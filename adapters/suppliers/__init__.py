@@ -1,0 +1,1 @@
+"""Suppliers with an interface: one module each, found by name (kmtool/registry.py)."""
