@@ -324,6 +324,18 @@ def test_what_an_http_status_means_for_a_write(status: int, kind: type, world: W
     assert type(raised.value) is kind
 
 
+def test_a_signature_called_used_is_unclear_when_others_pass(world: Woo) -> None:
+    number = world.add_order()
+    used = error(401, "woocommerce_rest_authentication_error")
+    world.server.fail("note", used)
+    with pytest.raises(Unknown):
+        world.channel.post_note(note(number))
+    world.server.fail("note", used)
+    world.server.fail("orders", used)
+    with pytest.raises(NeedsOperator):
+        world.channel.post_note(note(number))
+
+
 def test_what_a_note_cannot_carry_is_not_sent(world: Woo) -> None:
     number = world.add_order()
     for text in ("k" * 60_001, "a\x07b", "a\rb"):
