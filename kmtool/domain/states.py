@@ -129,6 +129,15 @@ class LineKind(StrEnum):
     BUNDLE = "bundle"
 
 
+UNLIMITED_USES = 10**12
+"""How many uses a text has: more than any shop sells, and sums of it still fit a column."""
+
+
+def is_unlimited(kind: str) -> bool:
+    """Tell whether a product of this kind never runs out (a text, a top-up bought when sold)."""
+    return kind in {LineKind.TEXT, LineKind.TOPUP}
+
+
 class Mode(StrEnum):
     """How far a channel is trusted: compute only, ask before sending, send."""
 
@@ -158,6 +167,14 @@ class Gate(StrEnum):
     ORDER_WAIT = "order_wait"
 
 
+SHARED_KEY_ARROWS: dict[KeyState, frozenset[KeyState]] = {
+    KeyState.FREE: frozenset({KeyState.DELIVERED, KeyState.EXPIRED}),
+    KeyState.DELIVERED: frozenset({KeyState.FREE}),
+    KeyState.EXPIRED: frozenset({KeyState.FREE}),
+}
+"""What a key with several uses does beside its KEY_ARROWS: its allocations tell who saw it, so its
+row only says whether uses are left. A text that is set again comes back into sale."""
+
 KEY_ARROWS: dict[KeyState, frozenset[KeyState]] = {
     KeyState.FREE: frozenset(
         {
@@ -170,8 +187,10 @@ KEY_ARROWS: dict[KeyState, frozenset[KeyState]] = {
         }
     ),
     KeyState.RESERVED: frozenset({KeyState.FREE, KeyState.EXPOSED, KeyState.QUARANTINE}),
-    KeyState.EXPOSED: frozenset({KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.QUARANTINE}),
-    KeyState.DELIVERED: frozenset({KeyState.DEFECTIVE, KeyState.QUARANTINE}),
+    KeyState.EXPOSED: frozenset(
+        {KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.QUARANTINE}
+    ),
+    KeyState.DELIVERED: frozenset({KeyState.DEFECTIVE, KeyState.VOID, KeyState.QUARANTINE}),
     KeyState.DEFECTIVE: frozenset({KeyState.VOID, KeyState.RETURNED, KeyState.QUARANTINE}),
     KeyState.LENT: frozenset({KeyState.FREE, KeyState.DELIVERED, KeyState.QUARANTINE}),
     KeyState.QUARANTINE: frozenset({KeyState.FREE, KeyState.VOID, KeyState.RETURNED}),

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmtool.domain.states import LineKind
+from kmtool.domain import accounts
+from kmtool.domain.states import LineKind, is_unlimited
 from kmtool.errors import NotFound, Refused, UsageError
+from kmtool.operations import bundles
+from kmtool.operations.bundles import Part
 from kmtool.shop import Shop
 from kmtool.store import keys as key_store
 from kmtool.store import products as store
@@ -18,6 +21,7 @@ from kmtool.store.db import Row
 CODE_MAX = 64
 FIGURE_MAX = 10**12
 UNITS_MAX = 10_000
+USES_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,10 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product with its prices, its free stock and its listings."""
+    """A product with its prices, its free stock and its listings.
+
+    `free` is None for what never runs out; `uses` is how many buyers one key serves.
+    """
 
     sku: str
     title: str
@@ -46,9 +53,15 @@ class Product:
     price_minor: int | None
     floor_minor: int | None
     low_stock: int | None
-    free: int
+    free: int | None
     guide: str = ""
     listings: tuple[Listing, ...] = ()
+    uses: int = 1
+    parts: tuple[Part, ...] = ()
+    account_rule: str = ""
+    supplier: str = ""
+    supplier_item: str = ""
+    cap_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +112,18 @@ class Fields:
     low_stock: int | None = None
     buffer: int | None = None
     guide: str | None = None
+    uses: int | None = None
+    account_rule: str | None = None
+    supplier: str | None = None
+    supplier_item: str | None = None
+    cap_minor: int | None = None
+    parts: tuple[tuple[str, int], ...] | None = None
 
     def given(self) -> dict[str, object]:
-        """Return what was said."""
+        """Return what was said of the product's own columns."""
         named = {name: getattr(self, name) for name in store.PRODUCT_COLUMNS}
+        if self.parts is not None:
+            named["kind"] = LineKind.BUNDLE.value
         return {name: value for name, value in named.items() if value is not None}
 
 
@@ -150,7 +171,11 @@ def ensure(shop: Shop, sku: str, title: str = "") -> None:
 def insert(shop: Shop, sku: str, fields: Fields) -> bool:
     """Add a product inside the open transaction; False when the SKU is taken."""
     check_code(sku, "SKU")
-    _check(fields)
+    _check(shop, fields)
+    given = fields.given()
+    if given.get("kind") == LineKind.BUNDLE and fields.parts is None:
+        raise UsageError(detail="a bundle names its parts", mend="--bundle SKU:2,SKU2")
+    later = {name: given.pop(name) for name in _LATER if name in given}
     values = {
         "title": sku,
         "kind": LineKind.KEY.value,
@@ -159,7 +184,7 @@ def insert(shop: Shop, sku: str, fields: Fields) -> bool:
         "low_stock": None,
         "buffer": 0,
         "guide": "",
-        **fields.given(),
+        **given,
     }
     values.pop("state", None)
     added = store.add_product(
@@ -167,6 +192,9 @@ def insert(shop: Shop, sku: str, fields: Fields) -> bool:
     )
     if added:
         key_store.add_stock(shop.db, sku, 0)
+        if later:
+            store.set_product(shop.db, sku, **later)
+        _follow(shop, sku, fields, str(values["kind"]))
         shop.audit("product.add", f"product:{sku}", str(values["title"]))
     return added
 
@@ -183,12 +211,44 @@ def change(shop: Shop, sku: str, fields: Fields) -> Product:
 
 def alter(shop: Shop, sku: str, fields: Fields) -> None:
     """Change a product inside the open transaction."""
-    _check(fields)
+    _check(shop, fields)
     changes = fields.given()
-    if not store.set_product(shop.db, sku, **changes):
+    before = store.product(shop.db, sku)
+    if before is None:
         raise NotFound(kind="product", name=sku)
+    kind = str(changes.get("kind", before["kind"]))
+    if kind != before["kind"]:
+        _may_change_kind(shop, sku, kind, fields)
+    store.set_product(shop.db, sku, **changes)
+    _follow(shop, sku, fields, kind)
+    if kind != before["kind"]:
+        store.set_line_kind(shop.db, sku, kind)
     told = ", ".join(f"{name}={value}" for name, value in changes.items() if name != "guide")
     shop.audit("product.set", f"product:{sku}", told)
+
+
+def _may_change_kind(shop: Shop, sku: str, kind: str, fields: Fields) -> None:
+    """What was sold as one kind stays of that kind: its lines are checked by it for ever."""
+    if kind == LineKind.BUNDLE and fields.parts is None:
+        raise UsageError(detail="a bundle names its parts", mend="--bundle SKU:2,SKU2")
+    if store.was_used(shop.db, sku) or store.bundles_of(shop.db, sku):
+        raise Refused(
+            detail="{sku} holds keys, was sold, or is part of a bundle; it keeps its kind",
+            sku=sku,
+            mend="kmtool product add NEW_SKU --kind {sort}",
+            sort=kind,
+        )
+
+
+def _follow(shop: Shop, sku: str, fields: Fields, kind: str) -> None:
+    """Write what stands beside the product's own row."""
+    if fields.parts is not None:
+        bundles.set_parts(shop, sku, fields.parts)
+    if kind == LineKind.TEXT or (fields.uses or 1) > 1:
+        store.set_shared(shop.db, sku)
+
+
+_LATER = ("uses", "account_rule", "supplier", "supplier_item", "cap_minor")
 
 
 def show(shop: Shop, sku: str) -> Product:
@@ -197,13 +257,13 @@ def show(shop: Shop, sku: str) -> Product:
     if row is None:
         raise NotFound(kind="product", name=sku)
     free = key_store.stock(shop.db, sku)[0]["free"]
-    return _product({**row, "free": free}, store.listings(shop.db, sku=sku))
+    return _product(shop, {**row, "free": free}, store.listings(shop.db, sku=sku))
 
 
 def every(shop: Shop, limit: int) -> Products:
     """Return products by SKU, at most `limit`."""
     rows = store.products(shop.db, limit + 1)
-    return Products(tuple(_product(row, []) for row in rows[:limit]), more=len(rows) > limit)
+    return Products(tuple(_product(shop, row, []) for row in rows[:limit]), more=len(rows) > limit)
 
 
 def map_listing(shop: Shop, mapping: Mapping) -> Mapped:
@@ -225,7 +285,7 @@ def put_mapping(shop: Shop, mapping: Mapping) -> Mapped:
         raise UsageError(
             detail="a listing is 1 to {units_max} units", units_max=UNITS_MAX, mend="--units 1"
         )
-    _check(Fields(price_minor=mapping.price_minor))
+    _check(shop, Fields(price_minor=mapping.price_minor))
     if not mapping.channel or not mapping.item:
         raise UsageError(detail="a mapping needs the channel and the item's id there")
     row = store.put_listing(
@@ -265,24 +325,51 @@ def unmapped(shop: Shop, limit: int) -> Unmapped:
     )
 
 
-def _check(fields: Fields) -> None:
+def _check(shop: Shop, fields: Fields) -> None:
     if fields.kind is not None and fields.kind not in set(LineKind):
         raise UsageError(
-            detail="there is no kind {sort}", sort=fields.kind, mend="--kind key|topup|text"
+            detail="there is no kind {sort}",
+            sort=fields.kind,
+            mend="--kind key|topup|text, or --bundle SKU:2,SKU2",
         )
+    if fields.parts is not None and fields.kind not in {None, LineKind.BUNDLE.value}:
+        raise UsageError(detail="--bundle makes it a bundle", mend="leave --kind out")
     if fields.state is not None and fields.state not in {"on", "off"}:
         raise UsageError(
             detail="a product is on or off, not {state}", state=fields.state, mend="--state on"
         )
-    for name in ("price_minor", "floor_minor", "low_stock", "buffer"):
+    for name in ("price_minor", "floor_minor", "low_stock", "buffer", "cap_minor"):
         value = getattr(fields, name)
         if value is not None and not 0 <= value <= FIGURE_MAX:
             raise UsageError(
                 detail="{name} cannot be {value}", name=name.removesuffix("_minor"), value=value
             )
+    if fields.uses is not None and not 1 <= fields.uses <= USES_MAX:
+        raise UsageError(detail="a key serves 1 to {n} buyers", n=f"{USES_MAX:,}", mend="--uses 5")
+    if fields.account_rule:
+        problem = accounts.rule_problem(fields.account_rule)
+        if problem:
+            raise UsageError(
+                detail="{problem}",
+                problem=problem,
+                mend="--account {example}",
+                example=accounts.EXAMPLE,
+            )
+    if fields.supplier and fields.supplier not in shop.config.suppliers:
+        raise UsageError(
+            detail="there is no [suppliers.{name}] in kmtool.toml",
+            name=fields.supplier,
+            mend="add it there, then: kmtool config check",
+        )
 
 
-def _product(row: Row, listings: list[Row]) -> Product:
+def _product(shop: Shop, row: Row, listings: list[Row]) -> Product:
+    parts = bundles.parts(shop, row["sku"]) if row["kind"] == LineKind.BUNDLE else ()
+    free: int | None = row["free"]
+    if is_unlimited(row["kind"]):
+        free = None
+    elif parts:
+        free = bundles.whole(parts)
     return Product(
         sku=row["sku"],
         title=row["title"],
@@ -292,9 +379,15 @@ def _product(row: Row, listings: list[Row]) -> Product:
         price_minor=row["price_minor"],
         floor_minor=row["floor_minor"],
         low_stock=row["low_stock"],
-        free=row["free"],
+        free=free,
         guide=row.get("guide", ""),
         listings=tuple(_listing(listing) for listing in listings),
+        uses=row.get("uses", 1),
+        parts=parts,
+        account_rule=row.get("account_rule", ""),
+        supplier=row.get("supplier", ""),
+        supplier_item=row.get("supplier_item", ""),
+        cap_minor=row.get("cap_minor"),
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kmtool.store.db import Db, Row
 
 _PRODUCT = (
     "SELECT sku, title, kind, state, currency, price_minor, floor_minor, low_stock, buffer, guide,"
-    " created_ms FROM products"
+    " created_ms, uses, shared, account_rule, supplier, supplier_item, cap_minor FROM products"
 )
 _LISTING = (
     "SELECT id, channel, item_id, variant_id, title, sku, units, price_minor, state, pushed,"
@@ -21,6 +23,11 @@ PRODUCT_COLUMNS = (
     "low_stock",
     "buffer",
     "guide",
+    "uses",
+    "account_rule",
+    "supplier",
+    "supplier_item",
+    "cap_minor",
 )
 """What `set_product` may change."""
 
@@ -59,6 +66,68 @@ def set_product(db: Db, sku: str, **changes: object) -> bool:
     assert changes and set(changes) <= set(PRODUCT_COLUMNS)
     sets = ", ".join(f"{name} = :{name}" for name in changes)
     return db.run(f"UPDATE products SET {sets} WHERE sku = :sku", sku=sku, **changes) == 1
+
+
+def set_shared(db: Db, sku: str) -> None:
+    """Remember that some keys of a product serve several buyers; this is never taken back."""
+    db.run("UPDATE products SET shared = 1 WHERE sku = :sku AND shared = 0", sku=sku)
+
+
+def set_line_kind(db: Db, sku: str, kind: str) -> None:
+    """Let waiting lines of a product follow its kind."""
+    db.run(
+        "UPDATE lines SET kind = :kind WHERE sku = :sku"
+        " AND state IN ('new', 'ready', 'held', 'unmapped') AND kind <> :kind",
+        kind=kind,
+        sku=sku,
+    )
+
+
+def was_used(db: Db, sku: str) -> bool:
+    """Tell whether a product holds keys, or a line of it was bound or bought."""
+    return bool(
+        db.value(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM keys WHERE sku = :sku) OR EXISTS"
+            " (SELECT 1 FROM lines WHERE sku = :sku AND reserved_ms IS NOT NULL)"
+            " THEN 1 ELSE 0 END",
+            sku=sku,
+        )
+    )
+
+
+def was_sold(db: Db, sku: str) -> bool:
+    """Tell whether keys were ever bound to a line of this product."""
+    return (
+        db.value(
+            "SELECT 1 FROM lines WHERE sku = :sku AND reserved_ms IS NOT NULL LIMIT 1", sku=sku
+        )
+        is not None
+    )
+
+
+def bundle_parts(db: Db, sku: str) -> list[Row]:
+    """Return what a bundle is made of, with the title, kind and free counter of each part."""
+    return db.all(
+        "SELECT b.sku, b.units, p.title, p.kind, p.state, coalesce(s.free, 0) AS free"
+        " FROM bundle_items b JOIN products p ON p.sku = b.sku LEFT JOIN stock s ON s.sku = b.sku"
+        " WHERE b.bundle_sku = :sku ORDER BY b.sku",
+        sku=sku,
+    )
+
+
+def bundles_of(db: Db, sku: str) -> list[str]:
+    """Return the bundles a product is part of."""
+    rows = db.all("SELECT bundle_sku FROM bundle_items WHERE sku = :s ORDER BY bundle_sku", s=sku)
+    return [row["bundle_sku"] for row in rows]
+
+
+def set_bundle(db: Db, sku: str, parts: Sequence[tuple[str, int]]) -> None:
+    """Replace what a bundle is made of."""
+    db.run("DELETE FROM bundle_items WHERE bundle_sku = :sku", sku=sku)
+    db.many(
+        "INSERT INTO bundle_items (bundle_sku, sku, units) VALUES (:bundle, :sku, :units)",
+        [{"bundle": sku, "sku": part, "units": units} for part, units in parts],
+    )
 
 
 def listing(db: Db, channel: str, item_id: str, variant_id: str) -> Row | None:
