@@ -1,14 +1,17 @@
 """Writes what the buyer reads: sandboxed templates, the shop's own before the shipped ones.
 
-A template is looked for in the database (channel and SKU, then SKU, then channel, then neither),
-then as `templates/message.txt.j2` of the shop folder, then among the shipped ones. One that does
-not render, or leaves a key out, is an error before any key is bound. The variables are `shop`,
-`channel`, `number`, `code` and `lines` (each with `title`, `sku`, `guide`, `keys`); a product's
-guide may use the first four.
+The language is the channel's, else the shop's. A template of it is looked for in the database
+(channel and SKU, then SKU, then channel, then neither), then in the shop folder as
+`templates/message.en.txt.j2` (`templates/message.txt.j2` is of the shop's language), then among the
+shipped ones. One that does not render, or leaves a key out, is an error before any key is bound.
+The variables are `shop`, `channel`, `number`, `code` and `lines` (each with `title`, `sku`,
+`guide`, `keys`); a product's guide may use the first four.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,6 +25,12 @@ from kmtool.store import templates
 
 _WRONG = (TypeError, ValueError, AttributeError, RecursionError, MemoryError)
 """What a template may trip over besides jinja2's own errors."""
+LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[_-][A-Za-z0-9]{2,8})?")
+CHINESE = "zh"
+MARK = "发货编号：{marker}"
+"""The last line of every message: the mark by which it is found again on the other side."""
+_MARKS = {CHINESE: (MARK, "（第 {part}/{parts} 条）"),
+          "en": ("Delivery number: {marker}", " (message {part} of {parts})")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +45,64 @@ class MessageLine:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A rendered message. `text` holds keys."""
+    """A rendered message. `text` holds keys; `mark` is its last line, with `{marker}` in it."""
 
     subject: str
     text: Secret
+    mark: str = MARK
 
 
-def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageLine]) -> Written:
-    """Render subject and text of a parcel; `ConfigError` names a template that does not render."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template with where it stands: `own` (database), `file` (shop folder) or `shipped`."""
+
+    body: str
+    origin: str
+    channel: str = ""
+    sku: str = ""
+    language: str = ""
+
+
+def write(
+    shop: Shop,
+    channel: str,
+    number: str,
+    code: str,
+    lines: Sequence[MessageLine],
+    part: tuple[int, int] = (1, 1),
+) -> Written:
+    """Render subject and text of a parcel; `ConfigError` names a template that does not render.
+
+    Of a message in several parts (`part` is n of all) each says which one it is, in its subject and
+    in its last line.
+    """
     sku = lines[0].sku if len(lines) == 1 else ""
+    language = language_of(shop, channel)
+    subject = source(shop, "subject", channel, sku, language)
+    text = source(shop, "message", channel, sku, language)
+    written = rendered(shop, (channel, number, code), lines, subject, text)
+    mark, which = _MARKS.get(language[:2].lower(), _MARKS["en"])
+    if part[1] > 1:
+        tail = which.format(part=part[0], parts=part[1])
+        return Written(written.subject + tail, written.text, mark + tail)
+    return Written(written.subject, written.text, mark)
+
+
+def language_of(shop: Shop, channel: str) -> str:
+    """Return the language of a channel's buyers."""
+    found = shop.config.channels.get(channel)
+    return (found.language if found else "") or shop.config.shop.language
+
+
+def rendered(
+    shop: Shop,
+    order: tuple[str, str, str],
+    lines: Sequence[MessageLine],
+    subject_template: str,
+    text_template: str,
+) -> Written:
+    """Render two templates for an order (channel, number, code); every key must be in the text."""
+    channel, number, code = order
     facts: dict[str, Any] = {
         "shop": shop.config.shop.name,
         "channel": channel,
@@ -60,8 +118,8 @@ def write(shop: Shop, channel: str, number: str, code: str, lines: list[MessageL
         }
         for line in lines
     ]
-    subject = render(source(shop, "subject", channel, sku), {**facts, "lines": []})
-    text = render(source(shop, "message", channel, sku), {**facts, "lines": shown})
+    subject = render(subject_template, {**facts, "lines": []})
+    text = render(text_template, {**facts, "lines": shown})
     if not _holds_all(text, [key.text() for line in lines for key in line.keys]):
         raise ConfigError(
             detail="the message template leaves a key out",
@@ -81,13 +139,41 @@ def _holds_all(text: str, keys: list[str]) -> bool:
     return True
 
 
-def source(shop: Shop, kind: str, channel: str, sku: str) -> str:
+def source(shop: Shop, kind: str, channel: str, sku: str, language: str = "") -> str:
     """Return the template text for a channel and product."""
-    found = templates.best(shop.db, kind, channel, sku)
-    if found is not None:
-        return found
-    own: Path = shop.config.root / "templates" / f"{kind}.txt.j2"
-    path = own if own.exists() else resources.data_path("messages", f"{kind}.txt.j2")
+    return find(shop, kind, channel, sku, language or language_of(shop, channel)).body
+
+
+def find(shop: Shop, kind: str, channel: str, sku: str, language: str) -> Source:
+    """Return the template in force: the closest of the database, a file of the shop, a shipped."""
+    row = templates.best(shop.db, kind, channel, sku, language)
+    if row is not None:
+        return Source(row["body"], "own", row["channel"], row["sku"], row["language"])
+    for path in files(shop, kind, language):
+        if path.exists():
+            return Source(_read(path), "file", language=language)
+    short = "" if language[:2].lower() == CHINESE else ".en"
+    return Source(
+        _read(resources.data_path("messages", f"{kind}{short}.txt.j2")),
+        "shipped",
+        language="en" if short else "zh_CN",
+    )
+
+
+def files(shop: Shop, kind: str, language: str) -> list[Path]:
+    """Return where a template of a language may lie in the shop folder, the closest first."""
+    if not LANGUAGE.fullmatch(language):
+        raise ConfigError(
+            detail="{language} is no language such as zh_CN or en", language=repr(language)
+        )
+    folder = shop.config.root / "templates"
+    found = [folder / f"{kind}.{name}.txt.j2" for name in dict.fromkeys((language, language[:2]))]
+    if language == shop.config.shop.language:
+        found.append(folder / f"{kind}.txt.j2")
+    return found
+
+
+def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

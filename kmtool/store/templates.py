@@ -5,10 +5,11 @@ from __future__ import annotations
 from kmtool.store.db import Db, Row
 
 
-def best(db: Db, kind: str, channel: str, sku: str, language: str = "zh_CN") -> str | None:
+def best(db: Db, kind: str, channel: str, sku: str, language: str) -> Row | None:
     """Return the closest template: channel and SKU, SKU, channel, the shop's default."""
-    value = db.value(
-        "SELECT body FROM templates WHERE kind = :kind AND language = :language"
+    return db.one(
+        "SELECT body, channel, sku, language FROM templates"
+        " WHERE kind = :kind AND language = :language"
         " AND channel IN (:channel, '') AND sku IN (:sku, '')"
         " ORDER BY CASE WHEN sku = '' THEN 1 ELSE 0 END, CASE WHEN channel = '' THEN 1 ELSE 0 END"
         " LIMIT 1",
@@ -17,7 +18,6 @@ def best(db: Db, kind: str, channel: str, sku: str, language: str = "zh_CN") -> 
         channel=channel,
         sku=sku,
     )
-    return None if value is None else str(value)
 
 
 def put(db: Db, kind: str, channel: str, sku: str, language: str, body: str, now_ms: int) -> None:
@@ -33,6 +33,21 @@ def put(db: Db, kind: str, channel: str, sku: str, language: str, body: str, now
         language=language,
         body=body,
         now=now_ms,
+    )
+
+
+def remove(db: Db, kind: str, channel: str, sku: str, language: str) -> bool:
+    """Delete a template; tell whether there was one."""
+    return (
+        db.run(
+            "DELETE FROM templates WHERE kind = :kind AND channel = :channel AND sku = :sku"
+            " AND language = :language",
+            kind=kind,
+            channel=channel,
+            sku=sku,
+            language=language,
+        )
+        == 1
     )
 
 

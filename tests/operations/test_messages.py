@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kmtool.domain.secret import Secret
@@ -18,9 +20,23 @@ def text(shop: Shop, *keys: str, title: str = "月卡", guide: str = "") -> Writ
     return write(shop, "shop1", "A1", "KM123", [MessageLine(title, "S1", guide, secrets)])
 
 
-def put(shop: Shop, body: str, channel: str = "", sku: str = "", kind: str = "message") -> None:
+def put(
+    shop: Shop,
+    body: str,
+    channel: str = "",
+    sku: str = "",
+    kind: str = "message",
+    language: str = "zh_CN",
+) -> None:
     with shop.db.tx():
-        templates.put(shop.db, kind, channel, sku, "zh_CN", body, shop.now_ms())
+        templates.put(shop.db, kind, channel, sku, language, body, shop.now_ms())
+
+
+def speaking(shop: Shop, language: str) -> Shop:
+    """Return the shop with a channel whose buyers speak another language."""
+    channels = dict(shop.config.channels)
+    channels["shop1"] = replace(channels["shop1"], language=language)
+    return replace(shop, config=replace(shop.config, channels=channels))
 
 
 def test_the_shipped_template_says_all(shop: Shop) -> None:
@@ -98,3 +114,43 @@ def test_a_guide_may_name_the_order(shop: Shop) -> None:
     line = MessageLine("t", "S1", "售后凭 {{ code }}", (Secret("KEY-1"),))
     written = write(shop, "shop1", "A1", "KMCODE", [line])
     assert "售后凭 KMCODE" in written.text.text()
+
+
+def test_a_channel_speaks_its_buyers_language(shop: Shop) -> None:
+    english = speaking(shop, "en")
+    written = text(english, "KEY-1", "KEY-2", guide="redeem it on the site")
+    for part in ("测试小店", "Your order: A1", "月卡 (2)", "KEY-1\n", "redeem it", "KM123"):
+        assert part in written.text.text()
+    assert written.subject == "Your order A1 at 测试小店"
+    assert written.mark == "Delivery number: {marker}"
+    assert text(speaking(shop, "ja")).subject.startswith("Your order"), "English for all others"
+    assert text(shop).mark == "发货编号：{marker}"
+
+
+def test_a_language_has_templates_of_its_own(shop: Shop) -> None:
+    english = speaking(shop, "en")
+    put(shop, f"中文 {GOOD}")
+    folder = shop.config.root / "templates"
+    folder.mkdir()
+    (folder / "message.txt.j2").write_text("文件 " + GOOD, encoding="utf-8")
+    assert text(english).text.text().startswith("Thank you")
+    (folder / "message.en.txt.j2").write_text("file " + GOOD, encoding="utf-8")
+    assert text(english).text.text().startswith("file KEY-1")
+    put(shop, f"own {GOOD}", language="en")
+    assert text(english).text.text().startswith("own KEY-1")
+    assert text(shop).text.text().startswith("中文 KEY-1")
+
+
+@pytest.mark.parametrize("language", ["../en", "e", "en_", "/etc/x", "en US"])
+def test_a_language_is_no_path(shop: Shop, language: str) -> None:
+    with pytest.raises(ConfigError, match="no language"):
+        text(speaking(shop, language))
+
+
+def test_a_part_says_which_one_it_is(shop: Shop) -> None:
+    line = MessageLine("t", "S1", "", (Secret("KEY-1"),))
+    written = write(shop, "shop1", "A1", "KMCODE", [line], (2, 5))
+    assert written.subject.endswith("（第 2/5 条）")
+    assert written.mark == "发货编号：{marker}（第 2/5 条）"
+    other = write(speaking(shop, "en"), "shop1", "A1", "KMCODE", [line], (2, 5))
+    assert other.mark == "Delivery number: {marker} (message 2 of 5)"
