@@ -16,16 +16,17 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
     """Move n free keys of a SKU to `reserved`: first expiring, then as they came; [] when short.
 
     The stock counter is the gate: with skipped locks «no key seen» would not mean «no stock».
-    What was counted but not got is given back.
+    What was counted but not got is given back. The next keys are a part of their own that is worked
+    out once: PostgreSQL may run a subquery with locks again for every row, and takes more then.
     """
     assert n > 0, "a line takes at least one key"
     if db.run("UPDATE stock SET free = free - :n WHERE sku = :s AND free >= :n", n=n, s=sku) != 1:
         return []
     rows = db.all(
-        "UPDATE keys SET state = 'reserved', uses_left = uses_left - 1, state_ms = :now"
-        " WHERE id IN (SELECT id FROM keys WHERE sku = :s AND state = 'free'"
+        "WITH next AS MATERIALIZED (SELECT id FROM keys WHERE sku = :s AND state = 'free'"
         " AND expires_ms > :now ORDER BY expires_ms, batch_id, line_no LIMIT :n {skip_locked})"
-        " AND state = 'free'"
+        " UPDATE keys SET state = 'reserved', uses_left = uses_left - 1, state_ms = :now"
+        " WHERE id IN (SELECT id FROM next) AND state = 'free'"
         " RETURNING id, fingerprint, sealed, data_key_id, tail, batch_id, line_no, expires_ms",
         s=sku,
         n=n,
