@@ -71,6 +71,7 @@ class DeliverSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrakeSettings:
+    clipboard: str = "auto"
     """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off."""
 
     below_cost: bool = True

@@ -16,7 +16,7 @@ ROW = "2261122000000000{:03d},demo_{},48.00,{},2026-11-22 07:0{}:00,2026-11-22 0
 @pytest.fixture
 def waiting(cli: Cli, shop_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two orders of a file channel are mapped, released and wait to be pasted."""
-    monkeypatch.setattr("kmtool.cli.clipboard.copy", lambda _text: False)
+    monkeypatch.setattr("kmtool.cli.clipboard.find", lambda *_seen: None)
     (shop_folder / "k.txt").write_text("HAND-1111\nHAND-2222\nHAND-3333\n", encoding="utf-8")
     assert cli("import", "k.txt", "--sku", "S1", "--new", "--yes").code == 0
     rows = [
@@ -42,6 +42,8 @@ def test_enter_is_sent_and_a_ship_file_lies_ready(cli: Cli, waiting: Path) -> No
     assert "HAND-" in told.out
     shown = [line.split() for line in told.lines() if line.startswith(("sent", "skipped", "left"))]
     assert shown == [["sent", "1"], ["skipped", "1"], ["left", "1"]]
+    assert "￥48.00, paid" in told.err and "1 × 月卡" in told.err
+    assert any("you skipped it → kmtool deliver --by-hand" in line for line in told.lines())
     file = next(line for line in told.lines() if line.startswith("upload this")).split(": ")[1]
     assert "2261122000000000001" in Path(file).read_text(encoding="utf-8-sig")
     states = {
@@ -73,3 +75,32 @@ def test_without_a_terminal_no_key_is_shown(cli: Any, shop_folder: Path) -> None
     assert told.code == 6
     assert "terminal" in told.err
     assert told.out == ""
+
+
+def test_b_shows_the_one_before_again_as_perhaps_sent(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver", "--by-hand", input="\nb\n\n\n", tty=True)
+    assert told.code == 0, told.err
+    assert told.lines()[told.lines().index("sent  2")] == "sent  2"
+    assert told.err.count("perhaps sent before") == 1
+    assert "b = back" not in told.err.split("q = stop")[0]
+    shown = [line for line in told.lines() if line.startswith("HAND-")]
+    assert shown[0] == shown[2] and shown[1] == shown[3] and shown[0] != shown[1]
+    assert cli("doctor", "--json").json()["checks"][0]["ok"]
+
+
+def test_c_gives_only_the_key(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver", "--by-hand", input="c\nq\n", tty=True)
+    shown = [line for line in told.lines() if line.startswith("HAND-")]
+    assert len(shown) == 2 and shown[0] == shown[1]
+    assert told.out.count("发货编号") == 1
+    assert any("you stopped here" in line for line in told.lines())
+
+
+def test_what_is_paused_is_left_with_the_reason(cli: Cli, waiting: Path) -> None:
+    cli("deliver", "--by-hand", input="s\ns\n", tty=True)
+    assert cli("pause", "tb").code == 0
+    found = cli("deliver", "--by-hand", "--json", tty=True).json()
+    assert (found["sent"], found["left"]) == (0, 2)
+    assert {(one["why"], one["command"]) for one in found["waits"]} == {
+        ("tb is paused", "kmtool resume tb")
+    }

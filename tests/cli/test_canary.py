@@ -108,6 +108,11 @@ settle paid JS-z-202611-01 --amount 1 --date 2026-11-22 --ref V1
 export orders -o e1.xlsx | export keys -o e2.csv | export keys -o e3.json | export stock -o e4.csv
 export recon -o e5.xlsx | export settlement -o e6.csv | export keys -o e7.xlsx
 export keys -o revealed.xlsx --reveal --yes
+template list | template show | template test O1 | template test --sku S1 --language en
+template set headless.csv | template set - IN {{ lines[0]["keys"][0] }}
+template set - IN {% for line in lines %}{{ line["keys"]|join(" ") }}{% endfor %}
+template set - --kind subject IN {{ number }}
+template remove --yes | template remove --kind subject --yes
 secret set name IN hidden
 secret list | secret rm name --yes
 job list | job show deliver | alert list | audit list --all | audit list --of key:1
@@ -200,7 +205,7 @@ def house(
     monkeypatch.chdir(folder)
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr("kmtool.cli.clipboard.copy", lambda _text: False)
+    monkeypatch.setattr("kmtool.cli.clipboard.find", lambda *_seen: None)
     lines = "\n".join
     (outside / "keys.txt").write_text(lines(KEYS[:30]), encoding="utf-8")
     (outside / "more.csv").write_text(lines(["卡密", *KEYS[30:40], KEYS[0]]), encoding="utf-8")

@@ -147,7 +147,7 @@ def test_by_hand_asks_and_keeps_the_answer(
 ) -> None:
     from kmtool.cli import clipboard
 
-    monkeypatch.setattr(clipboard, "copy", lambda text: False)
+    monkeypatch.setattr(clipboard, "find", lambda *_seen: None)
     toml = (shop_folder / "kmtool.toml").read_text(encoding="utf-8")
     hand = toml.replace('couriers = ["tests.fakes"]', 'couriers = ["by_hand"]')
     (shop_folder / "kmtool.toml").write_text(hand, encoding="utf-8")
