@@ -39,6 +39,7 @@ COMMANDS: tuple[Row, ...] = (
     ("order", "kmtool.cli.order:app", NOUN, "orders of all channels: look, ask why, release"),
     ("channel", "kmtool.cli.channel:app", NOUN, "where orders come from"),
     ("product", "kmtool.cli.product:app", NOUN, "what the shop sells, and its items per channel"),
+    ("template", "kmtool.cli.template:app", NOUN, "what buyers read, in which language"),
     ("supplier", "kmtool.cli.supplier:app", NOUN, "who the keys come from"),
     ("key", "kmtool.cli.key:app", NOUN, "keys in stock and where they went; batches"),
     ("statement", "kmtool.cli.statement:app", NOUN, "payout and transaction statements"),

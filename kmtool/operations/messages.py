@@ -81,11 +81,9 @@ def write(
     subject = source(shop, "subject", channel, sku, language)
     text = source(shop, "message", channel, sku, language)
     written = rendered(shop, (channel, number, code), lines, subject, text)
-    mark, which = _MARKS.get(language[:2].lower(), _MARKS["en"])
-    if part[1] > 1:
-        tail = which.format(part=part[0], parts=part[1])
-        return Written(written.subject + tail, written.text, mark + tail)
-    return Written(written.subject, written.text, mark)
+    last = mark(language, part)
+    which = last.partition("{marker}")[2]
+    return Written(written.subject + which, written.text, last)
 
 
 def language_of(shop: Shop, channel: str) -> str:
@@ -151,13 +149,21 @@ def find(shop: Shop, kind: str, channel: str, sku: str, language: str) -> Source
         return Source(row["body"], "own", row["channel"], row["sku"], row["language"])
     for path in files(shop, kind, language):
         if path.exists():
-            return Source(_read(path), "file", language=language)
+            return Source(read(path), "file", language=language)
+    return shipped(kind, language)
+
+
+def shipped(kind: str, language: str) -> Source:
+    """Return the template that comes with the program: Chinese, or English for all others."""
     short = "" if language[:2].lower() == CHINESE else ".en"
-    return Source(
-        _read(resources.data_path("messages", f"{kind}{short}.txt.j2")),
-        "shipped",
-        language="en" if short else "zh_CN",
-    )
+    path = resources.data_path("messages", f"{kind}{short}.txt.j2")
+    return Source(read(path), "shipped", language="en" if short else "zh_CN")
+
+
+def mark(language: str, part: tuple[int, int] = (1, 1)) -> str:
+    """Return the last line of a message, with `{marker}` in it; of a part it says which one."""
+    line, which = _MARKS.get(language[:2].lower(), _MARKS["en"])
+    return line + (which.format(part=part[0], parts=part[1]) if part[1] > 1 else "")
 
 
 def files(shop: Shop, kind: str, language: str) -> list[Path]:
@@ -173,7 +179,8 @@ def files(shop: Shop, kind: str, language: str) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return a template of a file; `ConfigError` when it is no text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -20,6 +20,20 @@ def best(db: Db, kind: str, channel: str, sku: str, language: str) -> Row | None
     )
 
 
+def exact(db: Db, kind: str, channel: str, sku: str, language: str) -> bool:
+    """Tell whether there is a template of exactly that place."""
+    return bool(
+        db.value(
+            "SELECT count(*) FROM templates WHERE kind = :kind AND channel = :channel"
+            " AND sku = :sku AND language = :language",
+            kind=kind,
+            channel=channel,
+            sku=sku,
+            language=language,
+        )
+    )
+
+
 def put(db: Db, kind: str, channel: str, sku: str, language: str, body: str, now_ms: int) -> None:
     """Store a template, replacing the one of the same place."""
     db.run(
