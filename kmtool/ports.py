@@ -63,6 +63,7 @@ class Features:
     notes: bool = False
     push_stock: bool = False
     shelf: bool = False
+    refund_reply: bool = False
     ship_file: bool = False
     reread: bool = False
     repeat: Repeat = Repeat.NONE
@@ -147,7 +148,9 @@ class OrderFact:
     """What a channel says of one order at `revision_ms` (its modified time, UTC ms).
 
     `expected_gross_minor` is the figure the channel will print as order amount on its statement.
-    `risk` is the channel's own flag, empty when there is none.
+    `risk` is the channel's own flag, empty when there is none. `stock_lowered` says of an unpaid
+    order that the channel has counted its own stock figure down for it: a figure told later takes
+    the place of that. False where it does not, or keeps such stock apart from the figure.
     """
 
     number: str
@@ -165,6 +168,7 @@ class OrderFact:
     ext_txn_id: str = ""
     risk: str = ""
     note: str = ""
+    stock_lowered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,18 @@ class Channel(Protocol):
 
     def set_shelf(self, item_id: str, variant_id: str, *, on: bool) -> None:
         """Put a listing on or off the shelf."""
+
+
+class RefundDesk(Protocol):
+    """What a channel can do as well that announces `refund_reply`: answer a request for a refund.
+
+    Whether an answer arrived is asked by reading the order again.
+    """
+
+    def reply_refund(
+        self, order: OrderRef, refund_number: str, *, agree: bool, text: str
+    ) -> Receipt:
+        """Agree to an open refund, or refuse it; `text` is for the buyer and may be empty."""
 
 
 class Courier(Protocol):

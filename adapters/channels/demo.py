@@ -56,6 +56,7 @@ FEATURES = Features(
     notes=True,
     push_stock=True,
     shelf=True,
+    refund_reply=True,
     reread=True,
     repeat=Repeat.QUERYABLE,
     repeat_max=8,
@@ -129,6 +130,23 @@ class DemoChannel:
         """Ask whether the order was shipped."""
         data = self._send(get(f"/api/orders/{percent(order.number)}"))
         return Verdict.NOT_DONE if data["shipped_ms"] is None else Verdict.DONE
+
+    def reply_refund(
+        self, order: OrderRef, refund_number: str, *, agree: bool, text: str
+    ) -> Receipt:
+        """Answer a refund; a refusal counts as success when it was answered so already."""
+        path = f"/api/orders/{percent(order.number)}/refunds/{percent(refund_number)}"
+        body = {"request_id": order.effect_id, "agree": agree, "text": text}
+        try:
+            self._send(write_json("POST", path, body))
+        except Rejected:
+            now = self.get_order(order.number)
+            wanted = "done" if agree else "ended"
+            refunds = now.refunds if now else ()
+            if not any(r.number == refund_number and r.state == wanted for r in refunds):
+                raise
+            return Receipt("refund", "was answered so already")
+        return Receipt("refund", "agreed" if agree else "refused")
 
     def post_note(self, message: Message) -> Receipt:
         """Send a message to the buyer. Not idempotent there: ask `find_note` when in doubt."""
@@ -220,6 +238,7 @@ def order_fact(raw: Mapping[str, Any]) -> OrderFact:
         ext_txn_id=str(raw["pay_no"]),
         risk=risk,
         note=str(raw["note"]),
+        stock_lowered=status is OrderStatus.UNPAID,
     )
 
 

@@ -18,6 +18,8 @@ The platform's rules, as its documents would state them
 - `GET /api/orders/N` one order with its refunds · `POST /api/orders/N/ship` `{request_id}`
 - `GET /api/orders/N/messages` → `{messages: [{client_id, text, time_ms}]}` · `POST` the same with
   `{client_id, text}` sends to the buyer; every call sends, so who is in doubt reads the list first
+- `POST /api/orders/N/refunds/R` `{request_id, agree, text}` answers an open refund; one that is not
+  open: 409 2007; no such refund: 404 2008
 - `GET /api/items` · `PUT /api/items/I/stock` `{variant, quantity}` absolute ·
   `PUT /api/items/I/shelf` `{variant, on}`
 - Money is yuan text, times are epoch milliseconds, ids are text. Order states: WAIT_PAY, PAID,

@@ -49,7 +49,7 @@ _ACTING = frozenset(
 class Fault:
     """A fault for the next `times` calls of `where`, after `skip` calls that go well.
 
-    `where` names a call: ping, orders, order, ship, messages, message, items, stock, shelf,
+    `where` names a call: ping, orders, order, ship, messages, message, refund, items, stock, shelf,
     balance, place, purchase (the supplier's side), or `*`.
     `seconds` is how long `SLOW` waits and what `BUSY` says in Retry-After.
     """

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.demo_shop.faults import Fault, FaultKind, Faults
+from adapters.demo_shop.refunds import answer_refund
 from adapters.demo_shop.supplying import Supply
 from adapters.demo_shop.truth import Refusal, Truth, order_json
 from kmtool.clock import Clock
@@ -31,6 +32,7 @@ _CALLS: tuple[tuple[str, str, str], ...] = (
     ("POST", r"/api/orders/([^/]+)/ship", "ship"),
     ("GET", r"/api/orders/([^/]+)/messages", "messages"),
     ("POST", r"/api/orders/([^/]+)/messages", "message"),
+    ("POST", r"/api/orders/([^/]+/refunds/[^/]+)", "refund"),
     ("GET", r"/api/items", "items"),
     ("PUT", r"/api/items/([^/]+)/stock", "stock"),
     ("PUT", r"/api/items/([^/]+)/shelf", "shelf"),
@@ -261,13 +263,17 @@ def _answer(shop: DemoShop, call: str, name: str, query: str, body: bytes) -> An
         assert isinstance(given, dict)
     except (ValueError, AssertionError):
         raise Refusal(400, 3001, "the body is no JSON object") from None
+    return shop.supply.place(given) if call == "place" else _write(shop, call, name, given)
+
+
+def _write(shop: DemoShop, call: str, name: str, given: dict[str, Any]) -> Any:
     match call:
-        case "place":
-            return shop.supply.place(given)
         case "ship":
             shop.ship(name)
         case "message":
             shop.say(name, str(given.get("client_id", "")), str(given.get("text", "")))
+        case "refund":
+            answer_refund(shop, name, agree=given.get("agree"), text=str(given.get("text", "")))
         case "stock":
             quantity = given.get("quantity")
             if not isinstance(quantity, int) or quantity < 0:
