@@ -2,10 +2,13 @@
 
 A parcel that nobody can have seen is undone whole: its text holds the keys of all its lines, so
 none of them may go back to the shelf while that text could still be sent. Once a key may have been
-seen it stays bound, and a person decides.
+seen it stays bound, and a person decides; what was decided about a refund stands until the channel
+tells of another one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId, ParcelId
 from kmtool.domain.states import (
@@ -19,8 +22,17 @@ from kmtool.domain.states import (
 from kmtool.errors import marked, told
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
+from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
+SEEN = (
+    LineState.RESERVED,
+    LineState.SENDING,
+    LineState.UNKNOWN,
+    LineState.HUMAN,
+    LineState.DELIVERED,
+)
+"""Lines that are on their way or gone: a refund makes a case of them."""
 WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
 STILL = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
 CHANGED = marked("changed at the channel after its keys were bound")
@@ -42,26 +54,65 @@ def apply_refund(shop: Shop, order_id: OrderId) -> None:
     order = orders.get(db, order_id, lock=True)
     if not refund_blocks(order):
         return
-    refund = RefundState(order["refund"])
-    final = refund is RefundState.FULL or order["status"] == OrderStatus.CLOSED
-    why = marked("refunded") if refund is not RefundState.NONE else marked("closed by the channel")
+    refunds = orders.refunds(db, order_id)
+    why = _why(order)
     unpack_all(shop, order_id, why)
+    final = order["refund"] == RefundState.FULL or order["status"] == OrderStatus.CLOSED
+    decided = is_decided(shop, order, refunds)
     for line in orders.lines(db, order_id):
         state = LineState(line["state"])
         line_id = LineId(line["id"])
         if state in WAITING and final:
             orders.move_line(db, line_id, state, LineState.CANCELLED, now, reason=why)
-        elif state in {
-            LineState.RESERVED,
-            LineState.SENDING,
-            LineState.UNKNOWN,
-            LineState.HUMAN,
-            LineState.DELIVERED,
-        }:
+        elif state in SEEN and not (decided and state is LineState.DELIVERED):
             orders.move_line(db, line_id, state, LineState.REFUND_CASE, now, reason=why)
             told = "while sending" if state is LineState.SENDING else why
             shop.audit("refund_case", _name(order), told)
-    _stop_effects(shop, order_id)
+    stop_effects(shop, order_id)
+
+
+def _why(order: Row) -> str:
+    if order["refund"] == RefundState.OPEN:
+        return marked("the buyer asks for a refund")
+    if order["refund"] != RefundState.NONE:
+        return marked("refunded")
+    return marked("closed by the channel")
+
+
+def refund_facts(order: Row, refunds: Sequence[Row]) -> list[Row]:
+    """Return the refunds that a decision answers, as the channel tells of them now.
+
+    A channel that names none has one without a number, in the state of the order.
+    """
+    named = [
+        {"number": row["number"], "amount_minor": row["amount_minor"], "state": row["state"]}
+        for row in refunds
+        if row["state"] != "ended"
+    ]
+    if named:
+        return named
+    if order["refund"] != RefundState.NONE:
+        return [{"number": "", "amount_minor": 0, "state": str(order["refund"])}]
+    closed = order["status"] == OrderStatus.CLOSED
+    return [{"number": "", "amount_minor": 0, "state": "closed"}] if closed else []
+
+
+def is_decided(shop: Shop, order: Row, refunds: Sequence[Row]) -> bool:
+    """Tell whether a person answered every refund as it stands.
+
+    Agreeing also covers that the money went back afterwards; refusing only the request itself.
+    """
+    answered = {row["number"]: row for row in store.answers(shop.db, OrderId(order["id"]))}
+    facts = refund_facts(order, refunds)
+    return bool(facts) and all(_covers(answered.get(fact["number"]), fact) for fact in facts)
+
+
+def _covers(answer: Row | None, fact: Row) -> bool:
+    if answer is None or fact["amount_minor"] > answer["amount_minor"]:
+        return False
+    if answer["answer"] == "refuse":
+        return bool(fact["state"] == answer["state"] == "open")
+    return bool(fact["state"] == answer["state"] or answer["state"] == "open")
 
 
 def refund_gone(shop: Shop, order_id: OrderId) -> None:
@@ -84,6 +135,9 @@ def refund_gone(shop: Shop, order_id: OrderId) -> None:
 
 def unpack_all(shop: Shop, order_id: OrderId, why: str) -> int:
     """Undo every parcel of an order that nobody can have seen; return how many lines are ready."""
+    for effect in effects.effects_of(shop.db, order_id):
+        if effect["kind"] == EffectKind.REPLACE:
+            take_back(shop, effect, why)
     return sum(
         unpack(shop, effect, why)
         for effect in effects.effects_of(shop.db, order_id)
@@ -117,6 +171,32 @@ def unpack(shop: Shop, effect: Row, why: str) -> int:
     return count
 
 
+def take_back(shop: Shop, effect: Row, why: str) -> bool:
+    """Undo a replacement that nobody can have seen: its keys to the shelf, a person is asked.
+
+    The key that was bad stays bad, so its line lacks one: it waits for `kmtool order replace`.
+    """
+    db, now = shop.db, shop.now_ms()
+    parcel = ParcelId(effect["parcel_id"])
+    bound = store.parcel_allocations(db, parcel, is_replacement=True)
+    if effect["tries"] or any(row["state"] != AllocationState.RESERVED for row in bound):
+        return False
+    if not effects.move_effect(
+        db, EffectId(effect["id"]), STILL, EffectState.CANCELLED, now, reason=why
+    ):
+        return False
+    for row in bound:
+        if deliveries.withdraw(db, row["id"]):
+            deliveries.put_back(db, KeyId(row["key_id"]), now)
+    store.unname_replacements(db, parcel)
+    for line in deliveries.parcel_lines(db, parcel):
+        reason = told("its replacement was taken back: {why}", why=told(why))
+        orders.move_line(
+            db, LineId(line["id"]), LineState.RESERVED, LineState.HUMAN, now, reason=reason
+        )
+    return True
+
+
 def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
     """A line with keys changed at the channel: undo it if unseen, else a person must look.
 
@@ -127,8 +207,11 @@ def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
     reason = told("{changed}: {what}", changed=told(CHANGED), what=what)
     shop.audit("line_changed", _name(order), f"line {line['line_no']}: {what}")
     mine = [e for e in effects.effects_of(db, OrderId(order["id"])) if _carries(shop, e, line)]
-    if any(unpack(shop, effect, reason) for effect in mine):
-        return True
+    for effect in mine:
+        if effect["kind"] == EffectKind.REPLACE:
+            take_back(shop, effect, reason)
+        elif unpack(shop, effect, reason):
+            return True
     if state in {LineState.SENDING, LineState.HUMAN}:
         orders.set_line_reason(db, line_id, reason)  # it goes to a person when the answer is here
         return False
@@ -158,14 +241,23 @@ def reason_of(line: Row, detail: str) -> str:
 
 
 def all_delivered(shop: Shop, line: Row) -> bool:
-    """Tell whether the buyer has all keys of a line."""
+    """Tell whether the buyer has all keys of a line, and none waits to be replaced."""
     bound = deliveries.allocations(shop.db, [line["id"]])
-    return bool(bound) and all(row["state"] == AllocationState.DELIVERED for row in bound)
+    return (
+        bool(bound)
+        and all(row["state"] == AllocationState.DELIVERED for row in bound)
+        and not store.wanted(shop.db, line["id"])
+    )
 
 
-def _stop_effects(shop: Shop, order_id: OrderId) -> None:
-    """Nothing more is sent; an attempt whose outcome is unclear is still asked about."""
+def stop_effects(shop: Shop, order_id: OrderId) -> None:
+    """Nothing more is sent; an attempt whose outcome is unclear is still asked about.
+
+    An answer to the refund itself goes out.
+    """
     for effect in effects.effects_of(shop.db, order_id):
+        if effect["kind"] == EffectKind.REFUND_REPLY:
+            continue
         attempts = effects.attempts_of(shop.db, [effect["id"]])
         if attempts and attempts[-1]["state"] in {"unknown", "intent"}:
             continue
@@ -188,7 +280,7 @@ def _asked_about(shop: Shop, order_id: OrderId, line: Row) -> bool:
 
 
 def _carries(shop: Shop, effect: Row, line: Row) -> bool:
-    if effect["kind"] != EffectKind.HAND_OVER:
+    if effect["kind"] not in {EffectKind.HAND_OVER, EffectKind.REPLACE}:
         return False
     lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
     return any(found["id"] == line["id"] for found in lines)
