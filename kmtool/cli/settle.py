@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kmtool.cli import doors, options, out
+from kmtool.cli import doors, options, out, settle_adjust
 from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Money, Table
 from kmtool.cli.export import take_output
 from kmtool.cli.values import day
@@ -128,6 +128,11 @@ def _amount(text: str, currency: str) -> int:
         ) from None
 
 
+app.command("adjust", help=_("keys a supplier may be charged for: accept or drop"))(
+    settle_adjust.adjust
+)
+
+
 def _previewed(result: Preview) -> Iterable[Block]:
     yield Heading(_("{supplier}, {period}").format(supplier=result.supplier, period=result.period))
     yield Facts(
@@ -153,6 +158,9 @@ def _previewed(result: Preview) -> Iterable[Block]:
         ],
     )  # fmt: skip
     yield from _waiting(result.waiting, result.currency)
+    if result.debits:
+        yield settle_adjust.debits_table(result.debits)
+        yield Line(_("Say what becomes of them: kmtool settle adjust SUPPLIER"), "dim")
     if not result.keys and not result.clawbacks:
         yield Line(_("Nothing is due: there would be no sheet."), "dim")
     if result.difference_minor:

@@ -17,7 +17,8 @@ from kmtool.domain import settlement as rules
 from kmtool.domain.money import format_minor
 from kmtool.domain.settlement import SheetLine, SheetLineKind
 from kmtool.errors import NotFound, SheetUnbalanced, UsageError
-from kmtool.operations import settle_book
+from kmtool.operations import debits, settle_book
+from kmtool.operations.refund_records import Debit
 from kmtool.operations.settle_cells import Frozen
 from kmtool.operations.settle_draft import Draft, account, gather
 from kmtool.operations.settle_sheets import Waiting, by_reason, load, period_text
@@ -42,7 +43,10 @@ class BatchShare:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a closing would do now. `difference_minor` must be 0 for it to be possible."""
+    """What a closing would do now. `difference_minor` must be 0 for it to be possible.
+
+    `debits` are what the supplier may be charged and is on no sheet yet (`settle adjust`).
+    """
 
     supplier: str
     currency: str
@@ -60,6 +64,7 @@ class Preview:
     clawbacks: int
     batches: tuple[BatchShare, ...]
     waiting: tuple[Waiting, ...]
+    debits: tuple[Debit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ def preview(shop: Shop, supplier: str, cut: date | None = None) -> Preview:
             for x in draft.batches
         ),
         waiting=by_reason([(x.reason, x.amount_minor) for x in draft.open_lines]),
+        debits=debits.listing(shop, supplier),
     )
 
 

@@ -108,6 +108,7 @@ def gather(db: Db, supplier: Row, cut: date, zone: str) -> Draft:
     for row in bought:
         _place_batch(row, rules.eligible_on(row["imported_ms"], days, zone), cut, lines, left)
     lines += [_clawback(row) for row in settlements.settled_keys_gone_bad(db, code, currency)]
+    lines += _agreed(settlements.agreed_debits(db, code, currency), lines)
     lines = _numbered(lines)
     payable, paid = settlements.totals(db, code, currency)
     batches, uneven = _batches(db, code, currency, lines)
@@ -153,12 +154,14 @@ def _place_key(
 
     Texts are kept as a workbook carries them: what is hashed is what the supplier reads.
 
-    A key that turned out bad before it was settled stands on the sheet and is taken back on it.
+    A key that turned out bad before it was settled stands on the sheet and is taken back on it,
+    unless a person decided that the shop bears it.
     """
-    invalid = rules.is_invalid(row["state"], row["line_state"], row["key_state"])
-    reason = rules.hold_reason(
-        row["line_state"], row["key_state"], row["refund"], row["hold_reason"]
+    invalid = not row["borne"] and rules.is_invalid(
+        row["state"], row["line_state"], row["key_state"]
     )
+    key_state = "delivered" if row["borne"] else row["key_state"]
+    reason = rules.hold_reason(row["line_state"], key_state, row["refund"], row["hold_reason"])
     if eligible > cut:
         reason = "未到结算日"
     if eligible > cut or (reason and not invalid):
@@ -228,6 +231,23 @@ def _clawback(row: Row) -> SheetLine:
     )
 
 
+def _agreed(rows: list[Row], lines: list[SheetLine]) -> list[SheetLine]:
+    """Return the lines for bought keys that are taken back: once their batch stands on a sheet."""
+    here = {line.batch_id for line in lines if line.kind == SheetLineKind.BATCH}
+    found = [row for row in rows if row["ref_seq"] is not None or row["batch_id"] in here]
+    return [
+        _clawback(
+            {
+                **row,
+                "order_tail": clean(rules.order_tail(row["order_number"])),
+                "tail": clean(row["tail"]),
+                "ref_number": row["ref_number"] or "",
+            }
+        )
+        for row in found
+    ]
+
+
 def _accepted(row: Row) -> int:
     return rules.line_amount(row["accepted"], row["cost_e5"], row["currency"])
 
@@ -291,8 +311,9 @@ def _numbered(lines: list[SheetLine]) -> list[SheetLine]:
     ordered = first + [line for line in lines if line.kind not in rules.DETAIL_KINDS]
     ordered = [replace(line, seq=seq) for seq, line in enumerate(ordered, 1)]
     sold = {line.allocation_id: line.seq for line in ordered if line.kind == SheetLineKind.SALE}
+    batch = {line.batch_id: line.seq for line in ordered if line.kind == SheetLineKind.BATCH}
     return [
-        replace(line, ref_seq=sold[line.allocation_id])
+        replace(line, ref_seq=sold.get(line.allocation_id) or batch[line.batch_id])
         if line.kind == SheetLineKind.CLAWBACK and line.ref_seq is None
         else line
         for line in ordered

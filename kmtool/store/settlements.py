@@ -27,6 +27,10 @@ _BATCH = (
     "seq, batch_id, batch, file_name, file_sha256, sku, title, mode, cost_e5, opening, received,"
     " sold, ended, closing, quantity, amount_minor"
 )
+_BORNE = (
+    "(SELECT count(*) FROM supplier_debits d WHERE d.allocation_id = a.id AND d.state = 'dropped')"
+)
+"""Whether the shop bears a key that went bad: its supplier keeps the money."""
 _PAID = (
     "(SELECT CAST(coalesce(sum(p.amount_minor), 0) AS BIGINT) FROM settlement_payments p"
     " WHERE p.settlement_id = settlements.id) AS paid_minor"
@@ -48,7 +52,8 @@ def open_keys(db: Db, supplier: str, currency: str) -> list[Row]:
     return db.all(
         "SELECT a.id AS allocation_id, a.state, a.batch_id, a.sku, a.cost_e5, a.amount_minor,"
         " a.delivered_ms, k.tail, k.line_no, k.state AS key_state, l.state AS line_state,"
-        " o.number AS order_number, o.refund, o.hold_reason, b.number AS batch, b.file_sha256"
+        " o.number AS order_number, o.refund, o.hold_reason, b.number AS batch, b.file_sha256,"
+        f" {_BORNE} AS borne"
         " FROM allocations a JOIN batches b ON b.id = a.batch_id JOIN keys k ON k.id = a.key_id"
         " JOIN lines l ON l.id = a.line_id JOIN orders o ON o.id = l.order_id"
         " WHERE b.supplier = :s AND a.currency = :c AND a.mode = 'consignment'"
@@ -75,7 +80,27 @@ def settled_keys_gone_bad(db: Db, supplier: str, currency: str) -> list[Row]:
         " AND k.state IN ('defective', 'void', 'returned')))"
         " AND NOT EXISTS (SELECT 1 FROM settlement_lines y"
         " WHERE y.allocation_id = x.allocation_id AND y.kind = 'clawback')"
-        " ORDER BY x.allocation_id",
+        f" AND {_BORNE} = 0 ORDER BY x.allocation_id",
+        s=supplier,
+        c=currency,
+    )
+
+
+def agreed_debits(db: Db, supplier: str, currency: str) -> list[Row]:
+    """Return bought keys that a supplier agreed to take back and that are on no sheet yet."""
+    return db.all(
+        "SELECT d.allocation_id, a.batch_id, b.number AS batch, b.file_sha256 AS batch_sha256,"
+        " k.line_no, k.tail, a.sku, a.cost_e5, d.amount_minor, o.number AS order_number,"
+        " (SELECT min(x.seq) FROM settlement_lines x WHERE x.batch_id = a.batch_id"
+        "  AND x.kind = 'batch') AS ref_seq,"
+        " (SELECT min(s.number) FROM settlement_lines x JOIN settlements s"
+        "  ON s.id = x.settlement_id WHERE x.batch_id = a.batch_id AND x.kind = 'batch')"
+        " AS ref_number FROM supplier_debits d JOIN allocations a ON a.id = d.allocation_id"
+        " JOIN batches b ON b.id = a.batch_id JOIN keys k ON k.id = a.key_id"
+        " JOIN orders o ON o.id = d.order_id WHERE d.supplier = :s AND d.currency = :c"
+        " AND d.state = 'accepted' AND a.mode = 'buyout' AND NOT EXISTS (SELECT 1"
+        "  FROM settlement_lines y WHERE y.allocation_id = d.allocation_id"
+        "  AND y.kind = 'clawback') ORDER BY d.id",
         s=supplier,
         c=currency,
     )
