@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kmtool.domain.pictures import Picture, media_type
+from kmtool.domain.pictures import refusal as picture_refusal
 from kmtool.errors import told
 
 Cell = object
@@ -22,6 +24,7 @@ Row = tuple[int, Sequence[Cell]]
 """A physical 1-based line number and its cells."""
 
 KEY_MAX = 4096
+TEXT_MAX = 20_000
 TITLE_MAX = 20
 JOINER = "----"
 """What stands between card number and password when they come from two columns."""
@@ -87,19 +90,23 @@ class Refusal:
 
 @dataclass(slots=True)
 class Parsed:
-    """What a file holds: keys with their line, refused rows, and warning → line numbers."""
+    """What a file holds: keys with their line, refused rows, and warning → line numbers.
+
+    A key is a text, or a picture with its place among its siblings.
+    """
 
     form: str
     separator: str = ""
     columns: Columns | None = None
     keys: list[tuple[int, str]] = field(default_factory=list)
+    pictures: list[tuple[int, Picture]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     warnings: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """How many rows were looked at (empty lines and the header do not count)."""
-        return len(self.keys) + len(self.refused)
+        return len(self.keys) + len(self.pictures) + len(self.refused)
 
 
 class Unclear(ValueError):
@@ -174,6 +181,32 @@ def from_text(text: str, separator: str = "", mapping: Mapping[str, str] | None 
         while separator and line.endswith(separator):
             line = line.removesuffix(separator)
         _take(parsed, number, line)
+    return parsed
+
+
+def from_pictures(files: Sequence[tuple[str, bytes]]) -> Parsed:
+    """Take every file as one picture, by name; what is none is refused."""
+    parsed = Parsed("pictures")
+    for number, (name, data) in enumerate(sorted(files), 1):
+        why = picture_refusal(name, data)
+        if why:
+            parsed.refused.append(Refusal(number, told("{name}: {why}", name=name, why=why)))
+        else:
+            parsed.pictures.append((number, Picture(name, media_type(data), data)))
+    return parsed
+
+
+def whole_text(text: str) -> Parsed:
+    """Take a whole file as one text to be sold without limit; only the last line end goes."""
+    parsed = Parsed("text")
+    kept = _LINE_END.sub("\n", text).rstrip("\n")
+    if len(kept) > TEXT_MAX:
+        why = told("longer than {key_max} characters", key_max=TEXT_MAX)
+        parsed.refused.append(Refusal(1, why))
+    elif any(unicodedata.category(c) == "Cc" and c not in "\t\n" for c in kept):
+        parsed.refused.append(Refusal(1, told("holds control characters")))
+    else:
+        parsed.keys.append((1, kept))
     return parsed
 
 

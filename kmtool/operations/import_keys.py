@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 from kmtool import sheets
 from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
 from kmtool.domain.money import e5_to_minor
+from kmtool.domain.pictures import Picture
 from kmtool.domain.secret import Secret, tail_of
-from kmtool.domain.states import KeyState
+from kmtool.domain.states import KeyState, LineKind
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError, told
-from kmtool.operations import key_sources, products, suppliers
+from kmtool.operations import key_sources, products, suppliers, texts
 from kmtool.operations.import_records import (
     FilePreview,
     FileResult,
@@ -25,10 +27,13 @@ from kmtool.operations.import_records import (
     Twin,
 )
 from kmtool.operations.key_sources import KeyFile, Source
+from kmtool.operations.product_terms import USES_MAX
+from kmtool.operations.rebind import claim
 from kmtool.shop import Shop
 from kmtool.store import house, keys, ledger
 from kmtool.store import products as product_store
 from kmtool.store import suppliers as supplier_store
+from kmtool.store.db import Row
 from kmtool.vault import RECORDS_PER_DATA_KEY
 
 WINDOW = 250_000
@@ -40,10 +45,10 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A file with its keys told apart: `fresh` is (fingerprint, line number, text)."""
+    """A file with its keys told apart: `fresh` is (fingerprint, line number, text or picture)."""
 
     file: KeyFile
-    fresh: list[tuple[bytes, int, str]]
+    fresh: list[tuple[bytes, int, str | Picture]]
     twins: list[Twin]
 
 
@@ -61,9 +66,22 @@ def run(
     supplier may not be created, `StateMoved` when another import was faster with the same keys.
     """
     shop.must_be_writable()
+    product = product_store.product(shop.db, terms.sku)
+    if product is not None and product["kind"] == LineKind.TEXT:
+        return texts.bring(shop, sources, terms, agree)
+    if product is not None and product["kind"] != LineKind.KEY:
+        raise UsageError(
+            detail="{sku} is a {sort}: it holds no keys of its own",
+            sku=terms.sku,
+            sort=told(product["kind"]),
+            mend="kmtool product show {sku}",
+        )
     terms = _with_supplier(shop, terms)
+    terms = replace(terms, uses=1 if terms.history else terms.uses or _uses_of(product))
     _check_terms(shop, terms)
-    how = key_sources.reading(shop, terms.separator, terms.mapping, terms.preset)
+    how = key_sources.reading(
+        shop, terms.separator, terms.mapping, terms.preset, images=terms.images
+    )
     files = [file for source in sources for file in key_sources.read(source, how)]
     plans = _tell_apart(shop, files)
     if any(plan.fresh for plan in plans):
@@ -71,6 +89,10 @@ def run(
         if not agree(_preview(shop, plans, terms)):
             return _result([], agreed=False)
     return _result([_take_in(shop, plan, terms) for plan in plans])
+
+
+def _uses_of(product: Row | None) -> int:
+    return int(product["uses"]) if product else 1
 
 
 def _with_supplier(shop: Shop, terms: Terms) -> Terms:
@@ -99,6 +121,8 @@ def _check_terms(shop: Shop, terms: Terms) -> None:
             expires=terms.expires,
             mend="--expires with a day to come, or --sold for history",
         )
+    if not 1 <= (terms.uses or 1) <= USES_MAX:
+        raise UsageError(detail="a key serves 1 to {n} buyers", n=f"{USES_MAX:,}", mend="--uses 5")
     if terms.mode and terms.mode not in suppliers.MODES:
         raise UsageError(
             detail="there is no mode {mode}", mode=terms.mode, mend="--mode consignment|buyout"
@@ -111,25 +135,32 @@ def _tell_apart(shop: Shop, files: Iterable[KeyFile]) -> list[_Plan]:
     plans: list[_Plan] = []
     fingerprint = shop.vault.fingerprint
     for file in files:
-        printed = [(fingerprint(text.encode()), n, text) for n, text in file.parsed.keys]
+        printed: list[tuple[bytes, int, str | Picture]] = [
+            (fingerprint(text.encode()), n, text) for n, text in file.parsed.keys
+        ]
+        printed += [(fingerprint(one.data), n, one) for n, one in file.parsed.pictures]
         known = keys.fingerprints_known(shop.db, [row[0] for row in printed])
         plan = _Plan(file, [], [])
         for row in printed:
-            mark, line_no, text = row
+            mark, line_no, found = row
             if mark in known:
                 old = known[mark]
                 plan.twins.append(
-                    Twin(line_no, tail_of(text), old["batch"], old["line_no"], old["state"],
+                    Twin(line_no, _tail(found), old["batch"], old["line_no"], old["state"],
                          old["sku"])
                 )  # fmt: skip
             elif mark in here:
                 other, other_line = here[mark]
-                plan.twins.append(Twin(line_no, tail_of(text), "", other_line, "", "", other))
+                plan.twins.append(Twin(line_no, _tail(found), "", other_line, "", "", other))
             else:
                 here[mark] = (file.name, line_no)
                 plan.fresh.append(row)
         plans.append(plan)
     return plans
+
+
+def _tail(found: str | Picture) -> str:
+    return found.tail if isinstance(found, Picture) else tail_of(found)
 
 
 def _may_create(shop: Shop, terms: Terms, create: Callable[[str, str], bool]) -> None:
@@ -154,6 +185,7 @@ def _preview(shop: Shop, plans: list[_Plan], terms: Terms) -> Preview:
         amount_minor=e5_to_minor(accepted * terms.cost_e5, currency),
         accepted=accepted,
         history=terms.history,
+        uses=terms.uses or 1,
     )
 
 
@@ -165,7 +197,7 @@ def _file_preview(plan: _Plan) -> FilePreview:
         encoding=plan.file.encoding,
         separator=parsed.separator,
         columns=parsed.columns.names if parsed.columns else (),
-        first=tuple(str(Secret(text)) for _, _, text in plan.fresh[:3]),
+        first=tuple(f"…{_tail(found)}" for _, _, found in plan.fresh[:3]),
         rows=parsed.rows,
         accepted=len(plan.fresh),
         duplicates=len(plan.twins),
@@ -221,6 +253,7 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
     """Write one batch in one transaction and return its number."""
     db, now = shop.db, shop.now_ms()
     count, zone = len(plan.fresh), shop.config.shop.timezone
+    uses = terms.uses or 1
     _room_in_data_key(shop, count)
     with db.tx():
         keys.lock_imports(db)
@@ -252,20 +285,27 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
             "sku": terms.sku,
             "batch_id": batch_id,
             "state": state.value,
-            "uses_left": 0 if terms.history else 1,
+            "uses_left": 0 if terms.history else uses,
             "expires_ms": expires_ms,
             "state_ms": now,
         }
         for start in range(0, count, WINDOW):
-            keys.insert_keys(db, _sealed(shop, sorted(plan.fresh[start : start + WINDOW]), common))
+            part = sorted(plan.fresh[start : start + WINDOW], key=itemgetter(0))
+            if uses == 1 and not plan.file.parsed.pictures:
+                keys.insert_keys(db, _sealed(shop, part, common))
+            else:
+                keys.insert_special(db, _sealed(shop, part, {**common, "uses": uses, "media": ""}))
         if keys.count_of_batch(db, batch_id) != count:
             raise StateMoved(
                 what=told("the stock of keys"), state="holding some of these keys already"
             )
         house.count_sealed(db, shop.vault.current, count)
         if not terms.history:
-            keys.add_stock(db, terms.sku, count)
+            keys.add_stock(db, terms.sku, count * uses)
+            if uses > 1:
+                product_store.set_shared(db, terms.sku)
             _book(shop, number, mode, terms, currency, count)
+            claim(shop, batch_id)
         shop.audit(
             "key.import",
             f"batch:{number}",
@@ -275,18 +315,24 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
 
 
 def _sealed(
-    shop: Shop, rows: Iterable[tuple[bytes, int, str]], common: dict[str, object]
+    shop: Shop, rows: Iterable[tuple[bytes, int, str | Picture]], common: dict[str, object]
 ) -> Iterator[dict[str, object]]:
     seal = shop.vault.seal
-    for fingerprint, line_no, text in rows:
-        sealed, number = seal(Secret(text), fingerprint)
+    for fingerprint, line_no, found in rows:
+        more: dict[str, object] = {}
+        if isinstance(found, Picture):
+            sealed, number = seal(Secret(found.data), fingerprint)
+            more = {"media": found.media}
+        else:
+            sealed, number = seal(Secret(found), fingerprint)
         yield {
             **common,
             "fingerprint": fingerprint,
             "sealed": sealed,
             "data_key_id": number,
-            "tail": tail_of(text),
+            "tail": _tail(found),
             "line_no": line_no,
+            **more,
         }
 
 

@@ -10,7 +10,10 @@ from kmtool.errors import told
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the operator says of the files: product, supplier, cost, and how to read them."""
+    """What the operator says of the files: product, supplier, cost, and how to read them.
+
+    `uses` is how many buyers each key serves (the product's own number when it is None).
+    """
 
     sku: str
     supplier: str
@@ -22,6 +25,8 @@ class Terms:
     history: bool = False
     mode: str = ""
     title: str = ""
+    uses: int | None = None
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Preview:
     amount_minor: int
     accepted: int
     history: bool
+    uses: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kmtool import resources, sheets
-from kmtool.domain import keyfiles
+from kmtool.domain import keyfiles, pictures
 from kmtool.errors import InputRefused, UsageError, WrongFile, told
 from kmtool.shop import Shop
 from kmtool.toml_reader import read_toml
@@ -29,12 +29,14 @@ _HEAD = 30
 class Source:
     """A file's name and bytes, as they came, and the path by which a command finds it.
 
-    Files out of a zip have the path of the zip: no command can reach into it.
+    Files out of a zip have the path of the zip: no command can reach into it. A folder of pictures
+    has `members` and no bytes of its own.
     """
 
     name: str
     data: bytes
     path: str = ""
+    members: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def typed(self) -> str:
@@ -49,6 +51,7 @@ class Reading:
 
     separator: str = ""
     mapping: Mapping[str, str] | None = None
+    images: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,13 @@ class KeyFile:
     parsed: keyfiles.Parsed
 
 
-def load(path: Path) -> Source:
-    """Return a file from the disk; a folder or a lock file is refused with what to do instead."""
+def load(path: Path, *, images: bool = False) -> Source:
+    """Return a file from the disk, or a folder when its pictures are wanted.
+
+    Another folder and a lock file are refused with what to do instead.
+    """
+    if path.is_dir() and images:
+        return _folder(path)
     if path.is_dir():
         inside = sorted(p.name for p in path.iterdir() if p.is_file())
         listed = ", ".join(inside[:10]) or "nothing"
@@ -81,6 +89,21 @@ def load(path: Path) -> Source:
     return Source(path.name, sheets.read_bytes(path), str(path))
 
 
+def _folder(path: Path) -> Source:
+    files = sorted(p for p in path.iterdir() if p.is_file() and pictures.is_picture_name(p.name))
+    if not files:
+        raise WrongFile(name=path, what=told("it is a folder without a picture"))
+    if len(files) > pictures.COUNT_MAX:
+        raise InputRefused(
+            where=str(path),
+            detail="more than {n} pictures",
+            n=f"{pictures.COUNT_MAX:,}",
+            mend="split the folder; every part becomes a batch",
+        )
+    members = tuple((p.name, sheets.read_bytes(p)) for p in files)
+    return Source(path.name, b"", str(path), members)
+
+
 def from_stream(stream: BinaryIO, name: str) -> Source:
     """Return what is piped in, up to the size a file may have."""
     data = stream.read(sheets.FILE_MAX + 1)
@@ -89,11 +112,19 @@ def from_stream(stream: BinaryIO, name: str) -> Source:
     return Source(name, data, "FILE")
 
 
-def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, preset: str) -> Reading:
+def reading(
+    shop: Shop,
+    separator: str,
+    mapping: Mapping[str, str] | None,
+    preset: str,
+    images: bool = False,
+) -> Reading:
     """Return how to read; a preset is a section of `presets/keys.toml` (the shop's own first).
 
     Raises `UsageError` for an unknown preset.
     """
+    if images:
+        return Reading(images=True)
     if not preset:
         return Reading(separator, mapping)
     tables = read_toml(resources.find(shop.config.root, "presets", "keys.toml"))
@@ -111,6 +142,9 @@ def reading(shop: Shop, separator: str, mapping: Mapping[str, str] | None, prese
 
 def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     """Yield what a source holds, one `KeyFile` per file in it. Raises `InputRefused`."""
+    if how.images:
+        yield _pictures(source)
+        return
     if not source.data.strip():
         raise WrongFile(
             name=source.name,
@@ -150,6 +184,42 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     if not parsed.rows:
         raise WrongFile(name=source.name, what=told("it has no row with a key"))
     yield KeyFile(source.name, hashlib.sha256(source.data).hexdigest(), encoding, parsed)
+
+
+def _pictures(source: Source) -> KeyFile:
+    """Read a picture, or all of a folder or zip as one batch."""
+    files = source.members or ((source.name, source.data),)
+    if not source.members and sheets.form_of(source.data) == "zip":
+        files = tuple(sheets.unpack(source.data, source.name))
+    if not files:
+        raise WrongFile(name=source.name, what=told("the zip is empty"))
+    if len(files) > pictures.COUNT_MAX:
+        raise InputRefused(
+            where=source.name,
+            detail="more than {n} pictures",
+            n=f"{pictures.COUNT_MAX:,}",
+            mend="split the file; every part becomes a batch",
+        )
+    if not any(pictures.is_picture_name(name) for name, _data in files):
+        raise WrongFile(
+            name=source.name,
+            what=told("there is no picture in it"),
+            mend="leave --images out for files of text",
+        )
+    whole = hashlib.sha256()
+    for name, data in sorted(files):
+        whole.update(name.encode("utf-8", "replace") + b"\0" + hashlib.sha256(data).digest())
+    digest = whole.hexdigest() if source.members else hashlib.sha256(source.data).hexdigest()
+    return KeyFile(source.name, digest, "pictures", keyfiles.from_pictures(files))
+
+
+def text_of(source: Source) -> KeyFile:
+    """Read a whole file as one text. Raises `InputRefused`."""
+    if not source.data.strip():
+        raise WrongFile(name=source.name, what=told("it is empty"))
+    text, encoding = sheets.decode(source.data, source.name)
+    digest = hashlib.sha256(source.data).hexdigest()
+    return KeyFile(source.name, digest, encoding, keyfiles.whole_text(text))
 
 
 def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parsed]:
@@ -193,7 +263,7 @@ def _refuse_other_kinds(source: Source) -> None:
         raise WrongFile(
             name=source.name,
             what=told("it is a picture; keys must be text that can be copied"),
-            mend="ask the supplier for a txt, csv or xlsx",
+            mend="ask the supplier for a txt, csv or xlsx; to sell the picture itself: --images",
         )
     if kind == "pdf":
         raise WrongFile(

@@ -181,8 +181,8 @@ def undo(shop: Shop, number: str) -> Undone:
             )
         state = _untouched_state(row)
         store.lock_stock_of_batch(db, row["id"])
-        counted = store.untouched(db, row["id"], state)
-        removed = sum(counted.values())
+        removed = sum(store.untouched(db, row["id"], state).values())
+        uses = store.untouched_uses(db, row["id"], state)
         if not removed:
             raise Refused(
                 detail="no key of batch {number} can be taken out: all were given to buyers",
@@ -199,7 +199,7 @@ def undo(shop: Shop, number: str) -> Undone:
         if not store.note_removed(db, row["id"], removed, after):
             raise StateMoved(what=told("batch {number}", number=number), state="undone")
         if row["kind"] == "stock":
-            for sku, n in counted.items():
+            for sku, n in uses.items():
                 store.add_stock(db, sku, -n)
         amount = _book_back(shop, row, removed)
         shop.audit("key.batch.undo", f"batch:{number}", f"{removed} keys taken out, stay: {stay}")

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmtool.domain import accounts
 from kmtool.domain.states import LineKind, is_unlimited
 from kmtool.errors import NotFound, Refused, UsageError
 from kmtool.operations import bundles
 from kmtool.operations.bundles import Part
+from kmtool.operations.product_terms import check
 from kmtool.shop import Shop
 from kmtool.store import keys as key_store
 from kmtool.store import products as store
 from kmtool.store.db import Row
 
 CODE_MAX = 64
-FIGURE_MAX = 10**12
 UNITS_MAX = 10_000
-USES_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ def ensure(shop: Shop, sku: str, title: str = "") -> None:
 def insert(shop: Shop, sku: str, fields: Fields) -> bool:
     """Add a product inside the open transaction; False when the SKU is taken."""
     check_code(sku, "SKU")
-    _check(shop, fields)
+    check(shop, fields)
     given = fields.given()
     if given.get("kind") == LineKind.BUNDLE and fields.parts is None:
         raise UsageError(detail="a bundle names its parts", mend="--bundle SKU:2,SKU2")
@@ -211,7 +209,7 @@ def change(shop: Shop, sku: str, fields: Fields) -> Product:
 
 def alter(shop: Shop, sku: str, fields: Fields) -> None:
     """Change a product inside the open transaction."""
-    _check(shop, fields)
+    check(shop, fields)
     changes = fields.given()
     before = store.product(shop.db, sku)
     if before is None:
@@ -285,7 +283,7 @@ def put_mapping(shop: Shop, mapping: Mapping) -> Mapped:
         raise UsageError(
             detail="a listing is 1 to {units_max} units", units_max=UNITS_MAX, mend="--units 1"
         )
-    _check(shop, Fields(price_minor=mapping.price_minor))
+    check(shop, Fields(price_minor=mapping.price_minor))
     if not mapping.channel or not mapping.item:
         raise UsageError(detail="a mapping needs the channel and the item's id there")
     row = store.put_listing(
@@ -323,44 +321,6 @@ def unmapped(shop: Shop, limit: int) -> Unmapped:
             for row in store.unmapped(shop.db, limit)
         )
     )
-
-
-def _check(shop: Shop, fields: Fields) -> None:
-    if fields.kind is not None and fields.kind not in set(LineKind):
-        raise UsageError(
-            detail="there is no kind {sort}",
-            sort=fields.kind,
-            mend="--kind key|topup|text, or --bundle SKU:2,SKU2",
-        )
-    if fields.parts is not None and fields.kind not in {None, LineKind.BUNDLE.value}:
-        raise UsageError(detail="--bundle makes it a bundle", mend="leave --kind out")
-    if fields.state is not None and fields.state not in {"on", "off"}:
-        raise UsageError(
-            detail="a product is on or off, not {state}", state=fields.state, mend="--state on"
-        )
-    for name in ("price_minor", "floor_minor", "low_stock", "buffer", "cap_minor"):
-        value = getattr(fields, name)
-        if value is not None and not 0 <= value <= FIGURE_MAX:
-            raise UsageError(
-                detail="{name} cannot be {value}", name=name.removesuffix("_minor"), value=value
-            )
-    if fields.uses is not None and not 1 <= fields.uses <= USES_MAX:
-        raise UsageError(detail="a key serves 1 to {n} buyers", n=f"{USES_MAX:,}", mend="--uses 5")
-    if fields.account_rule:
-        problem = accounts.rule_problem(fields.account_rule)
-        if problem:
-            raise UsageError(
-                detail="{problem}",
-                problem=problem,
-                mend="--account {example}",
-                example=accounts.EXAMPLE,
-            )
-    if fields.supplier and fields.supplier not in shop.config.suppliers:
-        raise UsageError(
-            detail="there is no [suppliers.{name}] in kmtool.toml",
-            name=fields.supplier,
-            mend="add it there, then: kmtool config check",
-        )
 
 
 def _product(shop: Shop, row: Row, listings: list[Row]) -> Product:

@@ -19,7 +19,8 @@ _BATCH = (
     " b.expires_ms, b.imported_ms FROM batches b"
 )
 _KEY = (
-    "SELECT k.id, k.tail, k.sku, k.state, k.line_no, k.uses_left, k.expires_ms, k.state_ms,"
+    "SELECT k.id, k.tail, k.sku, k.state, k.line_no, k.uses_left, k.uses, k.media, k.expires_ms,"
+    " k.state_ms,"
     " k.batch_id, b.number AS batch, b.supplier, b.file_name, b.cost_e5, b.currency,"
     " b.imported_ms FROM keys k JOIN batches b ON b.id = k.batch_id"
 )
@@ -56,6 +57,17 @@ def insert_keys(db: Db, rows: Iterable[dict[str, object]]) -> None:
         " uses_left, expires_ms, state_ms) VALUES (:fingerprint, :sealed, :data_key_id, :tail,"
         " :sku, :batch_id, :line_no, :state, :uses_left, :expires_ms, :state_ms)"
         " ON CONFLICT (fingerprint) DO NOTHING",
+        rows,
+    )
+
+
+def insert_special(db: Db, rows: Iterable[dict[str, object]]) -> None:
+    """Insert keys that serve several buyers, or pictures: as `insert_keys`, with uses and media."""
+    db.many(
+        "INSERT INTO keys (fingerprint, sealed, data_key_id, tail, sku, batch_id, line_no, state,"
+        " uses_left, expires_ms, state_ms, uses, media) VALUES (:fingerprint, :sealed,"
+        " :data_key_id, :tail, :sku, :batch_id, :line_no, :state, :uses_left, :expires_ms,"
+        " :state_ms, :uses, :media) ON CONFLICT (fingerprint) DO NOTHING",
         rows,
     )
 
@@ -140,6 +152,17 @@ def untouched(db: Db, batch_id: int, state: str) -> dict[str, int]:
     return {row["sku"]: row["n"] for row in rows}
 
 
+def untouched_uses(db: Db, batch_id: int, state: str) -> dict[str, int]:
+    """Return SKU → how many uses what `untouched` counts still has."""
+    rows = db.all(
+        f"SELECT sku, CAST(sum(uses_left) AS BIGINT) AS n FROM keys WHERE {_UNTOUCHED}"
+        " GROUP BY sku ORDER BY sku",
+        id=batch_id,
+        state=state,
+    )
+    return {row["sku"]: row["n"] for row in rows}
+
+
 def remove_untouched(db: Db, batch_id: int, state: str) -> int:
     """Delete what `untouched` counts and return how many that were."""
     return db.run(f"DELETE FROM keys WHERE {_UNTOUCHED}", id=batch_id, state=state)
@@ -215,6 +238,31 @@ def lines_of_key(db: Db, key_id: int) -> list[Row]:
         " JOIN orders o ON o.id = l.order_id WHERE a.key_id = :id ORDER BY a.id",
         id=key_id,
     )
+
+
+def text_in_sale(db: Db, sku: str) -> Row | None:
+    """Return the text that new orders of a product get."""
+    return db.one(
+        "SELECT id, fingerprint, sealed, data_key_id, uses_left, tail FROM keys"
+        " WHERE sku = :sku AND state = 'free' ORDER BY id DESC LIMIT 1",
+        sku=sku,
+    )
+
+
+def move_text(db: Db, key_id: int, source: str, target: str, now_ms: int) -> bool:
+    """Take a text out of sale, or put it back, and keep the counter; compare-and-set."""
+    row = db.one(
+        "UPDATE keys SET state = :target, state_ms = :now WHERE id = :id AND state = :source"
+        " RETURNING sku, uses_left",
+        id=key_id,
+        source=source,
+        target=target,
+        now=now_ms,
+    )
+    if row is None:
+        return False
+    add_stock(db, row["sku"], row["uses_left"] if target == "free" else -row["uses_left"])
+    return True
 
 
 def add_stock(db: Db, sku: str, n: int) -> None:
