@@ -4,6 +4,9 @@ Up to the server's answer to DATA nothing was handed over: a break or a 4xx is `
 `Rejected` (the address) or `NeedsOperator` (login, sender, TLS). From then on only the final reply
 decides; a break before it is `Unknown`. After a 250 nothing can undo the message any more.
 
+An address whose name is not ASCII needs a server that takes such (SMTPUTF8); a mail that is larger
+than the server says it takes is refused before a byte of it leaves.
+
 Errors carry status codes only: the server's own words often repeat addresses.
 """
 
@@ -13,11 +16,11 @@ import hashlib
 import re
 import smtplib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, formataddr, parseaddr
 
 from kmtool.clock import Clock
@@ -31,12 +34,13 @@ from kmtool.errors import (
     Unknown,
     told,
 )
-from kmtool.ports import AdapterSettings
+from kmtool.ports import AdapterSettings, Attachment
 
 OPTIONS = {
     "host": "the mail server",
     "port": "its port; by default 587 (starttls), 465 (ssl) or 25 (none)",
     "from": "the sender, such as My shop <shop@shop.example>",
+    "reply_to": "where answers go, when not to the sender",
     "tls": "starttls (default), ssl, or none (only on this machine, or without a login)",
     "ca_file": "a certificate to trust besides the usual ones (an own mail server)",
 }
@@ -49,7 +53,10 @@ FINAL_S = 120.0
 
 _PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 _LOCAL = ("127.0.0.1", "::1", "localhost")
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[^@\s<>,;:\"()\[\]\\]{1,253}")
+_ADDRESS = re.compile(
+    r"(?:[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]|[^\W\x00-\x7f]){1,64}@[^@\s<>,;:\"()\[\]\\]{1,253}"
+)
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]{0,60}")
 _ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _IN_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -71,6 +78,7 @@ class MailServer:
     user: Secret | None = None
     password: Secret | None = None
     ca_file: str = ""
+    reply_to: str = ""
 
 
 def mail_server(settings: AdapterSettings) -> MailServer:
@@ -78,6 +86,7 @@ def mail_server(settings: AdapterSettings) -> MailServer:
     options, given = settings.options, settings.credentials
     host, tls = str(options.get("host", "")), str(options.get("tls", "starttls"))
     name, sender = parseaddr(str(options.get("from", "")))
+    reply_to = str(options.get("reply_to", ""))
     problem = ""
     if not host:
         problem = told("it needs a host")
@@ -85,6 +94,8 @@ def mail_server(settings: AdapterSettings) -> MailServer:
         problem = told("tls is starttls, ssl or none")
     elif address(sender) is None:
         problem = told("from is no address")
+    elif reply_to and address(reply_to) is None:
+        problem = told("reply_to is no address")
     elif ("user" in given) != ("password" in given):
         problem = told("user and password belong together")
     elif tls == "none" and "user" in given and host not in _LOCAL:
@@ -106,6 +117,7 @@ def mail_server(settings: AdapterSettings) -> MailServer:
         user=given.get("user"),
         password=given.get("password"),
         ca_file=str(options.get("ca_file", "")),
+        reply_to=(address(reply_to) or "") if reply_to else "",
     )
 
 
@@ -129,6 +141,7 @@ class Mail:
     subject: str
     text: str
     number: str
+    attachments: Sequence[Attachment] = ()
 
 
 def deliver(server: MailServer, mail: Mail) -> tuple[str, str]:
@@ -169,7 +182,7 @@ def _message_id(server: MailServer, number: str) -> str:
 
 def _payload(server: MailServer, mail: Mail, message_id: str) -> bytes:
     """Return the message in wire form: UTF-8 as quoted-printable, CRLF, leading dots doubled."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=SMTP if mail.to.isascii() else SMTPUTF8)
     message["From"] = formataddr((_CONTROLS.sub(" ", server.sender_name), server.sender))
     message["To"] = mail.to
     message["Subject"] = _CONTROLS.sub(" ", mail.subject).strip()
@@ -177,17 +190,36 @@ def _payload(server: MailServer, mail: Mail, message_id: str) -> bytes:
     message["Date"] = format_datetime(moment)
     message["Message-ID"] = message_id
     message["Auto-Submitted"] = "auto-generated"
+    if server.reply_to:
+        message["Reply-To"] = server.reply_to
     message.set_content(mail.text, charset="utf-8", cte="quoted-printable")
+    for attachment in mail.attachments:
+        _attach(message, attachment)
+    if mail.attachments:  # the same mail again is the same mail, byte for byte but its date
+        message.set_boundary(f"km={hashlib.sha256(message_id.encode()).hexdigest()[:32]}")
     wire = message.as_bytes()
     wire = wire if wire.endswith(b"\r\n") else wire + b"\r\n"
     return re.sub(rb"(?m)^\.", b"..", wire) + b".\r\n"
+
+
+def _attach(message: EmailMessage, attachment: Attachment) -> None:
+    kind = attachment.media_type.lower()
+    main, _, sub = (kind if _MEDIA_TYPE.fullmatch(kind) else "application/octet-stream").partition(
+        "/"
+    )
+    name = _CONTROLS.sub("", attachment.name).replace("/", "_").replace("\\", "_").strip()
+    if main in ("text", "message", "multipart"):  # nothing that a mailbox would take apart
+        main, sub = "application", "octet-stream"
+    message.add_attachment(
+        attachment.data.reveal(), maintype=main, subtype=sub, filename=name or "file"
+    )
 
 
 def _converse(server: MailServer, to: str, payload: bytes) -> str | OutsideError:
     connection: smtplib.SMTP | None = None
     try:
         connection = _connect(server)
-        refusal = _hand_in(server, connection, to)
+        refusal = _hand_in(server, connection, to, len(payload))
     except (smtplib.SMTPException, OSError, ValueError) as error:
         refusal = _not_sent(server, error)
     if refusal is not None:
@@ -234,10 +266,24 @@ def _connect(server: MailServer) -> smtplib.SMTP:
     return connection
 
 
-def _hand_in(server: MailServer, connection: smtplib.SMTP, to: str) -> OutsideError | None:
+def _hand_in(
+    server: MailServer, connection: smtplib.SMTP, to: str, size: int
+) -> OutsideError | None:
     """Walk up to the answer to DATA; return the refusal, None when the text may come."""
+    options = []
+    if connection.has_extn("size"):
+        options.append(f"size={size}")
+        most = connection.esmtp_features.get("size", "").strip()
+        if most.isdecimal() and 0 < int(most) < size:
+            return rejected(
+                server, told("the mail has {size} bytes, it takes {most}", size=size, most=most)
+            )
+    if not to.isascii():
+        if not connection.has_extn("smtputf8"):
+            return rejected(server, told("it takes no address that is not ASCII"))
+        options += ["SMTPUTF8", "BODY=8BITMIME"]
     steps: tuple[tuple[str, str, Callable[[], Answer], range], ...] = (
-        ("MAIL", "sender", lambda: connection.mail(server.sender), range(200, 300)),
+        ("MAIL", "sender", lambda: connection.mail(server.sender, options), range(200, 300)),
         ("RCPT", "address", lambda: connection.rcpt(to), range(200, 300)),
         ("DATA", "message", lambda: connection.docmd("DATA"), range(354, 355)),
     )
@@ -251,7 +297,7 @@ def _hand_in(server: MailServer, connection: smtplib.SMTP, to: str) -> OutsideEr
             codes=_codes((code, words)),
         )
         if 500 <= code <= 599:
-            login = code in (530, 535) or step == "MAIL"
+            login = code in (530, 535) or (step == "MAIL" and code != 552)
             error = NeedsOperator if login else Rejected
             return error(who=server.who, detail=detail)
         return Retriable(after_s=60.0, who=server.who, detail=detail)

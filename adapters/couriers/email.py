@@ -11,6 +11,9 @@ import hashlib
 from adapters import smtp
 from kmtool.ports import AdapterSettings, Courier, Features, Message, Receipt, Repeat, Verdict
 
+SIZE_MAX = 18_000_000
+"""Bytes of pictures: with the third that coding adds, most mailboxes take no more."""
+
 FEATURES = Features(
     title="E-mail 邮件",
     kind="courier",
@@ -20,6 +23,7 @@ FEATURES = Features(
     repeat=Repeat.REPEAT_SAFE,
     repeat_max=3,
     text_max=100_000,
+    attachments=True,
     needs_email=True,
     parallel=2,
     credentials=smtp.CREDENTIALS,
@@ -47,6 +51,9 @@ class Email:
         text = message.text.text()
         if FEATURES.text_max is not None and len(text) > FEATURES.text_max:
             return f"the message has {len(text)} characters, a mail takes {FEATURES.text_max}"
+        size = sum(len(one.data) for one in message.attachments)
+        if size > SIZE_MAX:
+            return f"the pictures have {size} bytes, a mail takes {SIZE_MAX}"
         return smtp.text_refusal(text)
 
     def send(self, message: Message) -> Receipt:
@@ -55,7 +62,9 @@ class Email:
         to = smtp.address(message.buyer.email)
         if refusal or to is None:
             raise smtp.rejected(self._server, refusal)
-        mail = smtp.Mail(to, message.subject, message.text.text(), _number(message))
+        mail = smtp.Mail(
+            to, message.subject, message.text.text(), _number(message), message.attachments
+        )
         message_id, answer = smtp.deliver(self._server, mail)
         return Receipt(reference=message_id, detail=answer)
 
