@@ -16,7 +16,7 @@ from kmtool.errors import NotFound, Refused
 from kmtool.operations.refund_records import Debit
 from kmtool.operations.settle_draft import account
 from kmtool.shop import Shop
-from kmtool.store import deliveries, ledger, suppliers
+from kmtool.store import ledger, suppliers
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
@@ -93,7 +93,7 @@ def counts_as_delivered(
         currency, batch = rows[0]["currency"], batches[batch_id]
         amount = e5_to_minor(rows[0]["cost_e5"] * len(rows), currency)
         for row, part in zip(rows, split(amount, [1] * len(rows)), strict=True):
-            deliveries.deliver_allocation(shop.db, row["id"], part, shop.now_ms())
+            store.count_delivered(shop.db, row["id"], part, shop.now_ms())
             row["amount_minor"], row["delivered_ms"] = part, shop.now_ms()
         bought = rows[0]["mode"] == BUYOUT
         credit = "asset:stock" if bought else account(batch["supplier"])

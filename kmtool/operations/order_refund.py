@@ -7,7 +7,7 @@ at the channel and comes into the books with the statement: it is not booked her
 
 from __future__ import annotations
 
-from kmtool.domain.ids import EffectId, KeyId, LineId, OrderId
+from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.money import format_minor
 from kmtool.domain.states import (
     COUNTER,
@@ -274,7 +274,7 @@ def _end_key(shop: Shop, order: Row, row: Row, batch: Row, wish: Decision, beare
     """Let a key stay with the buyer, or end it and write down what its supplier is asked for."""
     void = wish.keys is Fate.VOID
     if not void and bearer is Bearer.SHOP:
-        deliveries.deliver_key(shop.db, KeyId(row["key_id"]), shop.now_ms())
+        store.keep_key(shop.db, row["key_id"], shop.now_ms())
         return
     if row["exclusive"]:
         store.end_key(shop.db, row["key_id"], "void" if void else "defective", shop.now_ms())

@@ -116,6 +116,29 @@ def set_replaced(db: Db, allocation_id: int) -> bool:
     )
 
 
+def count_delivered(db: Db, allocation_id: int, amount_minor: int, now_ms: int) -> bool:
+    """A person decided that a key whose outcome is unclear counts as delivered; fix its amount."""
+    return (
+        db.run(
+            "UPDATE allocations SET state = 'delivered', amount_minor = :m, delivered_ms = :now"
+            " WHERE id = :id AND state = 'exposed'",
+            id=allocation_id,
+            m=amount_minor,
+            now=now_ms,
+        )
+        == 1
+    )
+
+
+def keep_key(db: Db, key_id: int, now_ms: int) -> None:
+    """A key that may have been seen stays with its buyer."""
+    db.run(
+        "UPDATE keys SET state = 'delivered', state_ms = :now WHERE id = :id AND state = 'exposed'",
+        id=key_id,
+        now=now_ms,
+    )
+
+
 def set_amount(db: Db, allocation_id: int, amount_minor: int) -> None:
     """Fix the amount of a key that ended before its delivery was proved."""
     db.run(
