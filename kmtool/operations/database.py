@@ -67,27 +67,6 @@ class Migrated:
     backup: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One row of the audit."""
-
-    seq: int
-    at_ms: int
-    actor: str
-    action: str
-    object: str
-    detail: str
-    session_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuditList:
-    """Audit rows, newest first, and how many there are."""
-
-    entries: tuple[AuditEntry, ...]
-    total: int
-
-
 _DAMAGED = "leave the file as it is; shop/backups holds copies"
 
 
@@ -141,24 +120,6 @@ def bring_up_to_date(config: Config, clock: Clock) -> Migrated:
         return Migrated(tuple(ran), str(copy) if db.dialect == "sqlite" else None)
     finally:
         db.close()
-
-
-def audit(shop: Shop, subject: str, limit: int | None) -> AuditList:
-    """Return what was done, newest first; `subject` is an order, key, channel … by its name."""
-    rows = maintenance.audit_rows(shop.db, subject=subject, limit=limit)
-    entries = tuple(
-        AuditEntry(
-            seq=row["seq"],
-            at_ms=row["at_ms"],
-            actor=row["actor"],
-            action=row["action"],
-            object=row["object"],
-            detail=row["detail"],
-            session_id=row["session_id"],
-        )
-        for row in rows
-    )
-    return AuditList(entries, maintenance.audit_count(shop.db, subject))
 
 
 def _listed(name: str, problems: list[str], mend: str) -> Check:

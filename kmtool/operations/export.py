@@ -20,6 +20,8 @@ from kmtool.clock import NEVER_MS, day_end_ms, day_start_ms, iso_text, local_tex
 from kmtool.domain.money import format_e5, format_plain
 from kmtool.domain.settlement import STATUS, SheetLineKind
 from kmtool.errors import NotFound, UsageError
+from kmtool.operations.audit import opened
+from kmtool.operations.picture_files import is_picture
 from kmtool.sheets_write import (
     Book,
     Cell,
@@ -88,6 +90,7 @@ def export(shop: Shop, asked: Asked) -> Exported:
         columns = (*columns, Column("key", "卡密", 36))
         with shop.db.tx():
             shop.audit("export.reveal", "keys", f"{len(rows)} whole keys into {asked.target.name}")
+            opened(shop, (row["id"] for row in rows), "key.export", asked.target.name)
     table = _Table(KINDS[asked.kind].title, columns, rows, shop.config.shop.timezone)
     path = _write(shop, asked, table)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -238,7 +241,8 @@ def _keys(shop: Shop, asked: Asked) -> list[Row]:
     row: Row
     for row in shop.progress(rows, "keys", len(rows)):
         opened = shop.vault.open(row["sealed"], row["data_key_id"], bytes(row["fingerprint"]))
-        row["key"], row["tail"] = opened.text(), _masked(row["tail"])
+        shown = "[picture]" if is_picture(opened) else opened.text()
+        row["key"], row["tail"] = shown, _masked(row["tail"])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""SQL that looks after the database itself: integrity, structure, sizes, questions, audit.
+"""SQL that looks after the database itself: integrity, structure, sizes, questions.
 
 The structure is compared with a database made new from the same migrations: what is missing or
 different is named. Tables and views that somebody added beside ours are theirs and left alone.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kmtool.errors import InputRefused, NotSetUp
-from kmtool.store.db import Db, Row, connect, translate
+from kmtool.store.db import Db, connect, translate
 from kmtool.store.schema import MIGRATIONS
 from kmtool.store.sqlite import sqlite3
 
@@ -101,26 +101,6 @@ def bytes_used(db: Db) -> int:
     if db.dialect == "postgresql":
         return int(db.value("SELECT pg_database_size(current_database())"))
     return int(db.value("PRAGMA page_count")) * int(db.value("PRAGMA page_size"))
-
-
-def audit_rows(db: Db, *, subject: str = "", limit: int | None = None) -> list[Row]:
-    """Return audit rows, newest first."""
-    return db.all(
-        "SELECT seq, at_ms, session_id, actor, action, object, detail FROM audit"
-        + (" WHERE object = :subject" if subject else "")
-        + " ORDER BY seq DESC LIMIT :n",
-        subject=subject,
-        n=1_000_000_000 if limit is None else limit,
-    )
-
-
-def audit_count(db: Db, subject: str = "") -> int:
-    """Return how many audit rows there are."""
-    return int(
-        db.value(
-            "SELECT count(*) FROM audit WHERE object = :subject OR :subject = ''", subject=subject
-        )
-    )
 
 
 def ask(target: str | Path, sql: str, limit: int | None) -> tuple[list[str], list[list[Any]]]:

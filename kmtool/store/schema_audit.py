@@ -26,7 +26,8 @@ AUDIT: tuple[str | dict[str, str], ...] = (
     "ALTER TABLE audit ADD COLUMN prev {blob}",
     "ALTER TABLE audit ADD COLUMN hash {blob}",
     "CREATE UNIQUE INDEX audit_chain ON audit (chain, n)",
-    "CREATE INDEX audit_action ON audit (action, seq)",
+    """CREATE INDEX audit_seen ON audit (at_ms)
+        WHERE action IN ('key.reveal', 'key.export', 'key.evidence', 'key.shown')""",
     """CREATE TABLE audit_heads (
         chain {int} PRIMARY KEY,
         count {int} NOT NULL CHECK (count >= 0),

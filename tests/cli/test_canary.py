@@ -116,6 +116,7 @@ template remove --yes | template remove --kind subject --yes
 secret set name IN hidden
 secret list | secret rm name --yes
 job list | job show deliver | alert list | audit list --all | audit list --of key:1
+audit seen 1 | audit seen --order O1 | audit anchor | audit verify | audit export -o audit.json
 run --once | run log | run stop
 status | doctor | doctor --fix
 config show | config path | config get shop.name | config check

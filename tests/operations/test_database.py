@@ -161,17 +161,6 @@ def test_up_to_date_is_told_and_a_pending_migration_runs_after_a_copy(
     assert shop.db.value("SELECT count(*) FROM more") == 0
 
 
-def test_the_record_is_read_newest_first(shop: Shop) -> None:
-    for target in ("all", "shop1"):
-        house.pause(shop, target, "")
-    every = database.audit(shop, "", None)
-    assert [one.object for one in every.entries] == ["channel:shop1", "all"]
-    assert every.total == 2
-    assert [one.object for one in database.audit(shop, "", 1).entries] == ["channel:shop1"]
-    only = database.audit(shop, "all", 10)
-    assert ([one.object for one in only.entries], only.total) == (["all"], 1)
-
-
 def test_more_than_three_problems_are_counted(shop: Shop) -> None:
     for name in ("v_orders", "v_lines", "v_keys", "v_ledger"):
         shop.db.run(f"DROP VIEW {name}")
