@@ -10,6 +10,7 @@ import typer
 
 from kmtool.cli import doors, out
 from kmtool.cli.values import cost, day
+from kmtool.domain.states import UNLIMITED_USES
 from kmtool.errors import EXIT_PARTLY, NeedsAnswer, UsageError
 from kmtool.words import _
 
@@ -34,19 +35,23 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
     mode: Annotated[str, typer.Option(help=_("consignment or buyout, else the supplier's"))] = "",
     new: Annotated[bool, typer.Option("--new", help=_("create product and supplier"))] = False,
     sold: Annotated[bool, typer.Option("--sold", help=_("history: sold before kmtool"))] = False,
+    uses: Annotated[int | None, typer.Option(help=_("how many buyers each key serves"))] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help=_("sell png, jpg and gif files: one, a folder, a zip"))
+    ] = False,
     dry_run: doors.DryRun = False,
 ) -> None:
-    """Bring in keys: txt, csv, xlsx, zip, stdin. They are stored exactly as they stand."""
+    """Bring in keys: txt, csv, xlsx, zip, stdin, pictures. They are stored as they stand."""
     from kmtool.operations import import_keys, import_records
 
     doors.load_config(writes=True)  # no question before it is sure that there is a shop
     sku = sku or out.ask(_("Which product (SKU) are these keys of?"), flag="--sku SKU")
-    sources = [_source(name) for name in files]
+    sources = [source_of(name, images) for name in files]
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         terms = import_records.Terms(
             sku=sku, supplier=supplier, cost_e5=cost(cost_each), expires=day(expires, "--expires"),
             separator=sep.replace("\\t", "\t"), mapping=_mapping(columns), preset=preset,
-            history=sold, mode=mode, title=title,
+            history=sold, mode=mode, title=title, uses=uses, images=images,
         )  # fmt: skip
         result = import_keys.run(
             shop,
@@ -70,15 +75,16 @@ def _next_steps(sku: str, sold: bool) -> None:
     out.hint(_("what is in stock: kmtool key stock"))
 
 
-def _source(name: str) -> Source:
+def source_of(name: str, images: bool = False) -> Source:
+    """Return a file, or what is piped in for `-`."""
     from kmtool.operations import key_sources
 
     if name != "-":
-        return key_sources.load(Path(name))
+        return key_sources.load(Path(name), images=images)
     import sys
 
     if sys.stdin.isatty():
-        out.note(_("paste the keys, one per line; end with Ctrl-D (Windows: Ctrl-Z, Enter)"))
+        out.note(_("paste it, one key per line; end with Ctrl-D (Windows: Ctrl-Z, Enter)"))
     return key_sources.from_stream(sys.stdin.buffer, "stdin")
 
 
@@ -135,6 +141,10 @@ def _preview_lines(preview: Preview) -> Iterable[str]:
         sku=preview.sku, supplier=preview.supplier, mode=preview.mode, cost=cost_text,
         currency=preview.currency,
     )  # fmt: skip
+    if 1 < preview.uses < UNLIMITED_USES:
+        yield _("each key serves {n} buyers").format(n=f"{preview.uses:,}")
+    if preview.uses == UNLIMITED_USES:
+        yield _("one text without limit: new orders get it instead of the text before")
     if preview.history:
         yield _("history: for the search of duplicates only; no stock, no money")
 

@@ -52,7 +52,7 @@ def show(
     reason: Annotated[str, typer.Option(help=_("why it is opened"))] = "",
 ) -> None:
     """Show one key."""
-    from kmtool.operations import keys
+    from kmtool.operations import keys, picture_files
 
     if not reveal:
         with doors.open_shop() as shop:
@@ -62,10 +62,12 @@ def show(
     asked = reason or out.ask(_("Why is this key opened?"), flag="--reason TEXT")
     with doors.open_shop(writes=True) as shop:
         opened = keys.reveal(shop, key, asked)
+        is_picture = picture_files.is_picture(opened)
+        told = str(picture_files.save_key(shop, key, opened)) if is_picture else opened.text()
     if options.current().machine:
-        out.show(Opened(str(key), opened.text()), _opened)
+        out.show(Opened(str(key), told), _opened)
     else:
-        out.secret(opened.text())
+        out.secret(told)
 
 
 @app.command("find", help=_("the key with exactly this text (asked, or piped with -), or by tail"))

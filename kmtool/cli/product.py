@@ -13,7 +13,7 @@ from kmtool.cli.values import price
 from kmtool.words import _
 
 if TYPE_CHECKING:
-    from kmtool.cli.blocks import Block
+    from kmtool.cli.blocks import Block, Cell
     from kmtool.operations.product_files import ProductsImported
     from kmtool.operations.products import Fields, Mapped, Product, Products, Unmapped
     from kmtool.shop import Shop
@@ -24,7 +24,21 @@ Title = Annotated[str | None, typer.Option(help=_("what people call it"))]
 Price = Annotated[str | None, typer.Option("--price", help=_("usual price: 48.00"))]
 Floor = Annotated[str | None, typer.Option("--floor", help=_("never sell a key below this"))]
 LowStock = Annotated[int | None, typer.Option("--low-stock", help=_("tell me at this many"))]
-Kind = Annotated[str | None, typer.Option("--kind", help=_("key, topup or text"))]
+Kind = Annotated[str | None, typer.Option("--kind", help=_("key, topup, text (or --bundle)"))]
+Uses = Annotated[int | None, typer.Option(help=_("how many buyers each of its keys serves"))]
+Bundle = Annotated[
+    str | None, typer.Option(help=_("make it a bundle of these: SKU:2,SKU2"), metavar="PARTS")
+]
+Account = Annotated[
+    str | None,
+    typer.Option(help=_("top-up: rule of the account: phone-cn, qq, email, digits:6-12, regex:…")),
+]
+Supplier = Annotated[
+    str | None, typer.Option(help=_("top-up: who charges the account ([suppliers.NAME])"))
+]
+Item = Annotated[str | None, typer.Option(help=_("top-up: the supplier's id of it"))]
+Cap = Annotated[str | None, typer.Option(help=_("top-up: the most one piece may cost: 9.80"))]
+Text = Annotated[str, typer.Option(help=_("the text to sell without limit: a file, - is stdin"))]
 Guide = Annotated[
     str | None, typer.Option("--guide", help=_("how to use the key, told to the buyer"))
 ]
@@ -61,6 +75,12 @@ def add(  # noqa: PLR0913, PLR0917
     low_stock: LowStock = None,
     kind: Kind = None,
     guide: Guide = None,
+    uses: Uses = None,
+    bundle: Bundle = None,
+    account: Account = None,
+    supplier: Supplier = None,
+    item: Item = None,
+    cap: Cap = None,
     dry_run: doors.DryRun = False,
 ) -> None:
     """Add a product."""
@@ -68,6 +88,7 @@ def add(  # noqa: PLR0913, PLR0917
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         fields = _fields(shop, title, price_, floor, low_stock, kind, guide)
+        fields = _more(shop, fields, uses, bundle, account, supplier, item, cap)
         result = products.add(shop, sku, fields)
     out.show(result, _one)
 
@@ -82,6 +103,13 @@ def set_(  # noqa: PLR0913, PLR0917
     kind: Kind = None,
     guide: Guide = None,
     state: Annotated[str | None, typer.Option(help=_("on or off"))] = None,
+    uses: Uses = None,
+    bundle: Bundle = None,
+    account: Account = None,
+    supplier: Supplier = None,
+    item: Item = None,
+    cap: Cap = None,
+    text: Text = "",
     dry_run: doors.DryRun = False,
 ) -> None:
     """Change a product."""
@@ -89,8 +117,24 @@ def set_(  # noqa: PLR0913, PLR0917
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         fields = _fields(shop, title, price_, floor, low_stock, kind, guide, state)
-        result = products.change(shop, sku, fields)
+        fields = _more(shop, fields, uses, bundle, account, supplier, item, cap)
+        if fields != products.Fields() or not text:
+            products.change(shop, sku, fields)
+        if text:
+            _set_text(shop, sku, text)
+        result = products.show(shop, sku)
     out.show(result, _one)
+
+
+def _set_text(shop: Shop, sku: str, name: str) -> None:
+    from kmtool.cli.import_keys import source_of
+    from kmtool.operations import texts
+
+    done = texts.set_text(shop, sku, source_of(name))
+    told = _("new orders of {sku} get this text: {n} characters")
+    if not done.changed:
+        told = _("this text of {sku} is in sale already: {n} characters")
+    out.note(told.format(sku=sku, n=done.characters))
 
 
 @app.command("map", help=_("say which product an item of a channel is"))
@@ -162,6 +206,35 @@ def _fields(  # noqa: PLR0913, PLR0917
     )
 
 
+def _more(  # noqa: PLR0913, PLR0917
+    shop: Shop,
+    fields: Fields,
+    uses: int | None,
+    bundle: str | None,
+    account: str | None,
+    supplier: str | None,
+    item: str | None,
+    cap: str | None,
+) -> Fields:
+    from dataclasses import replace
+
+    from kmtool.operations import bundles
+
+    return replace(
+        fields,
+        uses=uses,
+        parts=None if bundle is None else bundles.parse(bundle),
+        account_rule=account,
+        supplier=supplier,
+        supplier_item=item,
+        cap_minor=price(cap, shop.config.shop.currency),
+    )
+
+
+def _free(free: int | None) -> Cell:
+    return _("no limit") if free is None else free
+
+
 def _list(result: Products) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Line, Money, Table
 
@@ -171,7 +244,7 @@ def _list(result: Products) -> Iterable[Block]:
             Column("free", _("Free")), Column("state", _("State")),
         ),
         rows=[
-            (p.sku, p.title, Money(p.price_minor, p.currency), p.free, p.state)
+            (p.sku, p.title, Money(p.price_minor, p.currency), _free(p.free), p.state)
             for p in result.products
         ],
         empty=_("No products yet: kmtool product add SKU, or kmtool import --new."),
@@ -192,10 +265,19 @@ def _one(result: Product) -> Iterable[Block]:
             (_("Price"), Money(result.price_minor, result.currency)),
             (_("Floor"), Money(result.floor_minor, result.currency)),
             (_("Low stock"), result.low_stock),
-            (_("Free"), result.free),
+            (_("Free"), _free(result.free)),
             (_("Guide"), result.guide),
+            *_special(result),
         )
     )
+    if result.parts:
+        yield Table(
+            columns=(
+                Column("sku", _("Part")), Column("units", _("Units")), Column("free", _("Free")),
+                Column("title", _("Title")),
+            ),
+            rows=[(p.sku, p.units, _free(p.free), p.title) for p in result.parts],
+        )  # fmt: skip
     if result.listings:
         yield Table(
             columns=(
@@ -209,6 +291,18 @@ def _one(result: Product) -> Iterable[Block]:
                 for i in result.listings
             ],
         )  # fmt: skip
+
+
+def _special(result: Product) -> Iterable[tuple[str, Cell]]:
+    """What only some kinds of product have."""
+    from kmtool.cli.blocks import Money
+
+    if result.uses > 1:
+        yield _("Buyers per key"), result.uses
+    if result.kind == "topup":
+        yield _("Account"), result.account_rule
+        yield _("Supplier"), " ".join((result.supplier, result.supplier_item)).strip()
+        yield _("Most it may cost"), Money(result.cap_minor, result.currency)
 
 
 def _mapped(result: Mapped) -> Iterable[Block]:

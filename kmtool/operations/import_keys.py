@@ -77,7 +77,8 @@ def run(
             mend="kmtool product show {sku}",
         )
     terms = _with_supplier(shop, terms)
-    terms = replace(terms, uses=1 if terms.history else terms.uses or _uses_of(product))
+    uses = _uses_of(product) if terms.uses is None else terms.uses
+    terms = replace(terms, uses=1 if terms.history else uses)
     _check_terms(shop, terms)
     how = key_sources.reading(
         shop, terms.separator, terms.mapping, terms.preset, images=terms.images
@@ -121,7 +122,7 @@ def _check_terms(shop: Shop, terms: Terms) -> None:
             expires=terms.expires,
             mend="--expires with a day to come, or --sold for history",
         )
-    if not 1 <= (terms.uses or 1) <= USES_MAX:
+    if terms.uses is not None and not 1 <= terms.uses <= USES_MAX:
         raise UsageError(detail="a key serves 1 to {n} buyers", n=f"{USES_MAX:,}", mend="--uses 5")
     if terms.mode and terms.mode not in suppliers.MODES:
         raise UsageError(

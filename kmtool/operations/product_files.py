@@ -13,7 +13,7 @@ from kmtool import sheets
 from kmtool.domain.keyfiles import cell_text
 from kmtool.domain.money import parse_minor
 from kmtool.errors import InputRefused, KmError, joined, marked, said, told
-from kmtool.operations import products
+from kmtool.operations import bundles, products
 from kmtool.operations.key_sources import Source
 from kmtool.operations.products import Fields, Mapping
 from kmtool.shop import Shop
@@ -32,6 +32,12 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "variant": ("variant", "variant_id", "规格", "规格id", "skuid"),
     "units": ("units", "数量", "每份数量"),
     "listing_price": ("listing_price", "平台价"),
+    "uses": ("uses", "可用次数"),
+    "bundle": ("bundle", "套餐", "组合"),
+    "account_rule": ("account_rule", "账号规则"),
+    "supplier": ("supplier", "供货商"),
+    "supplier_item": ("supplier_item", "供货商商品id"),
+    "cap": ("cap", "最高进价"),
 }
 ERRORS_SHOWN = 5
 
@@ -116,6 +122,7 @@ def _row(
     currency = shop.config.shop.currency
     sku = _text(head, cells, "sku")
     low = _text(head, cells, "low_stock")
+    uses, parts = _text(head, cells, "uses"), _text(head, cells, "bundle")
     fields = Fields(
         title=_text(head, cells, "title") or None,
         kind=_text(head, cells, "kind") or None,
@@ -123,6 +130,12 @@ def _row(
         floor_minor=_price(_text(head, cells, "floor"), currency),
         low_stock=_count(low) if low else None,
         guide=_text(head, cells, "guide") or None,
+        uses=_count(uses) if uses else None,
+        parts=bundles.parse(parts) if parts else None,
+        account_rule=_text(head, cells, "account_rule") or None,
+        supplier=_text(head, cells, "supplier") or None,
+        supplier_item=_text(head, cells, "supplier_item") or None,
+        cap_minor=_price(_text(head, cells, "cap"), currency),
     )
     channel, item = _text(head, cells, "channel"), _text(head, cells, "item")
     if not channel and not item:
@@ -143,7 +156,7 @@ def _text(head: dict[str, int], cells: Sequence[object], column: str) -> str:
     if at is None or at >= len(cells):
         return ""
     cell = cells[at]
-    if isinstance(cell, float) and column in {"price", "floor", "listing_price"}:
+    if isinstance(cell, float) and column in {"price", "floor", "listing_price", "cap"}:
         return f"{cell:.5f}"
     text, why = cell_text(cell)
     if why:

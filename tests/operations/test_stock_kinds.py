@@ -10,7 +10,7 @@ import pytest
 
 from kmtool.domain.secret import Secret
 from kmtool.errors import InputRefused, Refused, UsageError, WrongFile
-from kmtool.operations import import_keys, key_sources, keys, products, texts
+from kmtool.operations import import_keys, key_sources, keys, product_files, products, texts
 from kmtool.operations.import_records import ImportResult, Terms
 from kmtool.operations.key_sources import Source
 from kmtool.operations.products import Fields
@@ -63,9 +63,8 @@ def test_bought_shared_keys_cost_what_the_keys_cost(shop: Shop) -> None:
 def test_a_number_of_uses_that_makes_no_sense_is_refused(shop: Shop, uses: int) -> None:
     with pytest.raises(UsageError):
         products.add(shop, "S2", Fields(uses=uses))
-    if uses:
-        with pytest.raises(UsageError, match="serves"):
-            bring(shop, "AAAA-0001\n", uses=uses)
+    with pytest.raises(UsageError, match="serves"):
+        bring(shop, "AAAA-0001\n", uses=uses)
 
 
 def test_pictures_of_a_zip_are_one_batch_kept_byte_for_byte(shop: Shop) -> None:
@@ -230,3 +229,12 @@ def test_the_terms_of_a_top_up_are_checked(shop: Shop) -> None:
 def test_a_picture_is_found_by_its_bytes(shop: Shop) -> None:
     pictures(shop, Source("card-0001.png", PNG))
     assert keys.find_exact(shop, Secret(PNG)).key.key == "…0001"
+
+
+def test_a_file_of_products_says_all_of_it(shop: Shop) -> None:
+    head = "sku,kind,uses,bundle,account_rule,cap\n"
+    rows = "S1,,4,,,\nB1,,,S1:2,,\nU1,topup,,,digits:5-9,9.80\n"
+    product_files.run(shop, Source("p.csv", (head + rows).encode()))
+    assert products.show(shop, "S1").uses == 4
+    assert [p.units for p in products.show(shop, "B1").parts] == [2]
+    assert products.show(shop, "U1").cap_minor == 980
