@@ -45,16 +45,23 @@ class DataSettings:
     logs: str = "logs"
     private: str = ""
     backups_keep: int = 14
+    backups_daily: int = 14
+    backups_weekly: int = 8
+    backups_monthly: int = 12
     disk_min_mb: int = 200
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """`[sync]`"""
+    """`[sync]`; `shelf_*` count pieces of a listing, `unlimited` is told of what never runs out."""
 
     every_ms: int = 60_000
     first_ms: int = 86_400_000
     push_stock: bool = True
+    hold_unpaid_ms: int = 900_000
+    shelf_floor: int = 0
+    shelf_back: int = 1
+    unlimited: int = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +74,11 @@ class DeliverSettings:
     batch: int = 100
     tries_max: int = 8
     fallback_after_ms: int = 1_800_000
+    clipboard: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class BrakeSettings:
-    clipboard: str = "auto"
     """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off."""
 
     below_cost: bool = True
@@ -82,15 +89,21 @@ class BrakeSettings:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """`[alerts]`"""
+    """`[alerts]`; a limit of 0 is off, a `latency_…_ms` is p95 of a step over the last hour."""
 
     low_stock: int = 10
+    reveals_per_hour: int = 20
+    latency_paid_to_seen_ms: int = 600_000
+    latency_seen_to_sent_ms: int = 120_000
+    latency_paid_to_sent_ms: int = 900_000
+    latency_sent_to_acknowledged_ms: int = 60_000
+    latency_acknowledged_to_marked_ms: int = 1_800_000
     notify: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """`[channels.NAME]`"""
+    """`[channels.NAME]`; a `hold_unpaid_ms` below 0 is the one of `[sync]`."""
 
     name: str
     adapter: str
@@ -100,6 +113,8 @@ class ChannelSettings:
     credentials: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     currency: str = ""
+    shelf: bool = False
+    hold_unpaid_ms: int = -1
     language: str = ""
 
 
@@ -256,7 +271,9 @@ def load(path: Path) -> Config:
 
 
 def parse_duration(text: str) -> int:
-    """Return `15m`, `30s`, `2h`, `7d`, `250ms` in milliseconds; raises `ValueError`."""
+    """Return `15m`, `30s`, `2h`, `7d`, `250ms`, `0` in milliseconds; raises `ValueError`."""
+    if text.strip() == "0":
+        return 0
     found = re.fullmatch(r"\s*(\d+)\s*(ms|s|m|h|d)\s*", text)
     if not found:
         raise ValueError(text)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmtool.domain.states import OrderStatus, RefundState
@@ -62,6 +62,11 @@ class Outside:
     pages_fail: int = 0
     """How many pages from now on the pull breaks (0: never)."""
     windows: list[Window] = field(default_factory=list)
+    hidden: set[tuple[str, str]] = field(default_factory=set)
+    """What is off the shelf."""
+    shelf_faults: list[str] = field(default_factory=list)
+    items: list[Item] | None = None
+    """What is listed, when it is not one item i1."""
     rejects: tuple[str, ...] = ()
     during_send: Callable[[Message], None] | None = None
 
@@ -166,14 +171,24 @@ class Fake:
         raise NotImplementedError
 
     def list_items(self) -> Iterable[Item]:
-        return [Item("i1", "", "item i1", sku_hint="S1", price_minor=1000, quantity=0)]
+        one = Item("i1", "", "item i1", sku_hint="S1", price_minor=1000, quantity=0)
+        listed = [one] if self.world.items is None else self.world.items
+        hidden = self.world.hidden
+        return [replace(i, on_shelf=(i.item_id, i.variant_id) not in hidden) for i in listed]
 
     def push_stock(self, items: Sequence[StockPush]) -> None:
         for item in items:
             self.world.stock[item.item_id, item.variant_id] = item.quantity
 
     def set_shelf(self, item_id: str, variant_id: str, *, on: bool) -> None:
-        return None
+        fault = self.world.shelf_faults.pop(0) if self.world.shelf_faults else ""
+        if fault == "rejected":
+            raise Rejected(who="fake", detail="not allowed")
+        if fault != "unknown":
+            change = self.world.hidden.discard if on else self.world.hidden.add
+            change((item_id, variant_id))
+        if fault:
+            raise Unknown(who="fake", detail="lost reply")
 
     def refusal(self, message: Message) -> str:
         return self.world.refuse_address

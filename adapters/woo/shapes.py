@@ -79,6 +79,7 @@ def order_fact(raw: Raw, *, completed_is_paid: bool = False, account_field: str 
         ext_txn_id=_text(raw.get("transaction_id")),
         risk=risk,
         note=html.unescape(_text(raw.get("customer_note"))),
+        stock_lowered=word == "on-hold",  # a pending order's stock is kept apart by the shop
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from kmtool.clock import business_day
 from kmtool.domain.ids import SessionId
 from kmtool.errors import Broken, joined, marked, told
-from kmtool.operations import backup, sender
+from kmtool.operations import audit_verify, backup, holds, sender
 from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
@@ -70,7 +70,8 @@ def doctor(shop: Shop, *, fix: bool = False) -> Health:
     if fix:
         shop.must_be_writable()
         fixed = tuple(mend(shop))
-    checks = [*ledger_checks(shop), *opening_checks(shop), *database_checks(shop)]
+    checks = [*ledger_checks(shop), audit_check(shop), *opening_checks(shop)]
+    checks += database_checks(shop)
     return Health((*checks, *house_checks(shop)), fixed)
 
 
@@ -138,6 +139,16 @@ def journal_check(shop: Shop) -> Check:
     return Check(
         "journal", True, told("{count} records agree", count=count), broken=True, blocks=True
     )
+
+
+def audit_check(shop: Shop) -> Check:
+    """Recompute the audit since the last look, and compare its heads with the anchors outside."""
+    found = audit_verify.quick(shop)
+    if not found.ok:
+        figure = audit_verify.named(found.breaks)
+        return Check("audit", False, figure, "kmtool audit verify", broken=True)
+    figure = told("{rows} rows, {anchors} anchors agree", rows=found.rows, anchors=found.anchors)
+    return Check("audit", True, figure, broken=True)
 
 
 def opening_checks(shop: Shop) -> Iterator[Check]:
@@ -262,7 +273,7 @@ def mend(shop: Shop) -> Iterator[str]:
         )
     with shop.db.tx():
         store.lock_counters(shop.db)
-        changed = store.recount_stock(shop.db)
+        changed = [*store.recount_stock(shop.db), *holds.release_ended(shop)]
         for row in changed:
             shop.audit("stock_recount", f"sku:{row['sku']}", f"{row['was']} → {row['found']}")
     for row in changed:

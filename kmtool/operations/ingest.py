@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from kmtool.domain.ids import LineId, OrderId, code_text
-from kmtool.domain.states import LineKind, LineState, OrderStatus
+from kmtool.domain.states import COUNTER, LineKind, LineState, OrderStatus
 from kmtool.errors import marked
+from kmtool.operations import holds
+from kmtool.operations.rebind import rebind_new
 from kmtool.operations.refunds import (
     CHANGED,
     WAITING,
@@ -110,8 +112,12 @@ def ingest(
         orders.update_facts(db, order_id, values)
     unmapped = _take_lines(shop, channel, orders.get(db, order_id), fact)
     refunded = _take_refunds(shop, order_id, fact)
+    if channel != COUNTER:
+        rebind_new(shop, orders.get(db, order_id))
     if not row["history"]:
         _follow_facts(shop, order_id, fact)
+        if not new:
+            holds.follow(shop, order_id)
     if new:
         shop.audit("order_seen", f"order:{channel}:{fact.number}")
     return Ingested(order_id, new=new, changed=not new, refunded=refunded, unmapped=unmapped)
@@ -301,4 +307,6 @@ def _clean_texts(record: T) -> T:
 
 def _plain(fact: OrderFact) -> dict[str, Any]:
     found: dict[str, Any] = asdict(fact)
+    if not fact.stock_lowered:
+        del found["stock_lowered"]  # a fact that was kept before there was this word stays the same
     return found

@@ -1,4 +1,9 @@
-"""Tells a channel how much it may sell: free − open demand − buffer, per units of the listing.
+"""Tells a channel how much it may sell: free − open demand − held − buffer, per units.
+
+Open demand is what paid lines of all channels still need. Held is what unpaid orders keep back;
+those of the channel itself count only where it lowered its own figure for them (operations/holds).
+A key with several uses counts as many, a bundle is as many as its scarcest part, a text that never
+runs out is `[sync] unlimited`.
 
 Only right after a sync of that channel: an absolute figure pushed earlier would overwrite the
 channel's own decrement for orders we have not pulled yet. Only what changed is pushed, and a
@@ -10,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.errors import OutsideError
+from kmtool.operations.holds import sweep
 from kmtool.operations.sync import ChannelResult
 from kmtool.ports import StockPush
 from kmtool.shop import Shop
+from kmtool.store import holds
 from kmtool.store import stock_push as store
 from kmtool.store.db import Row
 
@@ -38,11 +45,12 @@ def push_stock(shop: Shop, synced: ChannelResult) -> PushResult:
     name = synced.channel
     if not shop.config.sync.push_stock:
         return PushResult(name, 0, skipped="sync.push_stock is off")
-    if synced.error or not _is_fresh(shop, name):
+    if synced.error or not is_fresh(shop, name):
         return PushResult(name, 0, skipped="the channel was not read to its end just now")
     channel = shop.adapters.channel(name)
     if not channel.features.push_stock:
         return PushResult(name, 0, skipped="this channel takes no stock figures")
+    sweep(shop)
     due = figures(shop, name)
     pushed = 0
     for start in range(0, len(due), CHUNK):
@@ -60,25 +68,38 @@ def push_stock(shop: Shop, synced: ChannelResult) -> PushResult:
 
 def figures(shop: Shop, channel: str) -> list[tuple[Row, int]]:
     """Return the listings of a channel whose figure has to be told, with that figure."""
-    free, demand, bundles = store.free(shop.db), store.demand(shop.db), store.bundles(shop.db)
+    return [
+        (row, figure)
+        for row, figure in listed(shop, channel)
+        if row["pushed"] != figure or (row["seen_ms"] or 0) > (row["pushed_ms"] or 0)
+    ]
+
+
+def listed(shop: Shop, channel: str) -> list[tuple[Row, int]]:
+    """Return every listing of a channel with how many pieces of it may be sold there now."""
+    db, now = shop.db, shop.now_ms()
+    free, demand, bundles = store.free(db), store.demand(db), store.bundles(db)
+    held, empty = holds.unpaid(db, channel, now), store.empty_bundles(db)
+    unlimited = shop.config.sync.unlimited
 
     def left(sku: str) -> int:
-        return max(0, free.get(sku, 0) - demand.get(sku, 0))
+        return max(0, free.get(sku, 0) - demand.get(sku, 0) - held.get(sku, 0))
 
     found = []
-    for row in store.listings(shop.db, channel, shop.now_ms() - DAY_MS):
-        if row["kind"] == "bundle":
-            parts = bundles.get(row["sku"], [])
-            whole = min((left(sku) // units for sku, units in parts), default=0)
+    for row in store.listings(db, channel, now - DAY_MS):
+        parts = bundles.get(row["sku"], []) if row["kind"] == "bundle" else [(row["sku"], 1)]
+        if row["kind"] == "text" or (not parts and row["sku"] not in empty):
+            if not unlimited:
+                continue
+            figure = unlimited
         else:
-            whole = left(row["sku"])
-        is_on = row["product_state"] == "on"
-        figure = max(0, whole - row["buffer"]) // row["units"] if is_on else 0
-        if row["pushed"] != figure or (row["seen_ms"] or 0) > (row["pushed_ms"] or 0):
-            found.append((row, figure))
+            whole = min((left(sku) // units for sku, units in parts), default=0)
+            figure = max(0, whole - row["buffer"]) // row["units"]
+        found.append((row, figure if row["product_state"] == "on" else 0))
     return found
 
 
-def _is_fresh(shop: Shop, channel: str) -> bool:
+def is_fresh(shop: Shop, channel: str) -> bool:
+    """Tell whether a channel was read to its end just now."""
     read = store.read_at(shop.db, channel)
     return read is not None and 0 <= shop.now_ms() - read <= FRESH_MS

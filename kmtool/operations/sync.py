@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.config import ChannelSettings
+from kmtool.domain.ids import OrderId
+from kmtool.domain.states import OrderStatus
 from kmtool.errors import ConfigError, InputRefused, Locked, NotFound, OutsideError
-from kmtool.operations import routes
+from kmtool.operations import holds, routes
 from kmtool.operations.ingest import clean_fact, ingest
 from kmtool.ports import Channel, Page, Window
 from kmtool.shop import Shop
@@ -156,6 +158,7 @@ def _store_page(
     try:
         with shop.db.tx():
             orders.lock_numbers(shop.db, pull.name, [fact.number for fact in facts])
+            unpaid: dict[OrderId, bool] = {}
             for fact in facts:
                 done = ingest(
                     shop,
@@ -169,6 +172,10 @@ def _store_page(
                 tally.changed += done.changed
                 tally.refunds += done.refunded
                 tally.unmapped += done.unmapped if done.new else 0
+                if fact.status is OrderStatus.UNPAID:
+                    unpaid[done.order_id] = fact.stock_lowered
+            if unpaid:
+                holds.place(shop, pull.name, unpaid)
             for reject in page.rejects:
                 shop.audit("order_not_read", f"channel:{pull.name}", reject[:300])
             if page.last and _reaches(shop, pull.name, window):

@@ -151,6 +151,29 @@ INVARIANTS: tuple[Invariant, ...] = (
         blocks=False,
     ),
     Invariant(
+        "held_counter",
+        "what is held for orders is the sum of their holds",
+        "SELECT s.sku || ' counts ' || CAST(s.held AS TEXT) || ' held, holds sum to '"
+        " || CAST(coalesce(h.n, 0) AS TEXT) AS what FROM stock s LEFT JOIN"
+        " (SELECT sku, CAST(sum(n) AS BIGINT) AS n FROM stock_holds"
+        "  WHERE state IN ('held', 'paid') GROUP BY sku) h ON h.sku = s.sku"
+        " WHERE s.held <> coalesce(h.n, 0)",
+        "kmtool doctor --fix",
+        blocks=False,
+    ),
+    Invariant(
+        "held_for_waiting",
+        "stock is held only for lines that wait for keys, while they may",
+        f"SELECT {_ORDER} || ' line ' || l.line_no || ' is ' || l.state || ' and still holds '"
+        " || CAST(h.n AS TEXT) || ' of ' || h.sku AS what FROM stock_holds h"
+        " JOIN lines l ON l.id = h.line_id JOIN orders o ON o.id = l.order_id"
+        " WHERE h.state IN ('held', 'paid') AND (h.state = 'held' AND h.expires_ms < :hour_ago"
+        " OR l.state NOT IN ('new', 'ready', 'held', 'unmapped'))",
+        "kmtool doctor --fix",
+        broken=False,
+        blocks=False,
+    ),
+    Invariant(
         "ledger_zero",
         "the ledger sums to zero per currency",
         "SELECT currency || ' sums to ' || CAST(CAST(sum(amount_minor) AS BIGINT) AS TEXT) AS what"

@@ -29,13 +29,14 @@ def demand(db: Db) -> dict[str, int]:
 def listings(db: Db, channel: str, day_ago_ms: int) -> list[Row]:
     """Return the listings of a channel that are on, with their product and the last sale seen."""
     return db.all(
-        "SELECT i.id, i.item_id, i.variant_id, i.sku, i.units, i.pushed, i.pushed_ms, p.kind,"
-        " p.state AS product_state, p.buffer, x.seen_ms FROM listings i"
+        "SELECT i.id, i.item_id, i.variant_id, i.title, i.sku, i.units, i.pushed, i.pushed_ms,"
+        " i.shelf, p.kind, p.state AS product_state, p.buffer, p.shelf_floor, x.seen_ms"
+        " FROM listings i"
         " JOIN products p ON p.sku = i.sku LEFT JOIN (SELECT l.item_id, l.variant_id,"
         "  max(o.seen_ms) AS seen_ms FROM orders o JOIN lines l ON l.order_id = o.id"
         "  WHERE o.channel = :channel AND o.paid_ms >= :since GROUP BY l.item_id, l.variant_id) x"
         " ON x.item_id = i.item_id AND x.variant_id = i.variant_id"
-        " WHERE i.channel = :channel AND i.state = 'on' AND p.kind IN ('key', 'bundle')"
+        " WHERE i.channel = :channel AND i.state = 'on' AND p.kind IN ('key', 'bundle', 'text')"
         " ORDER BY i.id",
         channel=channel,
         since=day_ago_ms,
@@ -43,16 +44,29 @@ def listings(db: Db, channel: str, day_ago_ms: int) -> list[Row]:
 
 
 def free(db: Db) -> dict[str, int]:
-    """Return SKU → free keys."""
+    """Return SKU → free keys (a key with several uses counts as many)."""
     return {row["sku"]: row["free"] for row in db.all("SELECT sku, free FROM stock")}
 
 
 def bundles(db: Db) -> dict[str, list[tuple[str, int]]]:
-    """Return bundle → its parts (SKU, units)."""
+    """Return bundle → its parts (SKU, units), but those that never run out."""
     found: dict[str, list[tuple[str, int]]] = {}
-    for row in db.all("SELECT bundle_sku, sku, units FROM bundle_items ORDER BY bundle_sku, sku"):
+    rows = db.all(
+        "SELECT b.bundle_sku, b.sku, b.units FROM bundle_items b JOIN products p ON p.sku = b.sku"
+        " WHERE p.kind = 'key' ORDER BY b.bundle_sku, b.sku"
+    )
+    for row in rows:
         found.setdefault(row["bundle_sku"], []).append((row["sku"], row["units"]))
     return found
+
+
+def empty_bundles(db: Db) -> set[str]:
+    """Return bundles without any part: nothing can be sold as them."""
+    rows = db.all(
+        "SELECT p.sku FROM products p WHERE p.kind = 'bundle' AND NOT EXISTS"
+        " (SELECT 1 FROM bundle_items b WHERE b.bundle_sku = p.sku)"
+    )
+    return {row["sku"] for row in rows}
 
 
 def note_pushed(db: Db, listing_id: int, figure: int, now_ms: int) -> None:

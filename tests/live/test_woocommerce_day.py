@@ -275,7 +275,9 @@ def _ending_wrong(one: Seen, lines: list[dict[str, Any]], done: list[str]) -> It
         right, told = {"held"}, "completed by hand and held only in part"
     else:
         right, told = {"delivered", "human"}, "paid, but not delivered"
-        if "human" in states and "quantity" not in done:
+        if "quantity" in done and gates == {"risk"}:
+            right = {"held"}  # undone unseen, and a person is asked whether it is right now
+        elif "human" in states and "quantity" not in done:
             yield "a person is called for nothing"
     if not states <= right:
         yield told
