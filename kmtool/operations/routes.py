@@ -127,11 +127,17 @@ def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:
 
 
 def repeat_rule(shop: Shop, kind: str, route: str, of_channel: str) -> tuple[Repeat, int, int]:
-    """Return (repeat rule, tries allowed while unclear, grace in ms) of an effect's route."""
+    """Return (repeat rule, tries allowed while unclear, grace in ms) of an effect's route.
+
+    What is idempotent bears any number of repeats: as many as a hand-over gets at all.
+    """
     found = features_of(shop, kind, route, of_channel)
-    if kind == EffectKind.MARK_SHIPPED:
-        return found.shipped_repeat, max(2, found.repeat_max), found.grace_ms
-    return found.repeat, found.repeat_max, found.grace_ms
+    shipped = kind == EffectKind.MARK_SHIPPED
+    rule = found.shipped_repeat if shipped else found.repeat
+    most = max(2, found.repeat_max) if shipped else found.repeat_max
+    if rule is Repeat.IDEMPOTENT:
+        most = max(most, shop.config.deliver.tries_max)
+    return rule, most, found.grace_ms
 
 
 def features_of(shop: Shop, kind: str, route: str, of_channel: str) -> Features:

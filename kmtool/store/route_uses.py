@@ -89,8 +89,7 @@ def set_route(db: Db, effect_id: EffectId, source: str, target: str, due_ms: int
     return (
         db.run(
             "UPDATE effects SET route = :target, due_ms = :due"
-            " WHERE id = :id AND route = :source AND state IN ('pending', 'retry_at', 'inflight',"
-            " 'human')",
+            " WHERE id = :id AND route = :source AND state <> 'done'",
             id=effect_id,
             source=source,
             target=target,
