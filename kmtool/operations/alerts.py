@@ -10,17 +10,19 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kmtool.errors import KmError
-from kmtool.operations import doctor
+from kmtool.errors import Broken, KmError
+from kmtool.operations import audit, doctor
 from kmtool.operations.sync import ChannelResult
 from kmtool.shop import Shop
 from kmtool.store import alerts as store
+from kmtool.store import audit as audit_store
 from kmtool.store import status
 
 log = logging.getLogger("kmtool.alerts")
 
 WAITING_AFTER_MS = 2 * 3_600_000
 """How long something may wait for a person before the owner hears of it."""
+HOUR_MS = 3_600_000
 AT_ONCE = 50
 LOGIN = "KM-E704"
 _QUIET_GATES = frozenset({"order_wait", "pause", "paid"})
@@ -86,6 +88,7 @@ def watch(shop: Shop) -> Watched:
     settle(shop, "low_stock", _low_stock(shop), tally)
     settle(shop, "needs_you", _waiting(shop), tally)
     backup = doctor.backup_check(shop)
+    settle(shop, "reveals", _reveals(shop), tally)
     settle(shop, "backup", {} if backup.ok else {"shop": f"backup: {backup.figure}"}, tally)
     sent, failed, notes = tell(shop)
     return Watched(tally.opened, tally.cleared, sent, failed, notes)
@@ -108,12 +111,13 @@ def tell(shop: Shop) -> tuple[int, int, tuple[str, ...]]:
         return 0, 0, ()
     told = {row["id"]: set(filter(None, row["told"].split(","))) for row in rows}
     notes = []
+    foot = _foot(shop) if names else ""
     for name in names:
         news = [row for row in rows if name not in told[row["id"]]]
         if not news:
             continue
         try:
-            shop.adapters.notifier(name).notify(_subject(shop, len(news)), _body(news))
+            shop.adapters.notifier(name).notify(_subject(shop, len(news)), _body(news, foot))
         except KmError as error:
             notes.append(f"{name}: {error}")
             log.warning("alerts were not sent by %s: %s", name, error)
@@ -176,6 +180,27 @@ def _subject(shop: Shop, n: int) -> str:
     return f"{shop.config.shop.name}: {n} alert{'s' if n > 1 else ''}"
 
 
-def _body(rows: Iterable[Mapping[str, object]]) -> str:
+def _body(rows: Iterable[Mapping[str, object]], foot: str) -> str:
     lines = [str(row["text"]) for row in rows]
-    return "\n".join([*lines, "", "kmtool status", ""])
+    return "\n".join([*lines, "", "kmtool status", *filter(None, [foot]), ""])
+
+
+def _foot(shop: Shop) -> str:
+    """Return the newest anchor of the audit: what the owner was sent cannot be changed here."""
+    try:
+        return audit.foot(shop)
+    except Broken:
+        return ""  # doctor tells of it
+
+
+def _reveals(shop: Shop) -> dict[str, str]:
+    """Tell when many keys were opened for a person's eyes within an hour."""
+    limit = shop.config.alerts.reveals_per_hour
+    seen = audit_store.seen_since(shop.db, shop.now_ms() - HOUR_MS)
+    if not limit or seen["n"] <= limit:
+        return {}
+    text = (
+        f"{seen['n']} keys were opened within an hour, the last by {seen['actor']}"
+        f" ({seen['action']}); the limit is {limit}: kmtool audit list --action key.*"
+    )
+    return {"keys": text}

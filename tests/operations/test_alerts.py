@@ -13,7 +13,7 @@ from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import NotifySettings
 from kmtool.errors import Retriable
-from kmtool.operations import alerts, backup
+from kmtool.operations import alerts, audit, backup
 from kmtool.operations.deliver import deliver
 from kmtool.operations.sync import ChannelResult, sync
 from kmtool.ports import AdapterSettings, Features
@@ -153,3 +153,25 @@ def test_cleared_alerts_stay_on_record(shop: Shop) -> None:
     assert alerts.listing(shop, 10).total == 0
     (one,) = alerts.listing(shop, 10, cleared=True).alerts
     assert (one.state, one.text) == ("cleared", "it failed")
+
+
+def test_many_opened_keys_are_told_and_the_foot_holds_the_anchor(
+    told: Shop, bells: dict[str, Bell], clock: ManualClock
+) -> None:
+    alerts.watch(told)  # there is no backup
+    with told.db.tx():
+        told.audit("did", "x")
+    anchored = audit.anchor(told)
+    limit = told.config.alerts.reveals_per_hour
+    with told.db.tx():
+        audit.opened(told, range(limit), "key.export", "keys.csv")
+    assert alerts.watch(told).opened == 0
+    with told.db.tx():
+        audit.opened(told, [limit], "key.reveal", "asked")
+    assert alerts.watch(told).opened == 1
+    assert ("reveals", "keys") in open_codes(told)
+    _, text = bells["one"].heard[-1]
+    assert f"{limit + 1} keys were opened within an hour" in text
+    assert anchored.hash[:16] in text
+    clock.advance(HOUR_MS + 1)
+    assert alerts.watch(told).cleared == 1

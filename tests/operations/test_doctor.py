@@ -10,7 +10,7 @@ import pytest
 from kmtool.clock import ManualClock
 from kmtool.errors import Broken
 from kmtool.journal import JournalEntry
-from kmtool.operations import backup, doctor, sender
+from kmtool.operations import audit, backup, doctor, sender
 from kmtool.operations.deliver import deliver, deliver_all
 from kmtool.operations.recovery import recovered
 from kmtool.operations.reserve import reserve_due
@@ -244,3 +244,17 @@ def test_the_sample_moves_from_day_to_day(scene: Shop) -> None:
     for day in range(4):
         seen |= {row["id"] for row in store.sample_keys(scene.db, 2, day)}
     assert len(seen) == 8
+
+
+def test_a_tampered_record_is_a_problem(shop: Shop) -> None:
+    with shop.db.tx():
+        shop.audit("did", "x")
+    audit.anchor(shop)
+    assert doctor.audit_check(shop).ok
+    on = "" if shop.db.dialect == "sqlite" else " ON audit"
+    shop.db.run(f"DROP TRIGGER audit_no_delete{on}")
+    shop.db.run("DELETE FROM audit")
+    shop.db.run("DELETE FROM audit_heads")
+    found = doctor.audit_check(shop)
+    assert (found.ok, found.broken, found.mend) == (False, True, "kmtool audit verify")
+    assert "there are fewer" in found.figure
