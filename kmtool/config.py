@@ -79,12 +79,16 @@ class DeliverSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrakeSettings:
-    """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off."""
+    """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off.
+
+    `replacements` are the keys replaced for one buyer within 30 days.
+    """
 
     below_cost: bool = True
     sku_pieces_per_hour: int = 200
     sku_value_per_hour_minor: int = 500_000
     buyer_pieces_per_hour: int = 10
+    replacements: int = 3
 
 
 @dataclass(frozen=True, slots=True)
