@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
 import secrets as randomness
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,14 +22,14 @@ from kmtool.config import Config
 from kmtool.domain.secret import Secret
 from kmtool.errors import ConfigError, MasterKeyMissing, MissingCredential, NotSetUp, Refused
 from kmtool.journal import Journal
+from kmtool.operations import home
+from kmtool.operations.home import DATABASE_ID
 from kmtool.ports import AdapterSettings, Channel, Courier, Notifier
 from kmtool.shop import Adapters, Shop, quiet
 from kmtool.store import copying, house
 from kmtool.store.db import Db, connect
 from kmtool.store.migrations import migrate, pending
 from kmtool.vault import MasterKey, Vault, load_master, save_master
-
-DATABASE_ID = "database_id"
 
 
 @contextmanager
@@ -75,8 +74,9 @@ def create_shop(config: Config, clock: Clock | None = None) -> str:
         with db.tx():
             house.add_data_key(db, wrapped, clock.now_ms())
             house.set_meta(db, DATABASE_ID, database_id)
-            house.set_meta(db, "host", host_name())
             house.set_meta(db, "created_ms", str(clock.now_ms()))
+            token = home.write_home(config, db, clock.now_ms())
+        home.keep_home(journal_path(config, database_id), config, db, token)
     finally:
         db.close()
     for folder in ("backups", "exports", "logs"):
@@ -89,11 +89,6 @@ def create_shop(config: Config, clock: Clock | None = None) -> str:
 def master_path(config: Config, database_id: str) -> Path:
     """Return where the master key of a database lies."""
     return config.private / "keys" / f"{database_id}.key"
-
-
-def host_name() -> str:
-    """Return the name of this machine."""
-    return platform.node()
 
 
 def journal_path(config: Config, database_id: str) -> Path:

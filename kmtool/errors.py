@@ -257,6 +257,20 @@ class StateMoved(Refused):
     mend = "look at it again, then repeat the command if it is still wanted"
 
 
+class AwayFromHome(Refused):
+    """Nothing is sent from here: {detail}"""
+
+    code = "KM-E604"
+    mend = "kmtool db adopt, once no other copy of this shop is at work"
+
+
+class OlderThanJournal(Refused):
+    """This database is older than the send journal: {detail}"""
+
+    code = "KM-E605"
+    mend = "kmtool db restore --replay"
+
+
 class OutsideError(KmError):
     """{who} did not do it: {detail}"""
 

@@ -8,7 +8,11 @@ what was really sent. One line per record, JSON without keys:
 
 `mac` is the vault's HMAC over the record without it. RELEASE takes a SEND back: it is written when
 a person proved that nobody saw the key. A torn last line (power cut) is ignored: its network call
-had not begun.
+had not begun. `n` counts the records of a session (the database counts them too: one that knows
+fewer is older than the journal), `parcel` is the number by which a message can be found again.
+
+A journal that grew is laid aside under a number (`….0001.log`) when a sender starts; all parts are
+read, in their order.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from pathlib import Path
 
 from kmtool.errors import Broken
 
+PART_MAX = 32 << 20
+TAIL = 256 << 10
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
@@ -32,6 +39,8 @@ class JournalEntry:
     line: str
     fingerprint: str
     session: int
+    n: int = 0
+    parcel: int = 0
 
 
 class Journal:
@@ -67,13 +76,47 @@ class Journal:
 
     def read(self) -> Iterator[JournalEntry]:
         """Yield all whole records; one whose HMAC does not fit is `Broken` with its line."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
-                entry = self._parse(raw, number)
-                if entry is not None:
-                    yield entry
+        for part in self.parts():
+            with part.open("rb") as file:
+                for number, raw in enumerate(file, 1):
+                    entry = self._parse(raw, number, part)
+                    if entry is not None:
+                        yield entry
+
+    def tail(self, size: int = TAIL) -> list[JournalEntry]:
+        """Return the last records (at most `size` bytes of them), without reading the rest."""
+        for part in reversed(self.parts()):
+            with part.open("rb") as file:
+                length = file.seek(0, os.SEEK_END)
+                file.seek(max(0, length - size))
+                lines = file.read().splitlines(keepends=True)
+            found = [
+                entry
+                for number, raw in enumerate(lines[1:] if length > size else lines, 1)
+                if (entry := self._parse(raw, number, part)) is not None
+            ]
+            if found:
+                return found
+        return []
+
+    def parts(self) -> list[Path]:
+        """Return the files of the journal, oldest first."""
+        old = sorted(self.path.parent.glob(f"{self.path.stem}.[0-9][0-9][0-9][0-9].log"))
+        return [*old, self.path] if self.path.exists() else old
+
+    def lay_aside(self, limit: int = PART_MAX) -> bool:
+        """Put a journal that grew too long under a number; call it as the only sender."""
+        if not self.path.exists() or self.path.stat().st_size < limit:
+            return False
+        number = len(self.parts())
+        try:
+            self.path.rename(self.path.with_name(f"{self.path.stem}.{number:04d}.log"))
+        except OSError:  # somebody holds it open (Windows): the next start tries again
+            return False
+        self._count = None
+        self.path.touch(0o600)
+        self._keep_name()
+        return True
 
     def count(self) -> int:
         """Return how many lines the journal has."""
@@ -117,12 +160,14 @@ class Journal:
             "order": entry.order,
             "line": entry.line,
             "fingerprint": entry.fingerprint,
+            "n": entry.n,
+            "parcel": entry.parcel,
         }
         text = json.dumps(record, ensure_ascii=False, sort_keys=True)
         record["mac"] = self._digest(text.encode())
         return (json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n").encode()
 
-    def _parse(self, raw: bytes, number: int) -> JournalEntry | None:
+    def _parse(self, raw: bytes, number: int, part: Path) -> JournalEntry | None:
         if not raw.endswith(b"\n"):
             return None
         try:
@@ -130,9 +175,13 @@ class Journal:
             mac = record.pop("mac")
         except (ValueError, KeyError, AttributeError, TypeError):
             return None
-        text = json.dumps(record, ensure_ascii=False, sort_keys=True)
-        if self._digest(text.encode()) != mac:
-            raise Broken(detail="a record of the send journal was changed", where=f"line {number}")
+        if not self._fits(raw, record, mac):
+            raise Broken(
+                detail="a record of the send journal was changed",
+                where=f"{part.name}:{number}",
+                mend="put the journal back from the newest backup that holds it: {path}",
+                path=self.path,
+            )
         if record["db"] != self._database_id:
             return None
         return JournalEntry(
@@ -142,4 +191,14 @@ class Journal:
             line=record["line"],
             fingerprint=record["fingerprint"],
             session=int(record["session"]),
+            n=int(record.get("n", 0)),
+            parcel=int(record.get("parcel", 0)),
         )
+
+    def _fits(self, raw: bytes, record: dict[str, object], mac: object) -> bool:
+        """Compare the HMAC with the line as it lies there; written anew only when that differs."""
+        written = b', "mac": "%b"' % str(mac).encode()
+        if raw.count(written) == 1 and self._digest(raw.replace(written, b"")[:-1]) == mac:
+            return True
+        text = json.dumps(record, ensure_ascii=False, sort_keys=True)
+        return self._digest(text.encode("utf-8", "surrogatepass")) == mac

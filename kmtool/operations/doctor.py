@@ -6,7 +6,6 @@ A `broken` check is a broken promise of the delivery ledger: while there is one,
 
 from __future__ import annotations
 
-import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from pathlib import Path
 from kmtool.clock import business_day
 from kmtool.domain.ids import SessionId
 from kmtool.errors import Broken, joined, marked, told
-from kmtool.operations import audit_verify, backup, holds, sender
+from kmtool.operations import audit_verify, backup, holds, home, sender
+from kmtool.operations import journal_check as comparing
 from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import house, jobs, maintenance, sessions
+from kmtool.store import jobs, maintenance, sessions
 from kmtool.store.doctor import INVARIANTS, Invariant
 from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
@@ -97,48 +97,23 @@ def invariant_check(shop: Shop, invariant: Invariant) -> Check:
 
 def journal_check(shop: Shop) -> Check:
     """Compare the send journal with the keys: what was sent is never free or reserved here."""
-    mend_it = told("send nothing: this database is older than the journal; kmtool db check")
-    sent: dict[bytes, tuple[str, str, str]] = {}
-    wrong: list[str] = []
-    count = 0
     try:
-        for entry in shop.journal.read():
-            fingerprint = bytes.fromhex(entry.fingerprint)
-            place = (entry.channel, entry.order, entry.line)
-            if entry.kind == "RELEASE":
-                sent.pop(fingerprint, None)
-                continue
-            count += 1
-            if sent.setdefault(fingerprint, place) != place:
-                first, again = _place(place), _place(sent[fingerprint])
-                wrong.append(
-                    told("one key was sent for {first} and {again}", first=first, again=again)
-                )
+        found = comparing.compare(shop)
+        old = comparing.older(shop)
     except Broken as error:
-        return Check("journal", False, str(error), mend_it, broken=True, blocks=True)
-    known = store.key_states(shop.db, list(sent))
-    for fingerprint, place in sent.items():
-        state, tail = known.get(fingerprint, ("not here", ""))
-        if state in {"free", "reserved", "not here"}:
-            wrong.append(
-                told(
-                    "key {tail} was sent for {place} but is {state}",
-                    tail=tail or "?",
-                    place=_place(place),
-                    state=told(state),
-                )
-            )
-    if wrong:
-        return Check("journal", False, _first(wrong), mend_it, broken=True, blocks=True)
+        return Check("journal", False, str(error), error.next_step(), broken=True, blocks=True)
+    if found.wrong or old:
+        mend_it = told("kmtool db restore --replay")
+        figure = _first(list(found.wrong)) or old
+        return Check("journal", False, figure, mend_it, broken=True, blocks=True)
     exposed = store.exposures(shop.db)
-    if exposed and not count:
+    if exposed and not found.records:
         figure = told("{n} keys were sent, but the journal is empty or gone", n=exposed)
         return Check(
             "journal", False, figure, told("put it back at {path}", path=shop.journal.path)
         )
-    return Check(
-        "journal", True, told("{count} records agree", count=count), broken=True, blocks=True
-    )
+    figure = told("{count} records agree", count=found.records)
+    return Check("journal", True, figure, broken=True, blocks=True)
 
 
 def audit_check(shop: Shop) -> Check:
@@ -307,14 +282,11 @@ def disk_check(shop: Shop) -> Check:
 
 
 def host_check(shop: Shop) -> Check:
-    home, here = house.meta(shop.db, "host"), platform.node()
-    if home is None or home == here:
-        return Check("host", True, here)
-    figure = told("the shop was set up on {home}, this is {here}", home=home, here=here)
-    mend_it = marked(
-        "make sure no kmtool on the other machine serves this shop; its journal must be here"
-    )
-    return Check("host", False, figure, told(mend_it))
+    """Tell whether the shop is at home here; from anywhere else nothing is sent."""
+    found = home.away(shop)
+    if found is None:
+        return Check("host", True, home.host_name())
+    return Check("host", False, found.why, told("kmtool db adopt"))
 
 
 def _plain_credentials(shop: Shop) -> Check:
@@ -365,7 +337,3 @@ def _first(found: list[str]) -> str:
     if more > 0 and len(found) > store.SHOWN:
         form = marked("{first} and at least {more} more")
     return told(form, first=joined(found[:3]), more=more) if found else ""
-
-
-def _place(place: tuple[str, str, str]) -> str:
-    return told("{order} line {line}", order=f"{place[0]}:{place[1]}", line=place[2])

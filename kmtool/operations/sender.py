@@ -6,6 +6,10 @@
   (compare-and-set; a refund case stays one).
 - An orderly end, Ctrl-C included, does the same for its own attempts before the session is `ended`.
 - `by_hand` sessions (a person shows keys) live beside the sender: they lock their token only.
+- Nobody sends from a copy, from another machine, or from a database older than the send journal.
+- A take-over raises the epoch in the name of the sender lock and buries the session of whoever
+  sends: one that was only stopped finds itself fenced off at its next intent or outcome, though its
+  process still holds the old lock.
 """
 
 from __future__ import annotations
@@ -18,16 +22,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from kmtool.config import Config
 from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Locked, marked, told
 from kmtool.locks import FileLock
+from kmtool.operations import home, journal_check
 from kmtool.operations.refunds import reason_of
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders, sessions
+from kmtool.store import deliveries, effects, house, machines, orders, sessions
 from kmtool.store.db import Db, Row
 
 SENDER = "sender"
+SENDS = frozenset({"run", "deliver", "once"})
+"""Kinds of sessions that hold the sender lock."""
 LOOKS = 4
 LOOK_S = 0.05
 
@@ -36,14 +44,18 @@ LOOK_S = 0.05
 def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
     """Yield the shop with a live session; `Locked` when another process is the sender."""
     with ExitStack() as stack:
-        if not by_hand and shop.db.dialect == "sqlite":
-            lock = FileLock(_folder(shop) / SENDER)
-            if not _acquired(shop, lock):
-                raise Locked(detail=_holder(shop.db), mend="it sends what you ordered by itself")
-            stack.callback(lock.release)
+        epoch = _epoch(shop.db)
+        if not by_hand:
+            _hold_sender(shop, epoch, stack)
+        home.must_be_home(shop)
+        journal_check.must_not_be_older(shop)
+        if not by_hand:
+            shop.journal.lay_aside()
         token = secrets.randbits(62)
         _hold_token(shop, token, stack)
         with shop.db.tx():
+            if not by_hand and _epoch(shop.db) != epoch:
+                raise Locked(detail="another kmtool takes over just now")
             session = sessions.start(
                 shop.db, kind, token, platform.node(), os.getpid(), shop.now_ms()
             )
@@ -53,6 +65,66 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             yield mine
         finally:
             close(mine, session, "ended")
+
+
+@contextmanager
+def alone(shop: Shop) -> Iterator[None]:
+    """Hold the sender lock without a session, while nobody sends or shows keys; else `Locked`."""
+    with ExitStack() as stack:
+        _hold_sender(shop, _epoch(shop.db), stack)
+        for row in sessions.live(shop.db):
+            if is_alive(shop, row):
+                raise Locked(detail=_holder(shop.db))
+        yield
+
+
+@contextmanager
+def locked_out(config: Config) -> Iterator[None]:
+    """Hold every sender lock beside a database that does not open; `Locked` when one is held."""
+    with ExitStack() as stack:
+        folder = _locks(config)
+        for path in sorted({folder / SENDER, *folder.glob(f"{SENDER}-*")}):
+            lock = FileLock(path)
+            if not lock.acquire():
+                raise Locked(detail="another kmtool is sending")
+            stack.callback(lock.release)
+        yield
+
+
+def take_over(shop: Shop) -> list[Row]:
+    """Fence off whoever sends now, stopped or at work; return the sessions that were buried.
+
+    Their open tries become unknown; what they still learn is kept as evidence.
+    """
+    with shop.db.tx():
+        house.set_meta(shop.db, machines.EPOCH, str(_epoch(shop.db) + 1))
+        shop.audit("take_over", "sender")
+    found = senders(shop)
+    for row in found:
+        close(shop, SessionId(row["id"]), "dead")
+    return found
+
+
+def senders(shop: Shop) -> list[Row]:
+    """Return the living sessions that hold the sender lock."""
+    return [row for row in sessions.live(shop.db) if row["kind"] in SENDS]
+
+
+def _hold_sender(shop: Shop, epoch: int, stack: ExitStack) -> None:
+    if shop.db.dialect != "sqlite":
+        return
+    lock = FileLock(_sender_lock(shop, epoch))
+    if not _acquired(shop, lock):
+        raise Locked(detail=_holder(shop.db), mend="it sends what you ordered by itself")
+    stack.callback(lock.release)
+
+
+def _sender_lock(shop: Shop, epoch: int) -> Path:
+    return _folder(shop) / (f"{SENDER}-{epoch}" if epoch else SENDER)
+
+
+def _epoch(db: Db) -> int:
+    return int(house.meta(db, machines.EPOCH) or 0)
 
 
 def _acquired(shop: Shop, lock: FileLock) -> bool:
@@ -68,7 +140,7 @@ def sender_is_running(shop: Shop) -> bool:
     """Tell whether another process holds the sender lock (SQLite)."""
     if shop.db.dialect != "sqlite":
         return False
-    lock = FileLock(_folder(shop) / SENDER)
+    lock = FileLock(_sender_lock(shop, _epoch(shop.db)))
     free = lock.acquire()
     lock.release()
     return not free
@@ -128,8 +200,12 @@ def _to_unknown(db: Db, attempt: Row, now: int) -> None:
 
 
 def _folder(shop: Shop) -> Path:
-    database = shop.config.database
-    base = database.parent if isinstance(database, Path) else shop.config.root
+    return _locks(shop.config)
+
+
+def _locks(config: Config) -> Path:
+    database = config.database
+    base = database.parent if isinstance(database, Path) else config.root
     return base / "locks"
 
 

@@ -1,0 +1,111 @@
+"""Is this database the one the send journal was written with, and does it know what was sent?
+
+`older` is quick enough for every sender: it looks at the last records and at the sessions that
+wrote them. A session's records are numbered, and the database counts them in the transaction of the
+intent, before they are written: a database that knows fewer is an older copy. `compare` reads all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmtool.domain.states import KeyState
+from kmtool.errors import OlderThanJournal, told
+from kmtool.journal import JournalEntry
+from kmtool.operations.replay import Place, last_word
+from kmtool.shop import Shop
+from kmtool.store import doctor as store
+from kmtool.store import house, machines
+
+UNSENT = (KeyState.FREE, KeyState.RESERVED)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the whole journal says: records, and what does not agree with the keys here."""
+
+    records: int
+    wrong: tuple[str, ...]
+
+
+def must_not_be_older(shop: Shop) -> None:
+    """Refuse to send from a database that is older than what was sent."""
+    found = older(shop)
+    if found:
+        raise OlderThanJournal(detail=found, where=str(shop.journal.path))
+
+
+def older(shop: Shop) -> str:
+    """Return how the database shows that it is older than the journal, empty when it does not."""
+    replayed = int(house.meta(shop.db, machines.REPLAYED) or 0)
+    tail = [entry for entry in shop.journal.tail() if entry.session > replayed]
+    last: dict[int, int] = {}
+    for entry in tail:
+        if entry.n:
+            last[entry.session] = max(entry.n, last.get(entry.session, 0))
+    known = machines.sessions_known(shop.db, list(last))
+    for session, n in sorted(last.items()):
+        if known.get(session, 0) < n:
+            return told(
+                "session {session} sent {n} keys, this copy knows of {known}",
+                session=session,
+                n=n,
+                known=known.get(session, 0),
+            )
+    return _unnumbered(shop, tail)
+
+
+def compare(shop: Shop) -> Compared:
+    """Compare every record with the keys; raises `Broken` when one was changed."""
+    sent, records, _last = last_word(shop.journal)
+    waiting = machines.seen_fingerprints(shop.db)
+    known = store.key_states(shop.db, list(sent))
+    shared = machines.shared_keys(shop.db)
+    wrong: list[str] = []
+    for fingerprint, places in sent.items():
+        state, tail = known.get(fingerprint, ("not here", ""))
+        where = list(places)
+        if fingerprint in shared:
+            continue
+        if len(where) > 1:
+            first, again = _place(where[0]), _place(where[1])
+            wrong.append(told("one key was sent for {first} and {again}", first=first, again=again))
+        if state in UNSENT or (state == "not here" and fingerprint not in waiting):
+            wrong.append(
+                told(
+                    "key {tail} was sent for {place} but is {state}",
+                    tail=tail or "?",
+                    place=_place(where[0]),
+                    state=told(state),
+                )
+            )
+    return Compared(records, tuple(wrong))
+
+
+def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:
+    """Records from before they were numbered: the keys of the last ones must not be for sale."""
+    sent: dict[bytes, Place] = {}
+    for entry in tail:
+        if entry.n:
+            continue
+        fingerprint = bytes.fromhex(entry.fingerprint)
+        if entry.kind == "SEND":
+            sent[fingerprint] = (entry.channel, entry.order, entry.line)
+        elif entry.kind == "RELEASE":
+            sent.pop(fingerprint, None)
+    if not sent:
+        return ""
+    known = store.key_states(shop.db, list(sent))
+    shared = machines.shared_keys(shop.db)
+    waiting = machines.seen_fingerprints(shop.db)
+    for fingerprint, place in sent.items():
+        state = known.get(fingerprint, ("not here", ""))[0]
+        lost = state == "not here" and fingerprint not in waiting
+        if fingerprint not in shared and (state in UNSENT or lost):
+            return told("a key was sent for {place} but is {state}", place=_place(place),
+                        state=told(state))  # fmt: skip
+    return ""
+
+
+def _place(place: Place) -> str:
+    return told("{order} line {line}", order=f"{place[0]}:{place[1]}", line=place[2])

@@ -1,0 +1,246 @@
+"""Gives keys that were sent before a restore back to their lines, and to no other.
+
+A line gets exactly the keys that the send journal names for it; its parcel is written again with
+one try whose outcome is unclear, so that asking settles it. A key that is not in this database goes
+to its line when its file is imported again; until then the line waits for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
+from kmtool.domain.states import (
+    AllocationState,
+    AttemptState,
+    EffectKind,
+    EffectState,
+    LineState,
+)
+from kmtool.errors import KmError, marked, told
+from kmtool.operations.pack import pack
+from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, house, machines, orders
+from kmtool.store.db import Row
+
+SENT_BEFORE = marked("its keys were sent before this copy was made current; asking")
+LOST_KEY = marked("its key was sent, but is not in this database: bring its file in again")
+ANOTHER = marked("another key was sent for it after this copy was made")
+WAITING = (
+    LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED,
+)  # fmt: skip
+UNTRIED = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
+
+
+def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
+    """Give an order the keys that were sent for it before; return how many were bound.
+
+    Call it inside a transaction, with the order's row locked. A line whose key is not in this
+    database goes to a person: no other key leaves for it by itself.
+    """
+    waiting = machines.seen_of_order(shop.db, order["channel"], order["number"])
+    if not waiting:
+        return 0
+    keys = machines.keys_of(shop.db, [bytes(row["fingerprint"]) for row in waiting])
+    here = {row["line_no"]: row for row in orders.lines(shop.db, OrderId(order["id"]))}
+    parcels: dict[int, list[tuple[Row, list[Row]]]] = {}
+    bound: list[int] = []
+    for line_no in dict.fromkeys(row["line_no"] for row in waiting):
+        mine = [row for row in waiting if row["line_no"] == line_no]
+        line = here.get(line_no)
+        if line is None:
+            continue
+        if any(bytes(row["fingerprint"]) not in keys for row in mine):
+            to_person(shop, line, LOST_KEY)
+            continue
+        live = _bind(shop, line, [keys[bytes(row["fingerprint"])] for row in mine])
+        if live:
+            parcels.setdefault(mine[-1]["parcel_n"], []).append((line, live))
+        bound += [row["id"] for row in mine]
+    number = session or shop.session or int(house.meta(shop.db, machines.REPLAYED) or 0)
+    for n, lines in sorted(parcels.items()):
+        _unclear(shop, order, n, lines, number)
+    machines.seen_bound(shop.db, bound, shop.now_ms())
+    if bound and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
+        apply_refund(shop, OrderId(order["id"]))
+    return len(bound)
+
+
+def rebind_new(shop: Shop, order: Row) -> None:
+    """Let an order that a channel brings take the keys that were sent for it (usually none)."""
+    if machines.any_seen(shop.db):
+        rebind(shop, order)
+
+
+def claim(shop: Shop, batch_id: int) -> int:
+    """Take keys of a batch that were sent before a restore out of its stock, to their lines.
+
+    Call it in the transaction of the import, after the keys and their counter are written.
+    """
+    if not machines.any_seen(shop.db):
+        return 0
+    found = machines.seen_in_batch(shop.db, batch_id)
+    for row in found:
+        machines.take_out(shop.db, row["id"], shop.now_ms())
+    for channel, number in dict.fromkeys((row["channel"], row["number"]) for row in found):
+        order = orders.find(shop.db, channel, number, lock=True)
+        if order is not None:
+            rebind(shop, order)
+    return len({row["id"] for row in found})
+
+
+def resume(shop: Shop, bond: Row, session: int) -> None:
+    """Its key was reserved for this very line when the copy was made, and sent since."""
+    db, now = shop.db, shop.now_ms()
+    machines.expose_bond(db, bond["id"], now)
+    machines.take_out(db, bond["key_id"], now)
+    line = line_of(shop, bond)
+    for effect in effects.effects_of(db, OrderId(bond["order_id"])):
+        if _carries(shop, effect, bond["line_id"]):
+            _asked(shop, effect, session)
+    if line["state"] == LineState.RESERVED:
+        _now_unclear(shop, line)
+
+
+def unreserve(shop: Shop, bond: Row) -> None:
+    """Undo the parcel that held a key when the copy was made: its text was never sent."""
+    for effect in effects.effects_of(shop.db, OrderId(bond["order_id"])):
+        if _carries(shop, effect, bond["line_id"]):
+            unpack(shop, effect, marked("the journal knows better"))
+    rows = deliveries.allocations(shop.db, [bond["line_id"]])
+    if any(row["id"] == bond["id"] and row["state"] == AllocationState.RESERVED for row in rows):
+        machines.undo_bond(shop.db, bond["id"])
+        to_person(shop, line_of(shop, bond), ANOTHER)
+
+
+def to_person(shop: Shop, line: Row, reason: str) -> None:
+    """A line that cannot be settled here waits for a person, whatever it was doing."""
+    db, now, line_id = shop.db, shop.now_ms(), LineId(line["id"])
+    state = LineState(line["state"])
+    ready = (LineState.READY, LineState.RESERVED, LineState.HUMAN)
+    ways: dict[LineState, tuple[LineState, ...]] = {
+        LineState.CANCELLED: (LineState.NEW, *ready),
+        LineState.NEW: ready,
+        LineState.HELD: ready,
+        LineState.UNMAPPED: ready,
+        LineState.READY: ready[1:],
+        LineState.HUMAN: (),
+        LineState.CLOSED: (),
+        LineState.REFUND_CASE: (),
+    }
+    for target in ways.get(state, (LineState.HUMAN,)):
+        orders.move_line(db, line_id, state, target, now, reason=reason)
+        state = target
+    if state is LineState.HUMAN:
+        orders.set_line_reason(db, line_id, reason)
+
+
+def line_of(shop: Shop, bond: Row) -> Row:
+    """Return the line of a bond."""
+    rows = orders.lines(shop.db, OrderId(bond["order_id"]))
+    return next(row for row in rows if row["id"] == bond["line_id"])
+
+
+def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
+    """Bind keys to a line as exposed; return those that a hand-over is to be asked about.
+
+    More keys than the line wants: the last ones count, the others were replaced by them.
+    """
+    db, now = shop.db, shop.now_ms()
+    if line["state"] == LineState.RESERVED:  # with other keys, when the copy was made
+        for row in deliveries.allocations(db, [line["id"]]):
+            if row["state"] == AllocationState.RESERVED:
+                unreserve(shop, {**row, "order_id": line["order_id"]})
+        line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
+    for key in keys:
+        values = {name: key[name] for name in ("batch_id", "sku", "mode", "cost_e5", "currency")}
+        exclusive = int(key["uses"] <= 1)
+        bond = {"line_id": line["id"], "key_id": key["id"], "exclusive": exclusive, "now": now}
+        machines.bind(db, {**values, **bond})
+    if line["state"] == LineState.CLOSED:
+        return []
+    if LineState(line["state"]) not in WAITING:
+        to_person(shop, line, ANOTHER)
+        return []
+    rows = deliveries.allocations(db, [line["id"]])
+    extra = 0
+    if line["sku"] and line["kind"] == "key" and line["needed"]:
+        extra = max(0, len(rows) - line["needed"])
+    for row in sorted(rows, key=lambda row: int(row["id"]))[:extra]:
+        machines.replace_bond(db, row["id"], row["key_id"], now)
+    return list(keys[extra:])
+
+
+def _unclear(
+    shop: Shop, order: Row, n: int, bound: Sequence[tuple[Row, list[Row]]], session: int
+) -> None:
+    """Write the parcel again with one try whose outcome is unclear: asking settles it."""
+    db = shop.db
+    ready = [(_prepared(shop, order, line, keys), keys) for line, keys in bound]
+    before = {effect["id"] for effect in effects.effects_of(db, OrderId(order["id"]))}
+    try:
+        pack(shop, order, ready)
+    except KmError as error:
+        why = told("sent before; its text cannot be written: {error}", error=error)
+        for line, _keys in ready:
+            to_person(shop, line, why)
+        return
+    for effect in effects.effects_of(db, OrderId(order["id"])):
+        if effect["id"] not in before:
+            _asked(shop, effect, session)
+    for line, _keys in ready:
+        now = shop.now_ms()
+        orders.move_line(db, LineId(line["id"]), LineState.READY, LineState.RESERVED, now)
+        deliveries.stamp_sent(db, [LineId(line["id"])], "reserved_ms", now)
+        _now_unclear(shop, line)
+
+
+def _asked(shop: Shop, effect: Row, session: int) -> None:
+    """Put a try on record whose outcome is unclear."""
+    db, now, effect_id = shop.db, shop.now_ms(), EffectId(effect["id"])
+    if effect["tries"]:
+        return
+    n = effects.begin_effect(db, effect_id, UNTRIED)
+    if n is None:
+        return
+    facts = {"effect_id": effect_id, "n": n, "session_id": session, "digest": "", "started_ms": now}
+    attempt = effects.add_attempt(db, facts)
+    effects.move_attempt(
+        db, attempt, AttemptState.INTENT, AttemptState.UNKNOWN, now, "", "sent before"
+    )
+    effects.move_effect(
+        db, effect_id, [EffectState.INFLIGHT], EffectState.RETRY_AT, now,
+        due_ms=now, reason=SENT_BEFORE,
+    )  # fmt: skip
+
+
+def _now_unclear(shop: Shop, line: Row) -> None:
+    db, now, line_id = shop.db, shop.now_ms(), LineId(line["id"])
+    for source, target in (
+        (LineState.RESERVED, LineState.SENDING),
+        (LineState.SENDING, LineState.UNKNOWN),
+    ):
+        orders.move_line(db, line_id, source, target, now, reason=SENT_BEFORE)
+    deliveries.stamp_sent(db, [line_id], "sent_ms", now)
+
+
+def _prepared(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Row:
+    """Let a line be ready for its own keys: their product where none is mapped, their number."""
+    db, now = shop.db, shop.now_ms()
+    line_id, state = LineId(line["id"]), LineState(line["state"])
+    if line["sku"] is None or (line["kind"] == "key" and line["needed"] != len(keys)):
+        machines.set_line_keys(db, line_id, line["sku"] or keys[0]["sku"], len(keys))
+    if state is LineState.CANCELLED:
+        orders.move_line(db, line_id, state, LineState.NEW, now)
+        state = LineState.NEW
+    if state is not LineState.READY:
+        orders.move_line(db, line_id, state, LineState.READY, now)
+    return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
+
+
+def _carries(shop: Shop, effect: Row, line_id: int) -> bool:
+    if effect["kind"] != EffectKind.HAND_OVER:
+        return False
+    lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+    return any(row["id"] == line_id for row in lines)

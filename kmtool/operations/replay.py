@@ -1,0 +1,192 @@
+"""Replays the send journal on a database that is older than it: what was sent is sent.
+
+A key that the journal knows as sent is bound to its line again, exposed; the line's outcome is
+unclear, so that asking settles it and no other key goes out. An order that is not here yet gets
+exactly these keys when sync brings it; a key that is not here goes to its line when its file is
+imported again. Nothing is replayed twice: whatever stands already is left as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kmtool.domain.states import COUNTER, AllocationState, KeyState, OrderStatus, RefundState
+from kmtool.errors import marked
+from kmtool.journal import Journal
+from kmtool.operations.home import host_name
+from kmtool.operations.ingest import ingest
+from kmtool.operations.rebind import line_of, rebind, resume, to_person, unreserve
+from kmtool.ports import Buyer, LineFact, OrderFact
+from kmtool.shop import Shop
+from kmtool.store import house, machines, orders, products
+from kmtool.store.db import Row
+
+_SEEN = {KeyState.EXPOSED, KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.RETURNED}
+
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """The last word of the journal on one key and one line."""
+
+    place: Place
+    session: int
+    parcel: int
+
+
+@dataclass
+class Replayed:
+    """What a replay found, in keys: right already, bound again, waiting for order or file."""
+
+    records: int = 0
+    right: int = 0
+    bound: int = 0
+    waiting: int = 0
+    unknown: int = 0
+    freed: int = 0
+
+
+def last_word(journal: Journal) -> tuple[dict[bytes, dict[Place, Sending]], int, int]:
+    """Return (fingerprint → lines it was sent for and not released, records, highest session)."""
+    sent: dict[bytes, dict[Place, Sending]] = {}
+    records = last = 0
+    for entry in journal.read():
+        records += 1
+        last = max(last, entry.session)
+        fingerprint = bytes.fromhex(entry.fingerprint)
+        place = (entry.channel, entry.order, entry.line)
+        if entry.kind == "SEND":
+            sent.setdefault(fingerprint, {})[place] = Sending(place, entry.session, entry.parcel)
+        elif entry.kind == "RELEASE":
+            known = sent.get(fingerprint, {})
+            if known.pop(place, None) is None or not known:
+                sent.pop(fingerprint, None)
+    return sent, records, last
+
+
+def replay(shop: Shop) -> Replayed:
+    """Bring the database up to the journal, in one transaction; return what was found.
+
+    Raises `Broken` when a record of the journal was changed. Call it as the only sender.
+    """
+    sent, records, last = last_word(shop.journal)
+    done = Replayed(records=records)
+    with shop.db.tx():
+        session = _skip_sessions(shop, last)
+        fingerprints = list(sent)
+        keys = machines.keys_of(shop.db, fingerprints)
+        bonds = machines.bonds(shop.db, [key["id"] for key in keys.values()])
+        seen: list[Row] = []
+        for fingerprint, places in sent.items():
+            key = keys.get(fingerprint)
+            held = bonds.get(key["id"], []) if key is not None else []
+            for sending in places.values():
+                if key is not None and _stands(shop, key, held, sending, session, done):
+                    continue
+                seen.append(_seen(fingerprint, sending, shop.now_ms()))
+                if key is not None:
+                    _take_out(shop, key, done)
+        machines.remember_seen(shop.db, seen)
+        _counter_sales(shop)
+        for row in machines.seen_orders(shop.db):
+            if row["here"]:
+                order = orders.find(shop.db, row["channel"], row["number"], lock=True)
+                assert order is not None
+                done.bound += rebind(shop, order, session)
+        done.waiting, done.unknown = machines.seen_figures(shop.db)
+        shop.audit(
+            "journal_replayed",
+            "journal",
+            f"{records} records, {done.bound} bound again, {done.waiting} wait",
+        )
+    return done
+
+
+def _skip_sessions(shop: Shop, last: int) -> int:
+    """Give out no session number again that the journal knows; return the replay's own."""
+    number = max(last, machines.last_session(shop.db)) + 1
+    machines.skip_sessions(shop.db, number, secrets.randbits(62), host_name(), shop.now_ms())
+    house.set_meta(shop.db, machines.REPLAYED, str(number))
+    return number
+
+
+def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
+    channel, number, line_no = sending.place
+    return {
+        "fingerprint": fingerprint,
+        "channel": channel,
+        "number": number,
+        "line_no": line_no,
+        "parcel_n": sending.parcel,
+        "session_id": sending.session,
+        "seen_ms": now,
+    }
+
+
+def _stands(
+    shop: Shop, key: Row, bonds: Sequence[Row], sending: Sending, session: int, done: Replayed
+) -> bool:
+    """Tell whether a key is where the journal says; what stands in the way is cleared."""
+    mine = [b for b in bonds if (b["channel"], b["number"], b["line_no"]) == sending.place]
+    if mine and mine[0]["state"] != AllocationState.RESERVED:
+        done.right += 1
+        return True
+    if mine:
+        resume(shop, mine[0], session)
+        done.bound += 1
+        return True
+    if _is_shared(key, bonds):
+        return False
+    for bond in bonds:
+        if bond["state"] == AllocationState.RESERVED:
+            unreserve(shop, bond)
+        else:  # it was seen there, released by proof, and sent elsewhere
+            machines.undo_bond(shop.db, bond["id"])
+            shop.audit("key_release", f"key:{key['id']}", "the journal holds its release")
+            line = line_of(shop, bond)
+            to_person(shop, line, marked("its key was released and sent elsewhere since"))
+            done.freed += 1
+    return False
+
+
+def _is_shared(key: Row, bonds: Sequence[Row]) -> bool:
+    return key["uses"] > 1 or any(not bond["exclusive"] for bond in bonds)
+
+
+def _take_out(shop: Shop, key: Row, done: Replayed) -> None:
+    if key["uses"] > 1:
+        machines.use_once(shop.db, key["id"], shop.now_ms())
+    elif KeyState(key["state"]) not in _SEEN:
+        machines.take_out(shop.db, key["id"], shop.now_ms())
+
+
+def _counter_sales(shop: Shop) -> None:
+    """Sales by hand come from no channel: their orders are written again, at today's price."""
+    for row in machines.seen_orders(shop.db, COUNTER):
+        if row["here"] or row["unknown"]:
+            continue
+        seen = machines.seen_of_order(shop.db, COUNTER, row["number"])
+        keys = machines.keys_of(shop.db, [bytes(one["fingerprint"]) for one in seen])
+        sku = next(iter(keys.values()))["sku"]
+        product = products.product(shop.db, sku)
+        assert product is not None
+        now, total = shop.now_ms(), (product["price_minor"] or 0) * len(keys)
+        fact = OrderFact(
+            number=row["number"],
+            revision_ms=now,
+            status=OrderStatus.PAID,
+            refund=RefundState.NONE,
+            currency=product["currency"],
+            total_minor=total,
+            lines=(LineFact(seen[0]["line_no"], sku, "", product["title"], len(keys), total),),
+            created_ms=now,
+            paid_ms=now,
+            buyer=Buyer(),
+            note="found in the send journal; its price is assumed",
+        )
+        order_id = ingest(shop, COUNTER, fact).order_id
+        orders.set_line_product(shop.db, order_id, sku, len(keys))
+        orders.set_released(shop.db, order_id, now)
