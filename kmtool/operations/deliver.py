@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from kmtool.domain.ids import EffectId, OrderId
+from kmtool.domain.ids import EffectId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, marked
 from kmtool.operations import routes
@@ -21,8 +21,9 @@ from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.resolve import put_off, resolve, use_late_proofs
 from kmtool.operations.routes import Outcome
-from kmtool.operations.send import WAITING, Begun, Sent, begin, finish
+from kmtool.operations.send import begin, finish
 from kmtool.operations.sender import sending
+from kmtool.operations.tries import WAITING, Begun, Sent
 from kmtool.ports import OrderFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
@@ -94,7 +95,7 @@ def deliver_all(
     only = [row["id"] for row in chosen]
     tally = Sent()
     for part in send_due(shop, only):
-        _add(tally, part)
+        tally.add(part)
         if stopping():
             break
     return DeliverResult(
@@ -164,8 +165,9 @@ def reread(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
     limit = now - shop.config.deliver.reread_after_ms
     ready: list[Row] = []
     stale: dict[str, list[tuple[Row, Row]]] = {}
+    known = orders.some(shop.db, sorted({effect["order_id"] for effect in due}))
     for effect in due:
-        order = orders.get(shop.db, OrderId(effect["order_id"]))
+        order = known[effect["order_id"]]
         channel = order["channel"]
         is_fresh = limit <= order["facts_ms"] <= now + CLOCK_SLACK_MS
         if is_fresh or channel == COUNTER or effect["kind"] != EffectKind.HAND_OVER:
@@ -290,12 +292,3 @@ def _by_route(due: Sequence[Row]) -> list[list[Row]]:
         key = (effect["kind"], effect["route"], effect["channel"])
         groups.setdefault(key, []).append(effect)
     return list(groups.values())
-
-
-def _add(tally: Sent, part: Sent) -> None:
-    tally.delivered += part.delivered
-    tally.unknown += part.unknown
-    tally.needs_you += part.needs_you
-    tally.failed += part.failed
-    tally.shipped += part.shipped
-    tally.notes += part.notes

@@ -146,9 +146,9 @@ def _follow_facts(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
         refund_gone(shop, order_id)
     if fact.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:
         if deliveries.open_lines_left(shop.db, order_id) == 0:
-            orders.set_marked(shop.db, order_id, shop.now_ms())
+            orders.set_marked(shop.db, [order_id], shop.now_ms())
     elif not refund_blocks(orders.get(shop.db, order_id)):
-        mark_when_done(shop, orders.get(shop.db, order_id))
+        mark_when_done(shop, [orders.get(shop.db, order_id)])
 
 
 def _take_lines(shop: Shop, channel: str, order: Row, fact: OrderFact) -> int:

@@ -8,33 +8,32 @@ from kmtool.domain.gates import Shut, walk
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.errors import Stored, told
+from kmtool.operations.facts import Facts, gather
 from kmtool.operations.find_order import named
 from kmtool.operations.order_records import WORDS, GateShown, LineWhy, OrderWhy
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks
 from kmtool.operations.reserve import situation
 from kmtool.shop import Shop
-from kmtool.store import effects, house, orders
+from kmtool.store import effects
 from kmtool.store.db import Row
 
 
 def why(shop: Shop, number: str) -> OrderWhy:
     """Walk the gates for every line and say what opens the first that is shut."""
     order = named(shop, number)
-    paused = house.pauses(shop.db)
-    lines = []
     with shop.db.tx():
-        for line in orders.lines(shop.db, OrderId(order["id"])):
-            lines.append(_why(shop, order, line, paused))
+        facts = gather(shop, [order["id"]])
+        lines = [_why(shop, facts, order, line) for line in facts.lines.get(order["id"], ())]
     return OrderWhy(order["channel"], order["number"], tuple(lines))
 
 
-def _why(shop: Shop, order: Row, line: Row, paused: dict[str, Row]) -> LineWhy:
+def _why(shop: Shop, facts: Facts, order: Row, line: Row) -> LineWhy:
     state = LineState(line["state"])
     gates: tuple[GateShown, ...] = ()
     answer: str = Stored(line["reason"]) or told(WORDS[state])
     command = _next(shop, order, line, state)
     if state in WAITING:
-        walked = walk(situation(shop, order, line, paused, {}))
+        walked = walk(situation(shop, facts, order, line))
         gates = _by_name(walked)
         first = next((gate for gate in gates if not gate.open), None)
         if first is None and line["gate"] == "order_wait":

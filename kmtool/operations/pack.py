@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from kmtool.domain.ids import OrderId
+from kmtool.domain.ids import ParcelId
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, EffectKind
 from kmtool.errors import KmError, Rejected
 from kmtool.operations import routes
+from kmtool.operations.facts import Facts
 from kmtool.operations.messages import MessageLine, write
 from kmtool.ports import Buyer, Message
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, products
+from kmtool.store import deliveries, effects
 from kmtool.store.db import Row
 
 SCREEN = "screen"
@@ -83,14 +84,55 @@ def address_digest(shop: Shop, order: Row) -> str:
     return shop.vault.digest(f"{order['buyer_email']}|{order['buyer_phone']}".encode())[:32]
 
 
-def pack(shop: Shop, order: Row, bound: Sequence[tuple[Row, list[Row]]]) -> None:
-    """Write the parcel of some lines with their keys; `KmError` when its text must not be sent."""
-    db, now = shop.db, shop.now_ms()
-    n = deliveries.next_parcel(db, OrderId(order["id"]))
+def pack(
+    shop: Shop, facts: Facts, bound: Sequence[tuple[Row, Sequence[tuple[Row, Sequence[Row]]]]]
+) -> list[ParcelId]:
+    """Write a parcel for each order with the lines that go and their keys; return the parcels.
+
+    Raises `KmError` when a text must not be sent: then nothing of the chunk may stay.
+    """
+    db, now = shop.db, facts.now_ms
+    numbers = deliveries.next_parcels(db, [order["id"] for order, _ in bound])
+    rows = [_parcel(shop, facts, order, numbers[order["id"]], lines) for order, lines in bound]
+    found = deliveries.add_parcels(db, rows, [[line["id"] for line, _ in ls] for _, ls in bound])
+    parcels = [found[row["order_id"], row["n"]] for row in rows]
+    effects.add_effects(
+        db,
+        [
+            {
+                "order_id": order["id"],
+                "parcel_id": parcel,
+                "parcel_n": row["n"],
+                "kind": EffectKind.HAND_OVER,
+                "generation": 1,
+                "channel": order["channel"],
+                "route": row["courier"],
+                "due_ms": now,
+                "created_ms": now,
+            }
+            for (order, _), row, parcel in zip(bound, rows, parcels, strict=True)
+        ],
+    )
+    shop.audit_many(
+        [
+            (
+                "reserved",
+                f"order:{order['channel']}:{order['number']}",
+                f"{sum(len(keys) for _, keys in lines)} keys, parcel {row['n']}",
+            )
+            for (order, lines), row in zip(bound, rows, strict=True)
+        ]
+    )
+    return parcels
+
+
+def _parcel(
+    shop: Shop, facts: Facts, order: Row, n: int, lines: Sequence[tuple[Row, Sequence[Row]]]
+) -> Row:
+    """Return the row of a parcel: its text rendered, asked of its route, and sealed."""
     shown = []
-    for line, keys in bound:
-        product = products.product(db, line["sku"])
-        assert product is not None
+    for line, keys in lines:
+        product = facts.products[line["sku"]]
         opened = tuple(open_key(shop, key) for key in keys)
         shown.append(
             MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
@@ -106,38 +148,15 @@ def pack(shop: Shop, order: Row, bound: Sequence[tuple[Row, list[Row]]]) -> None
             )
     body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
     sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
-    route = courier_name(shop, order["channel"])
-    parcel = deliveries.add_parcel(
-        db,
-        {
-            "order_id": order["id"],
-            "n": n,
-            "courier": route,
-            "address_digest": address_digest(shop, order),
-            "sealed": sealed,
-            "data_key_id": data_key,
-            "created_ms": now,
-        },
-        [line["id"] for line, _ in bound],
-    )
-    effects.add_effect(
-        db,
-        {
-            "order_id": order["id"],
-            "parcel_id": parcel,
-            "parcel_n": n,
-            "kind": EffectKind.HAND_OVER,
-            "generation": 1,
-            "channel": order["channel"],
-            "route": route,
-            "due_ms": now,
-            "created_ms": now,
-        },
-    )
-    total = sum(len(keys) for _, keys in bound)
-    shop.audit(
-        "reserved", f"order:{order['channel']}:{order['number']}", f"{total} keys, parcel {n}"
-    )
+    return {
+        "order_id": order["id"],
+        "n": n,
+        "courier": courier_name(shop, order["channel"]),
+        "address_digest": address_digest(shop, order),
+        "sealed": sealed,
+        "data_key_id": data_key,
+        "created_ms": facts.now_ms,
+    }
 
 
 def open_key(shop: Shop, key: Row) -> Secret:

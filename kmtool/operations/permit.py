@@ -15,10 +15,14 @@ from kmtool.domain.states import EffectState, KeyState, LineState, Mode
 from kmtool.errors import Broken
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import CHANGED, unpack
-from kmtool.operations.reserve import needs, pause_of
+from kmtool.operations.reserve import pause_of
+from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, sessions
 from kmtool.store.db import Row
+
+MAY_LEAVE = frozenset({LineState.RESERVED, LineState.UNKNOWN})
+GOOD = frozenset({KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED})
 
 
 def must_be_live(shop: Shop) -> None:
@@ -44,35 +48,37 @@ def disk_must_have_room(shop: Shop) -> None:
         )
 
 
-def stopped_by(shop: Shop, order: Row, lines: Sequence[Row], paused: dict[str, Row]) -> str:
-    """Return what the operator stopped: a pause above the order, or a hold on it."""
+def stopped_by(
+    order: Row, lines: Sequence[Row], keys: Sequence[Row], paused: dict[str, Row]
+) -> str:
+    """Return what the operator stopped: a pause above the order or its keys, or a hold on it."""
     if order["hold_reason"] and lines:
         return "hold"
-    skus = {sku for line in lines for sku, _ in needs(shop, line)} | {x["sku"] for x in lines}
-    for sku in skus or {""}:
+    if not paused:
+        return ""
+    for sku in {row["sku"] for row in (*lines, *keys)} or {""}:
         stopped = pause_of(paused, order["channel"], sku)
         if stopped:
             return stopped
     return ""
 
 
-def may_leave(shop: Shop, effect: Row, order: Row, lines: list[Row]) -> bool:
+def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     """Lines must wait for this very hand-over, their keys be good, the buyer's contact the same."""
     if effect["generation"] > 1:
         return True
-    allowed = {LineState.RESERVED, LineState.UNKNOWN}
-    if any(LineState(line["state"]) not in allowed for line in lines):
+    order, lines, bound = seen.order(effect), seen.lines_of(effect), seen.keys_of(effect)
+    if any(line["state"] not in MAY_LEAVE for line in lines):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
         return False
     changed = [line["reason"] for line in lines if line["reason"].startswith(CHANGED)]
     if changed:
         to_human(shop, effect, lines, changed[0])
         return False
-    bound = deliveries.allocations(shop.db, [line["id"] for line in lines])
-    good = {KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED}
-    bad = [row for row in bound if KeyState(row["key_state"]) not in good]
+    bad = [row for row in bound if row["key_state"] not in GOOD]
     if not effect["tries"]:
-        old = any(row["expires_ms"] <= shop.now_ms() for row in bound)
+        now = shop.now_ms()
+        old = any(row["expires_ms"] <= now for row in bound)
         if (bad or old or _mode_shut(shop, order)) and unpack(shop, effect, "looked at again"):
             return False
     elif _mode_shut(shop, order):
@@ -81,7 +87,7 @@ def may_leave(shop: Shop, effect: Row, order: Row, lines: list[Row]) -> bool:
     if bad:
         to_human(shop, effect, lines, f"key …{bad[0]['tail']} is in {bad[0]['key_state']}")
         return False
-    parcel = deliveries.parcel(shop.db, ParcelId(effect["parcel_id"]))
+    parcel = seen.parcels[effect["parcel_id"]]
     if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
         to_human(shop, effect, lines, "the buyer's contact changed between two tries")
         return False

@@ -1,8 +1,12 @@
 """Walks the gates for every waiting line and binds keys to those that may go (transaction 2).
 
-One order is decided in one transaction: its lines that may go together become one parcel with the
-rendered, sealed text and its hand-over on record. An order with a short line waits `order_wait`,
-then sends what is there as a parcel of its own.
+Orders are decided in chunks of one transaction: what the gates look at is asked once for the chunk
+(`facts`), decided in memory in the order of the orders, and written in bulk. The lines of an order
+that may go together become one parcel with the rendered, sealed text and its hand-over on record.
+An order with a short line waits `order_wait`, then sends what is there as a parcel of its own.
+
+When one order of a chunk fails (its text, its route, a line that moved meanwhile), the chunk is
+undone and its orders are decided one by one, so that the others go on without it.
 """
 
 from __future__ import annotations
@@ -10,19 +14,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kmtool.domain.gates import Limits, Shut, Situation, first_shut
-from kmtool.domain.ids import KeyId, LineId, OrderId
+from kmtool.domain.gates import Shut, Situation, first_shut
+from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
 from kmtool.errors import KmError, Locked, NotSetUp, told
+from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
 from kmtool.operations.refunds import WAITING
+from kmtool.operations.take import bind, needs, take
 from kmtool.shop import Shop
-from kmtool.store import deliveries, house, orders, products
-from kmtool.store.db import Row
+from kmtool.store import deliveries, orders, rollups
+from kmtool.store.db import Moved, Row, all_moved
 
-HOUR_MS = 3_600_000
 CHUNK = 100
+"""Orders decided by one transaction: enough to pay for its flush to the disk, few enough that a
+command beside the daemon never waits long."""
 DELIVER = "kmtool deliver"
 
 
@@ -48,9 +55,19 @@ class Reserved:
             self.hold(gate, n)
 
 
+@dataclass
+class _Decided:
+    """What the gates said of a chunk: lines that go, by order, and lines that wait."""
+
+    go: list[tuple[Row, list[Row]]] = field(default_factory=list)
+    shut: list[tuple[Row, Shut]] = field(default_factory=list)
+
+
 def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
     """Decide all waiting orders (or only some), in chunks of one transaction each."""
     tally = Reserved()
+    with shop.db.tx():
+        rollups.prune(shop.db, shop.now_ms())
     if only is not None:
         ids = sorted({int(row["id"]) for row in only})
         for start in range(0, len(ids), CHUNK):
@@ -58,23 +75,25 @@ def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
         return tally
     after = 0
     while chunk := orders.due(shop.db, after, CHUNK):
-        _decide_chunk(shop, [int(row["id"]) for row in chunk], tally)
-        after = chunk[-1]["id"]
+        _decide_chunk(shop, chunk, tally)
+        after = chunk[-1]
     return tally
 
 
 def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved) -> None:
-    """Decide some orders at once; when one of them cannot be packed, one by one."""
+    """Decide some orders at once; when that fails, one by one."""
     part = Reserved()
     try:
         with shop.db.tx():
-            orders.lock(shop.db, ids)
-            deliveries.lock_stock(shop.db, ids)
-            paused = house.pauses(shop.db)
-            for number in ids:
-                decide(shop, OrderId(number), part, paused)
+            decide(shop, ids, part)
     except (Locked, NotSetUp):
         raise
+    except Moved:
+        if len(ids) == 1:
+            return  # somebody is at work on it right now: the next run looks again
+        for number in ids:
+            _decide_chunk(shop, [number], tally)
+        return
     except KmError as error:
         if len(ids) == 1:
             _hold_all(shop, OrderId(ids[0]), error, tally)
@@ -94,61 +113,56 @@ def _hold_all(shop: Shop, order_id: OrderId, error: KmError, tally: Reserved) ->
             told("{problem}. {next_step}", problem=error, next_step=error.next_step()),
             f"kmtool deliver {order['number']}",
         )
-        for line in orders.lines(shop.db, order_id):
-            if line["state"] in WAITING:
-                _hold(shop, line, shut, tally)
+        waiting = [line for line in orders.lines(shop.db, order_id) if line["state"] in WAITING]
+        _hold(shop, [(line, shut) for line in waiting], tally)
 
 
-def decide(shop: Shop, order_id: OrderId, tally: Reserved, paused: dict[str, Row]) -> None:
-    """Walk the gates for the waiting lines of one order and reserve those that may go."""
-    order = orders.get(shop.db, order_id, lock=True)
-    waiting = [line for line in orders.lines(shop.db, order_id) if line["state"] in WAITING]
+def decide(shop: Shop, order_ids: Sequence[int], tally: Reserved) -> None:
+    """Walk the gates for the waiting lines of some orders and reserve those that may go.
+
+    Call it in a transaction. Raises `KmError` when a text cannot be made ready, `Moved` when a line
+    or a key was no longer where it had been read; both mean that the transaction must be undone.
+    """
+    orders.lock(shop.db, order_ids)
+    deliveries.lock_stock(shop.db, order_ids)
+    facts = gather(shop, order_ids)
+    decided = _Decided()
+    for number in order_ids:
+        _decide_one(shop, facts, facts.orders[number], decided)
+    if decided.go:
+        _reserve(shop, facts, decided, tally)
+    _hold(shop, decided.shut, tally)
+
+
+def _decide_one(shop: Shop, facts: Facts, order: Row, decided: _Decided) -> None:
     go: list[Row] = []
-    taken: dict[str, int] = {}
     waits_for_stock = False
-    for line in waiting:
-        shut = first_shut(situation(shop, order, line, paused, taken))
+    for line in facts.lines.get(order["id"], ()):
+        if line["state"] not in WAITING:
+            continue
+        shut = first_shut(situation(shop, facts, order, line))
         if shut is None:
-            for sku, n in needs(shop, line):
-                taken[sku] = taken.get(sku, 0) + n
+            facts.count(order, line)
             go.append(line)
             continue
-        _hold(shop, line, shut, tally)
+        decided.shut.append((line, shut))
         waits_for_stock |= shut.gate in {Gate.STOCK, Gate.MAPPED, Gate.PRODUCT}
     if go and waits_for_stock and not _waited_enough(shop, order):
+        wait = Shut(Gate.ORDER_WAIT, told("it waits for the other lines"), DELIVER)
         for line in go:
-            _hold(
-                shop,
-                line,
-                Shut(Gate.ORDER_WAIT, told("it waits for the other lines"), DELIVER),
-                tally,
-            )
-        return
-    if go:
-        _reserve(shop, order, go, tally)
+            facts.count(order, line, -1)
+            decided.shut.append((line, wait))
+    elif go:
+        decided.go.append((order, go))
 
 
-def situation(
-    shop: Shop, order: Row, line: Row, paused: dict[str, Row], taken: dict[str, int]
-) -> Situation:
-    """Gather what the gates look at for one line (`taken`: what earlier lines need)."""
-    db, now = shop.db, shop.now_ms()
+def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
+    """Lay out what the gates look at for one line."""
     channel = shop.config.channels.get(order["channel"])
-    wanted = needs(shop, line)
-    for sku, _ in wanted:
-        deliveries.expire(db, sku, now)
     refused, broken = route_refusal(shop, order)
-    counts = deliveries.free_counts(db, [sku for sku, _ in wanted])
-    whole = min(
-        ((counts.get(sku, 0) - taken.get(sku, 0)) * line["needed"] // n for sku, n in wanted if n),
-        default=0,
-    )
-    pieces, money = deliveries.hour_figures(db, line["sku"] or "", now - HOUR_MS)
-    buyer = order["buyer_ref"] or order["buyer_name"]
-    product = products.product(db, line["sku"]) if line["sku"] else None
-    listing = products.listing(db, order["channel"], line["item_id"], line["variant_id"])
-    brakes = shop.config.brakes
-    cost = sum(deliveries.dearest_next(db, sku, n, now) * n for sku, n in wanted if n > 0)
+    pieces, money = facts.hour_of_sku(line)
+    product = facts.products.get(line["sku"] or "")
+    listing = facts.listing(order, line)
     return Situation(
         channel=order["channel"],
         number=order["number"],
@@ -171,41 +185,25 @@ def situation(
         amount_minor=line["amount_minor"],
         listing_price_minor=listing["price_minor"] if listing else None,
         floor_minor=product["floor_minor"] if product else None,
-        cost_e5=-(-cost // max(1, line["needed"])),
-        free=max(0, whole),
-        sku_pieces_hour=pieces + taken.get(line["sku"] or "", 0),
+        cost_e5=facts.cost_e5(line),
+        free=facts.pieces_possible(line),
+        sku_pieces_hour=pieces,
         sku_value_hour_minor=money,
-        buyer_pieces_hour=sum(taken.values())
-        + (deliveries.buyer_pieces(db, order["channel"], buyer, now - HOUR_MS) if buyer else 0),
-        paused=next(
-            filter(
-                None,
-                (
-                    pause_of(paused, order["channel"], sku)
-                    for sku in (line["sku"], *(sku for sku, _ in wanted))
-                ),
-            ),
-            "",
-        ),
+        buyer_pieces_hour=facts.hour_of_buyer(order),
+        paused=_paused(facts, order, line),
         route_refusal=refused,
         route_broken=broken,
-        limits=Limits(
-            below_cost=brakes.below_cost,
-            sku_pieces=brakes.sku_pieces_per_hour,
-            sku_value_minor=brakes.sku_value_per_hour_minor,
-            buyer_pieces=brakes.buyer_pieces_per_hour,
-        ),
+        limits=facts.limits,
     )
 
 
-def needs(shop: Shop, line: Row) -> list[tuple[str, int]]:
-    """Return (SKU, keys) that a line takes: itself, or the parts of a bundle."""
-    if not line["sku"]:
-        return []
-    if line["kind"] != "bundle":
-        return [(line["sku"], line["needed"])]
-    parts = deliveries.bundle_parts(shop.db, line["sku"])
-    return [(part["sku"], part["units"] * line["needed"]) for part in parts]
+def _paused(facts: Facts, order: Row, line: Row) -> str:
+    """Return what is paused above a line or above a part of it."""
+    if not facts.paused:
+        return ""
+    skus = (line["sku"], *(sku for sku, _ in needs(line, facts.parts)))
+    found = (pause_of(facts.paused, order["channel"], sku) for sku in skus)
+    return next(filter(None, found), "")
 
 
 def pause_of(paused: dict[str, Row], channel: str, sku: str | None) -> str:
@@ -221,85 +219,109 @@ def _waited_enough(shop: Shop, order: Row) -> bool:
     return bool(shop.now_ms() - since >= shop.config.deliver.order_wait_ms)
 
 
-def _hold(shop: Shop, line: Row, shut: Shut, tally: Reserved) -> None:
-    state = LineState(line["state"])
-    if shut.gate is Gate.MAPPED:
-        target = LineState.UNMAPPED
-        tally.unmapped += 1
-    elif shut.gate is Gate.PAID:
-        target = LineState.NEW
-    else:
-        target = LineState.HELD
-        tally.hold(shut.gate)
-    if (state, line["gate"], line["reason"]) != (target, shut.gate, shut.reason):
-        orders.move_line(
-            shop.db,
-            LineId(line["id"]),
-            state,
-            target,
-            shop.now_ms(),
-            gate=shut.gate,
-            reason=shut.reason,
+def _hold(shop: Shop, shut_lines: Sequence[tuple[Row, Shut]], tally: Reserved) -> None:
+    """Leave lines at the gate that is shut; what stands there already is not written again."""
+    moved: list[Row] = []
+    for line, shut in shut_lines:
+        if shut.gate is Gate.MAPPED:
+            target = LineState.UNMAPPED
+            tally.unmapped += 1
+        elif shut.gate is Gate.PAID:
+            target = LineState.NEW
+        else:
+            target = LineState.HELD
+            tally.hold(shut.gate)
+        source = LineState(line["state"])
+        if (source, line["gate"], line["reason"]) != (target, shut.gate, shut.reason):
+            moved.append(
+                {
+                    "id": line["id"],
+                    "source": source,
+                    "target": target,
+                    "gate": shut.gate,
+                    "reason": shut.reason,
+                }
+            )
+    if moved:
+        all_moved(orders.hold_lines(shop.db, moved, shop.now_ms()), len(moved))
+
+
+def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> None:
+    """Take and bind the keys of all lines that go, write their parcels and hand-overs."""
+    db, now = shop.db, facts.now_ms
+    go = decided.go
+    taken = take(shop, [line for _, lines in go for line in lines], facts.parts)
+    if taken is None:
+        if len(facts.orders) > 1:
+            raise Moved("stock")
+        go, taken = _take_what_is_there(shop, facts, decided)
+    by_state: dict[LineState, list[int]] = {}
+    for _, lines in go:
+        for line in lines:
+            by_state.setdefault(LineState(line["state"]), []).append(line["id"])
+    for source, ids in by_state.items():
+        moved = orders.move_lines(
+            db, ids, source, LineState.RESERVED, now, stamp="reserved_ms", through=LineState.READY
         )
+        all_moved(moved, len(ids))
+    parcels = pack(
+        shop, facts, [(order, [(line, taken[line["id"]]) for line in lines]) for order, lines in go]
+    )
+    bind(
+        shop,
+        [
+            (line, taken[line["id"]], parcel)
+            for (_, lines), parcel in zip(go, parcels, strict=True)
+            for line in lines
+        ],
+    )
+    _count(shop, facts, go)
+    tally.reserved += sum(len(lines) for _, lines in go)
+    tally.order_ids += [order["id"] for order, _ in go]
 
 
-def _reserve(shop: Shop, order: Row, lines: list[Row], tally: Reserved) -> None:
-    db, now = shop.db, shop.now_ms()
-    bound: list[tuple[Row, list[Row]]] = []
-    for line in lines:
-        keys = _take(shop, line)
-        if keys is None:
-            _hold(shop, line, Shut(Gate.STOCK, told("its stock went just now"), DELIVER), tally)
-            continue
-        _bind(shop, line, keys)
-        orders.move_line(db, LineId(line["id"]), LineState(line["state"]), LineState.READY, now)
-        orders.move_line(db, LineId(line["id"]), LineState.READY, LineState.RESERVED, now)
-        orders.stamp_line(db, LineId(line["id"]), "reserved_ms", now)
-        bound.append((line, keys))
-    if not bound:
-        return
-    pack(shop, order, bound)
-    tally.reserved += len(bound)
-    tally.order_ids.append(order["id"])
+def _take_what_is_there(
+    shop: Shop, facts: Facts, decided: _Decided
+) -> tuple[list[tuple[Row, list[Row]]], dict[int, list[Row]]]:
+    """Take line by line for one order whose stock was counted but could not be had."""
+    taken: dict[int, list[Row]] = {}
+    go = []
+    gone = Shut(Gate.STOCK, told("its stock went just now"), DELIVER)
+    for order, lines in decided.go:
+        kept = []
+        for line in lines:
+            keys = take(shop, [line], facts.parts)
+            if keys is None:
+                decided.shut.append((line, gone))
+                continue
+            taken.update(keys)
+            kept.append(line)
+        if kept:
+            go.append((order, kept))
+    return go, taken
 
 
-def _take(shop: Shop, line: Row) -> list[Row] | None:
-    """Take all keys of a line, or none."""
-    taken: list[Row] = []
-    for sku, n in needs(shop, line):
-        keys = deliveries.take_free(shop.db, sku, n, shop.now_ms())
-        taken += [{**key, "sku": sku} for key in keys]
-        if keys:
-            continue
-        for key in taken:
-            deliveries.put_back(shop.db, KeyId(key["id"]), shop.now_ms())
-        return None
-    return taken
-
-
-def _bind(shop: Shop, line: Row, keys: list[Row]) -> None:
-    found = deliveries.batches(shop.db, [key["batch_id"] for key in keys])
-    for key in keys:
-        batch = found[key["batch_id"]]
-        deliveries.add_allocation(
-            shop.db,
-            {
-                "line_id": line["id"],
-                "key_id": key["id"],
-                "batch_id": key["batch_id"],
-                "sku": key["sku"],
-                "mode": batch["mode"],
-                "cost_e5": batch["cost_e5"],
-                "currency": batch["currency"],
-                "reserved_ms": shop.now_ms(),
-            },
-        )
+def _count(shop: Shop, facts: Facts, go: Sequence[tuple[Row, list[Row]]]) -> None:
+    """Count what leaves in this minute, for the burst brakes: a line once within an hour."""
+    skus: dict[str, tuple[int, int]] = {}
+    buyers: dict[tuple[str, str], int] = {}
+    recent = facts.now_ms - HOUR_MS
+    for order, lines in go:
+        for line in lines:
+            if (line["reserved_ms"] or 0) > recent:
+                continue
+            pieces, money = skus.get(line["sku"], (0, 0))
+            skus[line["sku"]] = (pieces + line["needed"], money + line["amount_minor"])
+            buyer = buyer_of(order)
+            if buyer[1]:
+                buyers[buyer] = buyers.get(buyer, 0) + line["needed"]
+    rollups.count(shop.db, facts.now_ms, skus, buyers)
 
 
 def preview(shop: Shop, order: Row) -> list[tuple[Row, Shut | None]]:
-    """Return each waiting line with the first gate that is shut (watch mode, `order why`)."""
-    paused = house.pauses(shop.db)
+    """Return each line with the first gate that is shut (watch mode, `order why`)."""
+    facts = gather(shop, [order["id"]])
     return [
-        (line, first_shut(situation(shop, order, line, paused, {})))
-        for line in orders.lines(shop.db, OrderId(order["id"]))
+        (line, first_shut(situation(shop, facts, order, line)))
+        for line in facts.lines.get(order["id"], ())
     ]

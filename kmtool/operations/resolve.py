@@ -12,9 +12,11 @@ from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Broken, KmError, marked, told
 from kmtool.operations import routes
+from kmtool.operations.kinds import parcel_of
+from kmtool.operations.outcome import succeed
 from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
-from kmtool.operations.send import WAITING, Sent, parcel_of, succeed
+from kmtool.operations.tries import WAITING, Sent
 from kmtool.ports import Repeat, Verdict
 from kmtool.shop import Shop
 from kmtool.store import effects, orders
@@ -39,8 +41,7 @@ def resolve(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
                 shop, effect["kind"], effect["route"], effect["channel"]
             )
             if rule is Repeat.QUERYABLE:
-                order = orders.get(shop.db, OrderId(effect["order_id"]))
-                verdict = routes.probe(shop, parcel_of(shop, effect, order))
+                verdict = routes.probe(shop, parcel_of(shop, effect))
                 _conclude(shop, effect, verdict, grace, tally)
                 continue
         except Broken:
@@ -107,7 +108,7 @@ def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
         if not moved:
             return
         if done:
-            succeed(shop, effect, tally)
+            succeed(shop, [effect], tally)
             return
         lines = lines_of(shop, effect)
         if effect["tries"] >= shop.config.deliver.tries_max:

@@ -126,31 +126,42 @@ def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:
         ) from error
 
 
-def repeat_rule(shop: Shop, kind: str, route: str, of_channel: str) -> tuple[Repeat, int, int]:
+Rule = tuple[Repeat, int, int]
+"""(repeat rule, tries allowed while unclear, grace in ms)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """Who carries a kind of effect: its features (by route and channel), how it is tried, how the
+    other side is asked whether it happened, what may be done while that is unclear."""
+
+    features: Callable[[Shop, str, str], Features]
+    carry: Callable[[Shop, Parcel], Receipt]
+    ask: Callable[[Shop, Parcel], Verdict]
+    rule: Callable[[Features], Rule]
+
+
+def repeat_rule(shop: Shop, kind: str, route: str, of_channel: str) -> Rule:
     """Return (repeat rule, tries allowed while unclear, grace in ms) of an effect's route.
 
-    What is idempotent bears any number of repeats: as many as a hand-over gets at all.
+    What is idempotent bears any number of repeats: as many as an effect is tried at all.
     """
-    found = features_of(shop, kind, route, of_channel)
-    shipped = kind == EffectKind.MARK_SHIPPED
-    rule = found.shipped_repeat if shipped else found.repeat
-    most = max(2, found.repeat_max) if shipped else found.repeat_max
+    features = features_of(shop, kind, route, of_channel)
+    rule, most, grace_ms = CARRIERS[EffectKind(kind)].rule(features)
     if rule is Repeat.IDEMPOTENT:
         most = max(most, shop.config.deliver.tries_max)
-    return rule, most, found.grace_ms
+    return rule, most, grace_ms
 
 
 def features_of(shop: Shop, kind: str, route: str, of_channel: str) -> Features:
     """Return the declared features of the adapter that carries an effect."""
-    if kind == EffectKind.MARK_SHIPPED:
-        return channel(shop, of_channel).features
-    return courier(shop, route, of_channel).features
+    return CARRIERS[EffectKind(kind)].features(shop, route, of_channel)
 
 
 def attempt(shop: Shop, parcel: Parcel) -> Outcome:
     """Try an effect once."""
     try:
-        receipt = _do(shop, parcel)
+        receipt = CARRIERS[parcel.kind].carry(shop, parcel)
     except Retriable as error:
         return Outcome(Result.RETRIABLE, detail=str(error), after_s=error.after_s)
     except Rejected as error:
@@ -171,21 +182,50 @@ def attempt(shop: Shop, parcel: Parcel) -> Outcome:
 def probe(shop: Shop, parcel: Parcel) -> Verdict | None:
     """Ask whether an effect happened; None when the question could not be put (not reachable)."""
     try:
-        if parcel.order is not None:
-            return shop.adapters.channel(parcel.channel).query_shipped(parcel.order)
-        assert parcel.message is not None
-        return shop.adapters.courier(parcel.route, parcel.channel).query(parcel.message)
+        return CARRIERS[parcel.kind].ask(shop, parcel)
     except OutsideError:
         return None
     except Exception:  # noqa: BLE001  (the edge: asking changes nothing, so it may be asked again)
         return Verdict.UNCLEAR
 
 
-def _do(shop: Shop, parcel: Parcel) -> Receipt:
-    if parcel.order is not None:
-        return shop.adapters.channel(parcel.channel).mark_shipped(parcel.order)
+def _send(shop: Shop, parcel: Parcel) -> Receipt:
     assert parcel.message is not None
     return shop.adapters.courier(parcel.route, parcel.channel).send(parcel.message)
+
+
+def _ask_message(shop: Shop, parcel: Parcel) -> Verdict:
+    assert parcel.message is not None
+    return shop.adapters.courier(parcel.route, parcel.channel).query(parcel.message)
+
+
+def _mark_shipped(shop: Shop, parcel: Parcel) -> Receipt:
+    assert parcel.order is not None
+    return shop.adapters.channel(parcel.channel).mark_shipped(parcel.order)
+
+
+def _ask_shipped(shop: Shop, parcel: Parcel) -> Verdict:
+    assert parcel.order is not None
+    return shop.adapters.channel(parcel.channel).query_shipped(parcel.order)
+
+
+BY_COURIER = Carrier(
+    features=lambda shop, route, of_channel: courier(shop, route, of_channel).features,
+    carry=_send,
+    ask=_ask_message,
+    rule=lambda f: (f.repeat, f.repeat_max, f.grace_ms),
+)
+BY_CHANNEL = Carrier(
+    features=lambda shop, _route, of_channel: channel(shop, of_channel).features,
+    carry=_mark_shipped,
+    ask=_ask_shipped,
+    rule=lambda f: (f.shipped_repeat, max(2, f.repeat_max), f.grace_ms),
+)
+CARRIERS: dict[EffectKind, Carrier] = {
+    EffectKind.HAND_OVER: BY_COURIER,
+    EffectKind.MARK_SHIPPED: BY_CHANNEL,
+}
+"""The other half of the table in `kinds`."""
 
 
 def side_by_side(work: Callable[[T], R], items: Sequence[T], parallel: int) -> list[R]:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kmtool.clock import business_day
-from kmtool.domain.ids import OrderId
 from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused, told
 from kmtool.operations.ingest import ingest
@@ -19,7 +18,7 @@ from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
 from kmtool.ports import Buyer, LineFact, Message, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, orders, products
+from kmtool.store import deliveries, effects, machines, orders, products
 from kmtool.store.db import Row
 
 MENDED = (Gate.PAUSE, Gate.PRODUCT, Gate.STOCK)
@@ -106,7 +105,7 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
         orders.set_line_product(db, order_id, wish.sku, wish.quantity)
         orders.set_released(db, order_id, now)
         tally = Reserved()
-        decide(shop, OrderId(order_id), tally, house.pauses(db))
+        decide(shop, [order_id], tally)
         if not tally.reserved:
             order = orders.get(db, order_id)
             _, shut = preview(shop, order)[0]
@@ -126,5 +125,6 @@ def _next_number(shop: Shop) -> str:
     while True:
         n += 1
         number = f"S{day}-{n:04d}"
-        if orders.find(shop.db, COUNTER, number) is None:
+        taken = machines.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
+        if not taken and orders.find(shop.db, COUNTER, number) is None:
             return number

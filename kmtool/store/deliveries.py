@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import KeyId, LineId, OrderId, ParcelId
-from kmtool.store.db import Db, Row, in_clause
+from kmtool.store.db import Db, Row, all_in, all_moved, in_clause, run_in, values_clause
 
 
 def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
@@ -70,18 +70,36 @@ def expire(db: Db, sku: str, now_ms: int) -> int:
 
 def free_counts(db: Db, skus: Sequence[str]) -> dict[str, int]:
     """Return the stock counters of some SKUs."""
-    if not skus:
-        return {}
-    marks, params = in_clause(skus)
-    rows = db.all(f"SELECT sku, free FROM stock WHERE sku IN {marks}", **params)
+    rows = all_in(db, "SELECT sku, free FROM stock WHERE sku IN {in}", skus)
     return {row["sku"]: row["free"] for row in rows}
 
 
-def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
-    """Return the highest unit cost (e5) among the next n keys to leave.
+def expire_all(db: Db, skus: Sequence[str], now_ms: int) -> None:
+    """Move what has passed its day of several SKUs to `expired`."""
+    old = all_in(
+        db,
+        "SELECT DISTINCT sku FROM keys WHERE state = 'free' AND expires_ms <= :now AND sku IN {in}",
+        skus,
+        now=now_ms,
+    )
+    for sku in sorted(row["sku"] for row in old):
+        expire(db, sku, now_ms)
 
-    Without stock it is the cost of the newest batch, so that a price typed wrong is still seen.
-    """
+
+def next_batches(db: Db, sku: str, n: int, now_ms: int) -> list[int]:
+    """Return the batch of each of the next n keys of a SKU, in the order in which they leave."""
+    rows = db.all(
+        "SELECT batch_id FROM keys WHERE sku = :s AND state = 'free' AND expires_ms > :now"
+        " ORDER BY expires_ms, batch_id, line_no LIMIT :n",
+        s=sku,
+        n=n,
+        now=now_ms,
+    )
+    return [row["batch_id"] for row in rows]
+
+
+def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
+    """Return the highest unit cost (e5) among the next n keys to leave, 0 without stock."""
     value = db.value(
         "SELECT max(b.cost_e5) FROM (SELECT batch_id FROM keys WHERE sku = :s AND state = 'free'"
         " AND expires_ms > :now ORDER BY expires_ms, batch_id, line_no LIMIT :n) k"
@@ -90,61 +108,70 @@ def dearest_next(db: Db, sku: str, n: int, now_ms: int) -> int:
         n=n,
         now=now_ms,
     )
-    if value is None:
-        value = db.value(
-            "SELECT cost_e5 FROM batches WHERE sku = :s ORDER BY id DESC LIMIT 1", s=sku
-        )
     return int(value or 0)
+
+
+def newest_costs(db: Db, skus: Sequence[str]) -> dict[str, int]:
+    """Return the unit cost (e5) of the newest batch of some SKUs."""
+    rows = all_in(
+        db,
+        "SELECT sku, cost_e5 FROM batches WHERE id IN"
+        " (SELECT max(id) FROM batches WHERE sku IN {in} GROUP BY sku)",
+        skus,
+    )
+    return {row["sku"]: row["cost_e5"] for row in rows}
 
 
 def batches(db: Db, batch_ids: Sequence[int]) -> dict[int, Row]:
     """Return batches by id."""
-    if not batch_ids:
-        return {}
-    marks, params = in_clause(sorted(set(batch_ids)))
-    rows = db.all(f"SELECT * FROM batches WHERE id IN {marks}", **params)
+    rows = all_in(db, "SELECT * FROM batches WHERE id IN {in}", sorted(set(batch_ids)))
     return {row["id"]: row for row in rows}
 
 
-def add_allocation(db: Db, values: Row) -> None:
-    """Bind a key to a line. The unique index refuses a second buyer."""
-    db.run(
-        "INSERT INTO allocations (line_id, key_id, batch_id, sku, state, exclusive, mode, cost_e5,"
-        " currency, reserved_ms) VALUES (:line_id, :key_id, :batch_id, :sku, 'reserved', 1, :mode,"
-        " :cost_e5, :currency, :reserved_ms)",
-        **values,
-    )
+def add_allocations(db: Db, rows: Sequence[Row]) -> None:
+    """Bind keys to lines. The unique index refuses a second buyer."""
+    if rows:
+        db.many(
+            "INSERT INTO allocations (line_id, key_id, batch_id, sku, state, exclusive, mode,"
+            " cost_e5, currency, reserved_ms, parcel_id) VALUES (:line_id, :key_id, :batch_id,"
+            " :sku, 'reserved', :exclusive, :mode, :cost_e5, :currency, :reserved_ms, :parcel_id)",
+            rows,
+        )
 
 
 def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
     """Return the live allocations of lines with what is needed to open and to journal the keys."""
-    if not line_ids:
-        return []
-    marks, params = in_clause(line_ids)
-    return db.all(
+    return all_in(
+        db,
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
         " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
-        f" WHERE a.line_id IN {marks} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
+        " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
         " ORDER BY a.line_id, a.id",
-        **params,
+        line_ids,
     )
 
 
-def expose(db: Db, line_ids: Sequence[int], now_ms: int) -> None:
-    """Record that the keys of lines may be seen from now on."""
-    marks, params = in_clause(line_ids)
-    db.run(
-        "UPDATE keys SET state = 'exposed', state_ms = :now WHERE state = 'reserved' AND id IN"
-        " (SELECT key_id FROM allocations WHERE state = 'reserved' AND line_id IN " + marks + ")",
+def expose(db: Db, bound: Sequence[Row], now_ms: int) -> None:
+    """Record that keys may be seen from now on (rows of `allocations`); `Moved` when one is not
+    where it was read."""
+    keys = [row["key_id"] for row in bound if row["key_state"] == "reserved"]
+    bonds = [row["id"] for row in bound if row["state"] == "reserved"]
+    count = run_in(
+        db,
+        "UPDATE keys SET state = 'exposed', state_ms = :now WHERE state = 'reserved'"
+        " AND id IN {in}",
+        keys,
         now=now_ms,
-        **params,
     )
-    db.run(
-        "UPDATE allocations SET state = 'exposed', exposed_ms = :now"
-        f" WHERE state = 'reserved' AND line_id IN {marks}",
+    all_moved(count, len(keys))
+    count = run_in(
+        db,
+        "UPDATE allocations SET state = 'exposed', exposed_ms = :now WHERE state = 'reserved'"
+        " AND id IN {in}",
+        bonds,
         now=now_ms,
-        **params,
     )
+    all_moved(count, len(bonds))
 
 
 def withdraw(db: Db, allocation_id: int) -> bool:
@@ -158,53 +185,101 @@ def withdraw(db: Db, allocation_id: int) -> bool:
     )
 
 
-def deliver_allocation(db: Db, allocation_id: int, amount_minor: int, now_ms: int) -> bool:
-    """Fix cost and amount of a key that has reached its buyer; False when that was done before."""
-    return (
-        db.run(
-            "UPDATE allocations SET state = 'delivered', amount_minor = :amount,"
-            " delivered_ms = :now WHERE id = :id AND state = 'exposed'",
-            id=allocation_id,
-            amount=amount_minor,
-            now=now_ms,
-        )
-        == 1
-    )
-
-
-def deliver_key(db: Db, key_id: KeyId, now_ms: int) -> None:
-    """Set an exposed key to delivered (a defective or quarantined one stays what it is)."""
-    db.run(
-        "UPDATE keys SET state = 'delivered', state_ms = :now WHERE id = :id AND state = 'exposed'",
-        id=key_id,
+def deliver_allocations(db: Db, ids: Sequence[int], amount_minor: int, now_ms: int) -> int:
+    """Fix cost and amount of keys that reached their buyers; return how many were not before."""
+    return run_in(
+        db,
+        "UPDATE allocations SET state = 'delivered', amount_minor = :amount, delivered_ms = :now"
+        " WHERE state = 'exposed' AND id IN {in}",
+        ids,
+        amount=amount_minor,
         now=now_ms,
     )
 
 
-def add_parcel(db: Db, values: Row, line_ids: Sequence[int]) -> ParcelId:
-    """Insert a parcel with its lines; its number is the next of the order."""
-    parcel = ParcelId(
-        int(
-            db.value(
-                "INSERT INTO parcels (order_id, n, courier, address_digest, sealed, data_key_id,"
-                " created_ms) VALUES (:order_id, :n, :courier, :address_digest, :sealed,"
-                " :data_key_id, :created_ms) RETURNING id",
-                **values,
-            )
-        )
+def deliver_keys(db: Db, key_ids: Sequence[int], now_ms: int) -> int:
+    """Set exposed keys to delivered (a defective or quarantined one stays what it is)."""
+    return run_in(
+        db,
+        "UPDATE keys SET state = 'delivered', state_ms = :now WHERE state = 'exposed'"
+        " AND id IN {in}",
+        key_ids,
+        now=now_ms,
     )
+
+
+def deliver_allocation(db: Db, allocation_id: int, amount_minor: int, now_ms: int) -> bool:
+    """Fix cost and amount of one key; False when that was done before."""
+    return deliver_allocations(db, [allocation_id], amount_minor, now_ms) == 1
+
+
+def deliver_key(db: Db, key_id: KeyId, now_ms: int) -> None:
+    """Set one exposed key to delivered."""
+    deliver_keys(db, [key_id], now_ms)
+
+
+_PARCEL = (
+    "order_id",
+    "n",
+    "courier",
+    "address_digest",
+    "sealed",
+    "data_key_id",
+    "created_ms",
+)
+
+
+def add_parcels(
+    db: Db, rows: Sequence[Row], line_ids: Sequence[Sequence[int]]
+) -> dict[tuple[int, int], ParcelId]:
+    """Insert parcels, each with its lines; return (order, n) → parcel."""
+    if not rows:
+        return {}
+    marks, params = values_clause(_PARCEL, rows)
+    found = db.all(
+        f"INSERT INTO parcels ({', '.join(_PARCEL)}) VALUES {marks} RETURNING id, order_id, n",
+        **params,
+    )
+    numbers = {(row["order_id"], row["n"]): ParcelId(row["id"]) for row in found}
     db.many(
         "INSERT INTO parcel_lines (parcel_id, line_id) VALUES (:p, :l)",
-        [{"p": parcel, "l": line} for line in line_ids],
+        [
+            {"p": numbers[row["order_id"], row["n"]], "l": line}
+            for row, ids in zip(rows, line_ids, strict=True)
+            for line in ids
+        ],
     )
-    return parcel
+    return numbers
 
 
-def next_parcel(db: Db, order_id: OrderId) -> int:
-    """Return the number the next parcel of an order gets."""
-    return 1 + int(
-        db.value("SELECT coalesce(max(n), 0) FROM parcels WHERE order_id = :o", o=order_id)
+def next_parcels(db: Db, order_ids: Sequence[int]) -> dict[int, int]:
+    """Return the number that the next parcel of some orders gets."""
+    rows = all_in(
+        db,
+        "SELECT order_id, max(n) AS n FROM parcels WHERE order_id IN {in} GROUP BY order_id",
+        order_ids,
     )
+    last = {row["order_id"]: row["n"] for row in rows}
+    return {order: last.get(order, 0) + 1 for order in order_ids}
+
+
+def parcels(db: Db, parcel_ids: Sequence[int]) -> dict[int, Row]:
+    """Return parcels by id."""
+    rows = all_in(db, "SELECT * FROM parcels WHERE id IN {in}", parcel_ids)
+    return {row["id"]: row for row in rows}
+
+
+def lines_of_parcels(db: Db, parcel_ids: Sequence[int]) -> dict[int, list[Row]]:
+    """Return the lines of some parcels."""
+    found: dict[int, list[Row]] = {}
+    for row in all_in(
+        db,
+        "SELECT p.parcel_id, l.* FROM parcel_lines p JOIN lines l ON l.id = p.line_id"
+        " WHERE p.parcel_id IN {in} ORDER BY p.parcel_id, l.id",
+        parcel_ids,
+    ):
+        found.setdefault(row["parcel_id"], []).append(row)
+    return found
 
 
 def parcel(db: Db, parcel_id: ParcelId) -> Row:
@@ -228,58 +303,45 @@ def parcel_lines(db: Db, parcel_id: ParcelId) -> list[Row]:
     )
 
 
-def hour_figures(db: Db, sku: str, since_ms: int) -> tuple[int, int]:
-    """Return (keys, money in minor units) of a SKU reserved since a moment (burst brake)."""
-    row = db.one(
-        "SELECT CAST(coalesce(sum(needed), 0) AS BIGINT) AS pieces,"
-        " CAST(coalesce(sum(amount_minor), 0) AS BIGINT) AS money"
-        " FROM lines WHERE sku = :s AND reserved_ms >= :since",
-        s=sku,
-        since=since_ms,
-    )
-    assert row is not None
-    return int(row["pieces"]), int(row["money"])
-
-
-def buyer_pieces(db: Db, channel: str, buyer: str, since_ms: int) -> int:
-    """Return how many keys went to one buyer since a moment."""
-    return int(
-        db.value(
-            "SELECT CAST(coalesce(sum(l.needed), 0) AS BIGINT) FROM lines l"
-            " JOIN orders o ON o.id = l.order_id WHERE o.channel = :c AND l.reserved_ms >= :since"
-            " AND (o.buyer_ref = :b OR (o.buyer_ref = '' AND o.buyer_name = :b))",
-            c=channel,
-            b=buyer,
-            since=since_ms,
-        )
-    )
-
-
 def open_lines_left(db: Db, order_id: OrderId) -> int:
     """Count lines of an order that are neither delivered nor ended."""
-    return int(
-        db.value(
-            "SELECT count(*) FROM lines WHERE order_id = :o"
-            " AND state NOT IN ('delivered', 'cancelled', 'closed')",
-            o=order_id,
-        )
+    return progress(db, [order_id]).get(order_id, (0, 0))[0]
+
+
+def progress(db: Db, order_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Return order → (lines neither delivered nor ended, lines delivered)."""
+    rows = all_in(
+        db,
+        "SELECT order_id, CAST(sum(CASE WHEN state IN ('delivered', 'cancelled', 'closed') THEN 0"
+        " ELSE 1 END) AS BIGINT) AS open, CAST(sum(CASE WHEN state = 'delivered' THEN 1 ELSE 0 END)"
+        " AS BIGINT) AS delivered FROM lines WHERE order_id IN {in} GROUP BY order_id",
+        order_ids,
     )
+    return {row["order_id"]: (row["open"], row["delivered"]) for row in rows}
 
 
 def stamp_sent(db: Db, line_ids: Sequence[LineId], column: str, now_ms: int) -> None:
     """Stamp several lines at once, the first time only."""
     assert column in {"reserved_ms", "sent_ms", "acknowledged_ms"}
-    marks, params = in_clause(line_ids)
-    db.run(
-        f"UPDATE lines SET {column} = :now WHERE {column} IS NULL AND id IN {marks}",
+    run_in(
+        db,
+        f"UPDATE lines SET {column} = :now WHERE {column} IS NULL AND id IN {{in}}",
+        line_ids,
         now=now_ms,
-        **params,
     )
 
 
-def bundle_parts(db: Db, sku: str) -> list[Row]:
-    """Return what a bundle is made of."""
-    return db.all("SELECT sku, units FROM bundle_items WHERE bundle_sku = :s ORDER BY sku", s=sku)
+def bundle_parts(db: Db, skus: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """Return what bundles are made of: (SKU, units) by bundle."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for row in all_in(
+        db,
+        "SELECT bundle_sku, sku, units FROM bundle_items WHERE bundle_sku IN {in}"
+        " ORDER BY bundle_sku, sku",
+        skus,
+    ):
+        found.setdefault(row["bundle_sku"], []).append((row["sku"], row["units"]))
+    return found
 
 
 def lock_stock(db: Db, order_ids: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, OrderId, SessionId
 from kmtool.domain.states import EffectState
-from kmtool.store.db import Db, Row, in_clause
+from kmtool.store.db import Db, Row, all_in, in_clause, run_in, values_clause
 
 
 def add_effect(db: Db, values: Row) -> EffectId | None:
@@ -23,6 +23,25 @@ def add_effect(db: Db, values: Row) -> EffectId | None:
         **values,
     )
     return None if found is None else EffectId(int(found))
+
+
+def add_effects(db: Db, rows: Sequence[Row]) -> int:
+    """Write down several things to happen outside; return how many were not written before."""
+    if not rows:
+        return 0
+    return db.many(
+        "INSERT INTO effects (order_id, parcel_id, parcel_n, kind, generation, channel, route,"
+        " state, due_ms, tries, reason, created_ms) VALUES (:order_id, :parcel_id, :parcel_n,"
+        " :kind, :generation, :channel, :route, 'pending', :due_ms, 0, '', :created_ms)"
+        " ON CONFLICT (order_id, parcel_n, kind, generation) DO NOTHING",
+        rows,
+    )
+
+
+def some(db: Db, effect_ids: Sequence[int]) -> dict[int, Row]:
+    """Return effects by id."""
+    rows = all_in(db, "SELECT * FROM effects WHERE id IN {in}", effect_ids)
+    return {row["id"]: row for row in rows}
 
 
 def effect(db: Db, effect_id: EffectId) -> Row:
@@ -111,14 +130,67 @@ def begin_effect(db: Db, effect_id: EffectId, sources: Sequence[EffectState]) ->
 
 
 def add_attempt(db: Db, values: Row) -> int:
-    """Put an attempt on record before anything leaves."""
-    return int(
-        db.value(
-            "INSERT INTO attempts (effect_id, n, session_id, state, digest, started_ms, reference,"
-            " detail) VALUES (:effect_id, :n, :session_id, 'intent', :digest, :started_ms, '', '')"
-            " RETURNING id",
-            **values,
-        )
+    """Put one attempt on record (its columns by name; the route may be missing)."""
+    return add_attempts(db, [{"route": "", **values}])[values["effect_id"]]
+
+
+def begin_effects(
+    db: Db, effect_ids: Sequence[int], sources: Sequence[EffectState], tries: int
+) -> int:
+    """Take effects that were tried so often for one more try; return how many were still there."""
+    marks, params = in_clause(sources, "s")
+    return run_in(
+        db,
+        "UPDATE effects SET state = 'inflight', tries = tries + 1, reason = ''"
+        f" WHERE tries = :tries AND state IN {marks} AND id IN {{in}}",
+        effect_ids,
+        tries=tries,
+        **params,
+    )
+
+
+def finish_effects(db: Db, effect_ids: Sequence[int], now_ms: int) -> int:
+    """Close effects under way that happened; return how many were still under way."""
+    return run_in(
+        db,
+        "UPDATE effects SET state = 'done', reason = '', done_ms = :now WHERE state = 'inflight'"
+        " AND id IN {in}",
+        effect_ids,
+        now=now_ms,
+    )
+
+
+_ATTEMPT = ("effect_id", "n", "session_id", "state", "digest", "started_ms", "reference", "detail",
+            "route")  # fmt: skip
+
+
+def add_attempts(db: Db, rows: Sequence[Row]) -> dict[int, int]:
+    """Put attempts on record before anything leaves; return effect → attempt."""
+    if not rows:
+        return {}
+    whole = [{**row, "state": "intent", "reference": "", "detail": ""} for row in rows]
+    marks, params = values_clause(_ATTEMPT, whole)
+    found = db.all(
+        f"INSERT INTO attempts ({', '.join(_ATTEMPT)}) VALUES {marks} RETURNING id, effect_id",
+        **params,
+    )
+    return {row["effect_id"]: row["id"] for row in found}
+
+
+def succeed_attempts(db: Db, rows: Sequence[Row], now_ms: int) -> int:
+    """Compare-and-set attempts (id, reference, detail) from intent to ok; return how many moved."""
+    return db.many(
+        "UPDATE attempts SET state = 'ok', ended_ms = :now, reference = :reference,"
+        " detail = :detail WHERE id = :id AND state = 'intent'",
+        [
+            {
+                "id": row["id"],
+                "reference": row["reference"][:200],
+                "detail": row["detail"][:300],
+                "now": now_ms,
+            }
+            for row in rows
+        ],
     )
 
 

@@ -7,39 +7,71 @@ fact twice changes nothing; a correction is a reversing entry of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from kmtool.store.db import Db, Row
+from kmtool.store.db import Db, Row, values_clause
 
 Posting = tuple[str, str, int]
 """(account, currency, amount in minor units; debit positive)"""
 
 
+PART = 100
+"""How many entries are inserted by one statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry to be posted; its identity is (event, ref)."""
+
+    event: str
+    ref: str
+    note: str
+    postings: Sequence[Posting]
+
+
 def post(db: Db, at_ms: int, event: str, ref: str, note: str, postings: Sequence[Posting]) -> bool:
     """Post one entry inside the open transaction; False when (event, ref) is posted already."""
-    sums: dict[str, int] = {}
-    for _, currency, amount in postings:
-        sums[currency] = sums.get(currency, 0) + amount
-    assert not any(sums.values()), f"entry {event} {ref} does not sum to zero: {sums}"
-    entry = db.value(
-        "INSERT INTO ledger_entries (at_ms, event, ref, note) VALUES (:at, :event, :ref, :note)"
-        " ON CONFLICT (event, ref) DO NOTHING RETURNING id",
-        at=at_ms,
-        event=event,
-        ref=ref,
-        note=note,
+    return post_many(db, at_ms, [Entry(event, ref, note, postings)]) == 1
+
+
+def post_many(db: Db, at_ms: int, entries: Sequence[Entry]) -> int:
+    """Post entries inside the open transaction; return how many were not posted before."""
+    count = 0
+    for start in range(0, len(entries), PART):
+        count += _post_part(db, at_ms, entries[start : start + PART])
+    return count
+
+
+def _post_part(db: Db, at_ms: int, entries: Sequence[Entry]) -> int:
+    for entry in entries:
+        sums: dict[str, int] = {}
+        for _, currency, amount in entry.postings:
+            sums[currency] = sums.get(currency, 0) + amount
+        assert not any(sums.values()), f"{entry.event} {entry.ref} does not sum to zero: {sums}"
+    marks, params = values_clause(
+        ("at_ms", "event", "ref", "note"),
+        [{"at_ms": at_ms, "event": e.event, "ref": e.ref, "note": e.note} for e in entries],
     )
-    if entry is None:
-        return False
-    db.many(
-        "INSERT INTO ledger_postings (entry_id, account, currency, amount_minor)"
-        " VALUES (:entry, :account, :currency, :amount)",
-        [
-            {"entry": entry, "account": account, "currency": currency, "amount": amount}
-            for account, currency, amount in postings
-            if amount
-        ],
+    fresh = db.all(
+        f"INSERT INTO ledger_entries (at_ms, event, ref, note) VALUES {marks}"
+        " ON CONFLICT (event, ref) DO NOTHING RETURNING id, event, ref",
+        **params,
     )
-    return True
+    numbers = {(row["event"], row["ref"]): row["id"] for row in fresh}
+    rows = [
+        {"entry": number, "account": account, "currency": currency, "amount": amount}
+        for entry in entries
+        if (number := numbers.pop((entry.event, entry.ref), None)) is not None
+        for account, currency, amount in entry.postings
+        if amount
+    ]
+    if rows:
+        db.many(
+            "INSERT INTO ledger_postings (entry_id, account, currency, amount_minor)"
+            " VALUES (:entry, :account, :currency, :amount)",
+            rows,
+        )
+    return len(fresh)
 
 
 def balance(db: Db, account: str, currency: str) -> int:

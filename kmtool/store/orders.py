@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from kmtool.domain.ids import LineId, OrderId
 from kmtool.domain.states import LINE_ARROWS, LineState
-from kmtool.store.db import Db, Row, in_clause
+from kmtool.store.db import Db, Row, all_in, in_clause, run_in
 
 OPEN = "('new', 'ready', 'held', 'unmapped')"
 
@@ -53,6 +54,12 @@ def get(db: Db, order_id: OrderId, *, lock: bool = False) -> Row:
     row = db.one("SELECT * FROM orders WHERE id = :id" + (" {lock}" if lock else ""), id=order_id)
     assert row is not None, f"order {order_id} is gone"
     return row
+
+
+def some(db: Db, order_ids: Sequence[int]) -> dict[int, Row]:
+    """Return orders by our id."""
+    rows = all_in(db, "SELECT * FROM orders WHERE id IN {in}", order_ids)
+    return {row["id"]: row for row in rows}
 
 
 _COLUMNS = (
@@ -201,10 +208,7 @@ def lines(db: Db, order_id: OrderId) -> list[Row]:
 
 def lines_of(db: Db, order_ids: Sequence[int]) -> list[Row]:
     """Return the lines of several orders."""
-    if not order_ids:
-        return []
-    marks, params = in_clause(order_ids)
-    return db.all(f"SELECT * FROM lines WHERE order_id IN {marks} ORDER BY order_id, id", **params)
+    return all_in(db, "SELECT * FROM lines WHERE order_id IN {in} ORDER BY order_id, id", order_ids)
 
 
 def move_line(
@@ -235,6 +239,49 @@ def move_line(
     )
 
 
+def move_lines(
+    db: Db,
+    line_ids: Sequence[int],
+    source: LineState,
+    target: LineState,
+    now_ms: int,
+    *,
+    stamp: str = "",
+    through: LineState | None = None,
+) -> int:
+    """Compare-and-set many lines from one state to another; return how many were in `source`.
+
+    `stamp` names a stamp that is set with it, the first time only; `through` a state that is passed
+    on the way without being written.
+    """
+    steps = [source, target] if through in {None, source} else [source, through, target]
+    for one, other in pairwise(steps):
+        assert other in LINE_ARROWS[one], f"no arrow {one} → {other}"
+    assert stamp in {"", "reserved_ms", "sent_ms", "acknowledged_ms"}
+    also = f", {stamp} = coalesce({stamp}, :now)" if stamp else ""
+    return run_in(
+        db,
+        f"UPDATE lines SET state = :target, gate = '', reason = '', since_ms = :now{also}"
+        " WHERE state = :source AND id IN {in}",
+        line_ids,
+        source=source,
+        target=target,
+        now=now_ms,
+    )
+
+
+def hold_lines(db: Db, rows: Sequence[Row], now_ms: int) -> int:
+    """Compare-and-set lines that wait (id, source, target, gate, reason); return how many moved."""
+    for row in rows:
+        assert row["target"] == row["source"] or row["target"] in LINE_ARROWS[row["source"]]
+    return db.many(
+        "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
+        " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END"
+        " WHERE id = :id AND state = :source",
+        [{**row, "reason": row["reason"][:300], "now": now_ms} for row in rows],
+    )
+
+
 def stamp_line(db: Db, line_id: LineId, column: str, now_ms: int) -> None:
     """Set a stamp of a line once."""
     assert column in {"reserved_ms", "sent_ms", "acknowledged_ms", "opened_ms"}
@@ -245,15 +292,16 @@ def stamp_line(db: Db, line_id: LineId, column: str, now_ms: int) -> None:
     )
 
 
-def due(db: Db, after: int, limit: int) -> list[Row]:
+def due(db: Db, after: int, limit: int) -> list[int]:
     """Return orders with lines that wait for keys, by id after `after` (walks all of them once)."""
-    return db.all(
-        "SELECT o.* FROM orders o WHERE o.id > :after AND o.history = 0 AND EXISTS"
+    rows = db.all(
+        "SELECT o.id FROM orders o WHERE o.id > :after AND o.history = 0 AND EXISTS"
         f" (SELECT 1 FROM lines l WHERE l.order_id = o.id AND l.state IN {OPEN})"
         " ORDER BY o.id LIMIT :limit",
         after=after,
         limit=limit,
     )
+    return [row["id"] for row in rows]
 
 
 def set_hold(db: Db, order_id: OrderId, reason: str | None, now_ms: int) -> None:
@@ -271,12 +319,13 @@ def set_released(db: Db, order_id: OrderId, now_ms: int | None) -> None:
     db.run("UPDATE orders SET released_ms = :now WHERE id = :id", now=now_ms, id=order_id)
 
 
-def set_marked(db: Db, order_id: OrderId, now_ms: int) -> None:
-    """Stamp that the channel shows the order as shipped by us."""
-    db.run(
-        "UPDATE orders SET marked_ms = :now WHERE id = :id AND marked_ms IS NULL",
+def set_marked(db: Db, order_ids: Sequence[int], now_ms: int) -> None:
+    """Stamp that the channel shows orders as shipped by us."""
+    run_in(
+        db,
+        "UPDATE orders SET marked_ms = :now WHERE marked_ms IS NULL AND id IN {in}",
+        order_ids,
         now=now_ms,
-        id=order_id,
     )
 
 

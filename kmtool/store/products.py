@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from kmtool.store.db import Db, Row
+from kmtool.store.db import Db, Row, all_in
 
 _PRODUCT = (
     "SELECT sku, title, kind, state, currency, price_minor, floor_minor, low_stock, buffer, guide,"
@@ -35,6 +35,29 @@ PRODUCT_COLUMNS = (
 def product(db: Db, sku: str) -> Row | None:
     """Return a product."""
     return db.one(f"{_PRODUCT} WHERE sku = :sku", sku=sku)
+
+
+def by_sku(db: Db, skus: Sequence[str]) -> dict[str, Row]:
+    """Return products by SKU."""
+    rows = all_in(db, f"{_PRODUCT} WHERE sku IN {{in}}", skus)
+    return {row["sku"]: row for row in rows}
+
+
+def listings_of(db: Db, items: Iterable[tuple[str, str]]) -> dict[tuple[str, str, str], Row]:
+    """Return (channel, item, variant) → mapping, of all variants of some (channel, item)."""
+    by_channel: dict[str, list[str]] = {}
+    for channel, item in sorted(set(items)):
+        by_channel.setdefault(channel, []).append(item)
+    return {
+        (row["channel"], row["item_id"], row["variant_id"]): row
+        for channel, names in by_channel.items()
+        for row in all_in(
+            db,
+            f"{_LISTING} WHERE channel = :channel AND item_id IN {{in}}",
+            names,
+            channel=channel,
+        )
+    }
 
 
 def products(db: Db, limit: int) -> list[Row]:

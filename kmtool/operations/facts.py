@@ -1,0 +1,151 @@
+"""What the gates look at for a chunk of orders, asked once, and what its lines take meanwhile.
+
+Orders and stock counters are locked first, so the figures hold until the transaction ends; what
+earlier lines of the chunk take is counted here and needs no second question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kmtool.domain.gates import Limits
+from kmtool.operations.take import Parts, available, needs
+from kmtool.shop import Shop
+from kmtool.store import deliveries, house, orders, products, rollups
+from kmtool.store.db import Row
+
+HOUR_MS = 3_600_000
+AHEAD = 2_000
+"""How many of the next keys of a product are looked at for their cost; a line that takes more is
+asked about by itself."""
+
+Buyer = tuple[str, str]
+
+
+@dataclass
+class Shelf:
+    """What is left of a product: keys for paid lines, the unit costs (e5) of the next to leave."""
+
+    free: int = 0
+    costs: list[int] = field(default_factory=list)
+    newest_e5: int = 0
+    taken: int = 0
+
+
+@dataclass
+class Facts:
+    """The answers for a chunk of orders. `orders` and `lines` by order id."""
+
+    shop: Shop
+    now_ms: int
+    limits: Limits
+    orders: dict[int, Row] = field(default_factory=dict)
+    lines: dict[int, list[Row]] = field(default_factory=dict)
+    paused: dict[str, Row] = field(default_factory=dict)
+    parts: Parts = field(default_factory=dict)
+    products: dict[str, Row] = field(default_factory=dict)
+    listings: dict[tuple[str, str, str], Row] = field(default_factory=dict)
+    shelves: dict[str, Shelf] = field(default_factory=dict)
+    sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
+    buyer_hour: dict[Buyer, int] = field(default_factory=dict)
+
+    def listing(self, order: Row, line: Row) -> Row | None:
+        """Return the listing a line was sold by."""
+        return self.listings.get((order["channel"], line["item_id"], line["variant_id"]))
+
+    def pieces_possible(self, line: Row) -> int:
+        """Return for how many of a line's pieces there are keys."""
+        left = [
+            (self.shelves[sku].free - self.shelves[sku].taken) * line["needed"] // n
+            for sku, n in needs(line, self.parts)
+            if n
+        ]
+        return max(0, min(left, default=0))
+
+    def cost_e5(self, line: Row) -> int:
+        """Return the dearest unit cost among the keys that would leave (of a bundle, the sum)."""
+        cost = sum(self._dearest(sku, n) * n for sku, n in needs(line, self.parts) if n > 0)
+        return -(-cost // max(1, int(line["needed"])))
+
+    def _dearest(self, sku: str, n: int) -> int:
+        shelf = self.shelves[sku]
+        if shelf.taken + n > AHEAD and shelf.free > AHEAD:
+            asked = deliveries.dearest_next(self.shop.db, sku, shelf.taken + n, self.now_ms)
+            return asked or shelf.newest_e5
+        ahead = shelf.costs[shelf.taken : shelf.taken + n]
+        return max(ahead) if ahead else shelf.newest_e5
+
+    def hour_of_sku(self, line: Row) -> tuple[int, int]:
+        """Return (pieces, money) of a line's product within the last hour."""
+        return self.sku_hour.get(line["sku"] or "", (0, 0))
+
+    def hour_of_buyer(self, order: Row) -> int:
+        """Return the pieces of an order's buyer within the last hour."""
+        buyer = buyer_of(order)
+        return self.buyer_hour.get(buyer, 0) if buyer[1] else 0
+
+    def count(self, order: Row, line: Row, sign: int = 1) -> None:
+        """Count a line that goes, so that later ones see it; with -1 take that back."""
+        for sku, n in needs(line, self.parts):
+            self.shelves[sku].taken += sign * n
+        pieces, money = self.hour_of_sku(line)
+        self.sku_hour[line["sku"]] = (
+            pieces + sign * line["needed"],
+            money + sign * line["amount_minor"],
+        )
+        buyer = buyer_of(order)
+        self.buyer_hour[buyer] = self.buyer_hour.get(buyer, 0) + sign * line["needed"]
+
+
+def buyer_of(order: Row) -> Buyer:
+    """Return who buys, for the burst brake: the channel's own id, else the name."""
+    return order["channel"], order["buyer_ref"] or order["buyer_name"]
+
+
+def gather(shop: Shop, order_ids: Sequence[int]) -> Facts:
+    """Ask everything the gates look at for some orders, each kind of fact once."""
+    db, now = shop.db, shop.now_ms()
+    brakes = shop.config.brakes
+    limits = Limits(
+        below_cost=brakes.below_cost,
+        sku_pieces=brakes.sku_pieces_per_hour,
+        sku_value_minor=brakes.sku_value_per_hour_minor,
+        buyer_pieces=brakes.buyer_pieces_per_hour,
+    )
+    facts = Facts(shop, now, limits, orders.some(db, order_ids), paused=house.pauses(db))
+    lines = orders.lines_of(db, order_ids)
+    for line in lines:
+        facts.lines.setdefault(line["order_id"], []).append(line)
+    sold = sorted({line["sku"] for line in lines if line["sku"]})
+    bundles = sorted({line["sku"] for line in lines if line["sku"] and line["kind"] == "bundle"})
+    facts.parts = deliveries.bundle_parts(db, bundles)
+    facts.products = products.by_sku(db, sold)
+    facts.listings = products.listings_of(
+        db, {(facts.orders[line["order_id"]]["channel"], line["item_id"]) for line in lines}
+    )
+    _look_at_shelves(facts, lines)
+    facts.sku_hour = rollups.sku_figures(db, sold, now - HOUR_MS)
+    buyers = sorted({buyer_of(order) for order in facts.orders.values()})
+    facts.buyer_hour = rollups.buyer_figures(db, [b for b in buyers if b[1]], now - HOUR_MS)
+    return facts
+
+
+def _look_at_shelves(facts: Facts, lines: Sequence[Row]) -> None:
+    db, now = facts.shop.db, facts.now_ms
+    totals: dict[str, int] = {}
+    for line in lines:
+        for sku, n in needs(line, facts.parts):
+            totals[sku] = totals.get(sku, 0) + max(0, n)
+    skus = sorted(totals)
+    deliveries.expire_all(db, skus, now)
+    free = available(facts.shop, skus)
+    ahead = {
+        sku: deliveries.next_batches(db, sku, min(n, AHEAD), now) for sku, n in totals.items() if n
+    }
+    batches = deliveries.batches(db, [batch for found in ahead.values() for batch in found])
+    short = [sku for sku in skus if len(ahead.get(sku, ())) < min(totals[sku], AHEAD)]
+    newest = deliveries.newest_costs(db, short)
+    for sku in skus:
+        costs = [batches[batch]["cost_e5"] for batch in ahead.get(sku, ())]
+        facts.shelves[sku] = Shelf(free.get(sku, 0), costs, newest.get(sku, 0))

@@ -1,0 +1,93 @@
+"""The table of effects: what each kind sends, and what it means that it happened.
+
+Intent, journal, network and outcome are the same for every kind (`send`, `outcome`); who carries a
+kind stands in `routes.CARRIERS`. A kind that is in neither table cannot be sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kmtool.domain.ids import OrderId
+from kmtool.domain.states import EffectKind
+from kmtool.errors import Broken
+from kmtool.operations.handed import deliver_lines
+from kmtool.operations.pack import message_of, open_key, parcel_label
+from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.routes import Parcel
+from kmtool.operations.shipped import mark_when_done
+from kmtool.operations.tries import Sent, Slice, look
+from kmtool.ports import OrderRef
+from kmtool.shop import Shop
+from kmtool.store import orders
+from kmtool.store.db import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The steps of one kind of effect.
+
+    `compose` returns what the network needs; `happened` writes, inside the outcome's transaction,
+    what follows from effects of this kind that happened.
+    """
+
+    compose: Callable[[Shop, Slice, Row], Parcel]
+    happened: Callable[[Shop, Slice, Sequence[Row], Sent], None]
+
+
+def parcel_of(shop: Shop, effect: Row) -> Parcel:
+    """Return what the network needs for one effect, to ask about it."""
+    return KINDS[EffectKind(effect["kind"])].compose(shop, look(shop, [effect]), effect)
+
+
+def message_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
+    """Open the sealed message of a parcel; `Broken` when it does not hold the keys bound now."""
+    order, parcel = seen.order(effect), seen.parcels[effect["parcel_id"]]
+    body = shop.vault.open(
+        parcel["sealed"], parcel["data_key_id"], parcel_label(order, parcel["n"])
+    )
+    written = json.loads(body.text())
+    marker = f"{order['code']}-{parcel['n']}"
+    if effect["generation"] > 1:
+        marker += f"-{effect['generation']}"
+    keys = tuple(open_key(shop, row) for row in seen.keys_of(effect))
+    if not all(key.text() in written["text"] for key in keys):
+        raise Broken(detail="the sealed text does not hold the keys that are bound now")
+    message = message_of(order, marker, written["subject"], written["text"], keys)
+    kind = EffectKind(effect["kind"])
+    return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)
+
+
+def order_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
+    """Name the order that is to be set to shipped."""
+    order, kind = seen.order(effect), EffectKind(effect["kind"])
+    ref = OrderRef(order["number"], f"{order['code']}-S")
+    return Parcel(effect["id"], kind, effect["channel"], effect["route"], None, ref)
+
+
+def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> None:
+    """The buyers have their keys: lines delivered, costs booked, «shipped» ordered."""
+    found = [(seen.order(effect), line) for effect in done for line in seen.lines_of(effect)]
+    deliver_lines(shop, found, seen.bound)
+    tally.delivered += len(found)
+    ended = []
+    for order in {effect["order_id"]: seen.order(effect) for effect in done}.values():
+        if refund_blocks(order):
+            apply_refund(shop, OrderId(order["id"]))
+        else:
+            ended.append(order)
+    mark_when_done(shop, ended)
+
+
+def was_marked(shop: Shop, _seen: Slice, done: Sequence[Row], tally: Sent) -> None:
+    """The channel shows the orders as shipped by us."""
+    orders.set_marked(shop.db, [effect["order_id"] for effect in done], shop.now_ms())
+    tally.shipped += len(done)
+
+
+KINDS: dict[EffectKind, Kind] = {
+    EffectKind.HAND_OVER: Kind(message_parcel, keys_arrived),
+    EffectKind.MARK_SHIPPED: Kind(order_parcel, was_marked),
+}

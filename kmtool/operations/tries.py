@@ -1,0 +1,91 @@
+"""The records of sending, and what a slice of effects looks at, asked once.
+
+A slice is what one transaction of intents or outcomes covers. Its facts are read after the rows of
+its orders are locked; every change goes by compare-and-set all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kmtool.domain.ids import LineId
+from kmtool.domain.states import EffectState
+from kmtool.operations.routes import Parcel
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders
+from kmtool.store.db import Row
+
+WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
+
+
+@dataclass
+class Sent:
+    """Counts of one round: lines delivered, unclear, for a person, failed for now."""
+
+    delivered: int = 0
+    unknown: int = 0
+    needs_you: int = 0
+    failed: int = 0
+    shipped: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, part: Sent) -> None:
+        """Add what a part of the work did."""
+        self.delivered += part.delivered
+        self.unknown += part.unknown
+        self.needs_you += part.needs_you
+        self.failed += part.failed
+        self.shipped += part.shipped
+        self.notes += part.notes
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt on record, ready for the network."""
+
+    effect: Row
+    attempt_id: int
+    n: int
+    parcel: Parcel
+    line_ids: tuple[LineId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The facts of some effects: orders, parcels, lines by parcel, live allocations by line."""
+
+    effects: dict[int, Row]
+    orders: dict[int, Row]
+    parcels: dict[int, Row]
+    lines: dict[int, list[Row]]
+    bound: dict[int, list[Row]]
+
+    def order(self, effect: Row) -> Row:
+        """Return the order of an effect."""
+        return self.orders[effect["order_id"]]
+
+    def lines_of(self, effect: Row) -> list[Row]:
+        """Return the lines an effect hands over (none for an effect of the whole order)."""
+        return self.lines.get(effect["parcel_id"], [])
+
+    def keys_of(self, effect: Row) -> list[Row]:
+        """Return the live allocations of the lines an effect hands over."""
+        return [key for line in self.lines_of(effect) for key in self.bound.get(line["id"], ())]
+
+
+def look(shop: Shop, due: Sequence[Row]) -> Slice:
+    """Read the facts of some effects as they are now."""
+    db = shop.db
+    parcel_ids = sorted({row["parcel_id"] for row in due if row["parcel_id"] is not None})
+    lines = deliveries.lines_of_parcels(db, parcel_ids)
+    bound: dict[int, list[Row]] = {}
+    for key in deliveries.allocations(db, sorted({x["id"] for ls in lines.values() for x in ls})):
+        bound.setdefault(key["line_id"], []).append(key)
+    return Slice(
+        effects=effects.some(db, [row["id"] for row in due]),
+        orders=orders.some(db, sorted({row["order_id"] for row in due})),
+        parcels=deliveries.parcels(db, parcel_ids),
+        lines=lines,
+        bound=bound,
+    )
