@@ -1,8 +1,8 @@
 """The list of jobs: name → operation, default schedule, deadline. The only one.
 
 A job is an operation that the daemon starts by itself; `[jobs]` in kmtool.toml gives another time
-or `off`. `stock` has no time of its own: it follows the sync of a channel; figures pushed at
-any other moment would overwrite what the channel sold meanwhile.
+or `off`. `stock` and `shelf` have no time of their own: they follow the sync of a channel; figures
+pushed at any other moment would overwrite what the channel sold meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from jobs.schedule import Daily, Every, Schedule, parse
 from kmtool.config import Config
 from kmtool.errors import UnknownSetting
-from kmtool.operations import alerts, backup, doctor, inbox
+from kmtool.operations import alerts, audit, backup, doctor, inbox, latency, shelf
 from kmtool.operations.deliver import deliver_all
 from kmtool.operations.stock_push import PushResult, push_stock
 from kmtool.operations.sync import ChannelResult, SyncResult, sync_channel
@@ -33,7 +33,7 @@ def never() -> bool:
 class Given:
     """What a job gets beside the shop: is it to stop, and the channel that was just pulled.
 
-    `then` runs another job from within (the stock push after each channel).
+    `then` runs another job from within (stock push and shelf after each channel).
     """
 
     stopping: Callable[[], bool] = never
@@ -64,12 +64,20 @@ def _sync(shop: Shop, given: Given) -> SyncResult:
         alerts.note_sync(shop, [result])
         if not result.error:
             given.then("stock", result)
+            given.then("shelf", result)
     return SyncResult(tuple(results))
 
 
 def _stock(shop: Shop, given: Given) -> PushResult:
     assert given.synced is not None, "stock is pushed only after a sync"
     return push_stock(shop, given.synced)
+
+
+def _shelf(shop: Shop, given: Given) -> shelf.ShelfResult:
+    assert given.synced is not None, "a shelf is kept only after a sync"
+    result = shelf.guard(shop, given.synced)
+    alerts.settle(shop, "off_shelf", shelf.off_now(shop))
+    return result
 
 
 def _deliver(shop: Shop, given: Given) -> object:
@@ -97,6 +105,8 @@ JOBS: tuple[Job, ...] = (
     ),
     Job("stock", "tell each channel its stock, right after its sync", _stock, lambda _: None,
         5 * MINUTE_MS),
+    Job("shelf", "hide what ran out, show what is there again", _shelf, lambda _: None,
+        5 * MINUTE_MS),
     Job("deliver", "hand over all that is due", _deliver, lambda c: Every(c.deliver.every_ms),
         10 * MINUTE_MS, sends=True),
     Job("inbox", "take in statements dropped into inbox/statements",
@@ -104,10 +114,14 @@ JOBS: tuple[Job, ...] = (
     Job("doctor", "all checks", _doctor, lambda _: Daily(4, 0), HOUR_MS),
     Job("backup", "a copy of the database and the send journal",
         lambda shop, _: backup.backup(shop), lambda _: Daily(4, 30), HOUR_MS),
+    Job("anchor", "note the heads of the audit outside the shop folder",
+        lambda shop, _: audit.anchor(shop), lambda _: Daily(4, 15), 10 * MINUTE_MS),
+    Job("latency", "look whether deliveries are slow",
+        lambda shop, _: latency.check(shop), lambda _: Every(5 * MINUTE_MS), 5 * MINUTE_MS),
     Job("low_stock", "look for what the owner must hear of, and tell",
         lambda shop, _: alerts.watch(shop), lambda _: Every(MINUTE_MS), 5 * MINUTE_MS),
 )  # fmt: skip
-FOLLOWS = {"stock": "sync"}
+FOLLOWS = {"stock": "sync", "shelf": "sync"}
 
 
 def find(name: str) -> Job | None:

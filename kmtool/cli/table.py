@@ -46,6 +46,7 @@ COMMANDS: tuple[Row, ...] = (
     ("recon", "kmtool.cli.recon:app", NOUN, "what does not add up, and what you decide"),
     ("profile", "kmtool.cli.profile:app", NOUN, "how statement files are read"),
     ("job", "kmtool.cli.job:app", NOUN, "what runs by itself, and how it went"),
+    ("report", "kmtool.cli.report:app", NOUN, "figures over time: how long deliveries take"),
     ("alert", "kmtool.cli.alert:app", NOUN, "what you were told of"),
     ("db", "kmtool.cli.db:app", NOUN, "the database: check, copy, ask"),
     ("config", "kmtool.cli.config:app", NOUN, "kmtool.toml: which one, what is in force"),

@@ -1,7 +1,8 @@
-"""The audit chain: heads, and triggers that refuse changes to what was written.
+"""The audit chain: heads, and triggers that refuse changes to what was written; waiting lines.
 
 Rows from before the chain keep NULL in `chain`, `n`, `prev` and `hash`: they are never touched; the
-first row of chain 0 seals them together (`store.audit`).
+first row of chain 0 seals them together (`store.audit`). `lines.waited` keeps the first gate or
+state that made a line wait: such lines stand apart in the figures of latency.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ AUDIT: tuple[str | dict[str, str], ...] = (
             " RAISE EXCEPTION 'the audit is only ever added to'; END $$"
         ),
     },
+    "ALTER TABLE lines ADD COLUMN waited {text} NOT NULL DEFAULT ''",
     _refuses("audit_no_update", "UPDATE", "FOR EACH ROW"),
     _refuses("audit_no_delete", "DELETE", "FOR EACH ROW"),
     {
