@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool import registry
-from kmtool.cli import doors, out
+from kmtool.cli import channel_items, doors, out
 from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Money, Table
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
 from kmtool.operations import channel_preview, channels, house
@@ -135,6 +135,18 @@ def test(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")]
     out.show(result, _tested)
     if result.failed:
         out.finish(EXIT_DIFFERENCES)
+
+
+@app.command("items", help=_("what it lists, which product each is, what is off the shelf"))
+def items(name: Name) -> None:
+    """List what a channel lists."""
+    from kmtool.operations import shelf
+
+    with doors.open_shop() as shop:
+        result = shelf.items(shop, name)
+    out.show(result, channel_items.view)
+    if result.unmapped:
+        out.hint(_("one of them: kmtool product map CHANNEL ITEM SKU"))
 
 
 def _which() -> str:

@@ -36,6 +36,7 @@ def sync(
         result = operation.sync(shop, channels, since_ms=since_ms, catch_up=catch_up)
         if not dry_run and not catch_up:
             _push_stock(shop, result)
+            _keep_shelf(shop, result)
     out.show(result, _view)
     if result.failed:
         out.finish(7 if result.failed == len(result.channels) else EXIT_PARTLY)
@@ -56,6 +57,20 @@ def _push_stock(shop: Shop, result: SyncResult) -> None:
             out.note(told.format(channel=channel.channel, n=pushed.pushed))
         if pushed.error:
             out.note(f"{channel.channel}: {pushed.error}")
+
+
+def _keep_shelf(shop: Shop, result: SyncResult) -> None:
+    """Hide what ran out and show what is there again, where kmtool.toml asks for it."""
+    from kmtool.operations import alerts, shelf
+
+    for channel in result.channels:
+        kept = shelf.guard(shop, channel)
+        if kept.taken_off or kept.brought_back:
+            told = _("{channel}: {off} listings taken off the shelf, {on} brought back")
+            out.note(told.format(channel=kept.channel, off=kept.taken_off, on=kept.brought_back))
+        if kept.error:
+            out.note(f"{kept.channel}: {kept.error}")
+    alerts.settle(shop, "off_shelf", shelf.off_now(shop))
 
 
 def _view(result: SyncResult) -> Iterable[Block]:

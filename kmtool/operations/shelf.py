@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kmtool.errors import KmError, OutsideError, Unknown, marked
-from kmtool.operations import stock_push
+from kmtool.operations import channels, routes, stock_push
 from kmtool.operations.sync import ChannelResult
 from kmtool.ports import Channel, Item
 from kmtool.shop import Shop
@@ -79,7 +79,7 @@ def guard(shop: Shop, synced: ChannelResult) -> ShelfResult:
     name = synced.channel
     if synced.error or not stock_push.is_fresh(shop, name):
         return ShelfResult(name, skipped="the channel was not read to its end just now")
-    channel = shop.adapters.channel(name)
+    channel = routes.channel(shop, name)
     if not channel.features.shelf:
         return ShelfResult(name, skipped="this channel has no shelf to speak to")
     due = _due(shop, name)
@@ -109,11 +109,13 @@ def off_now(shop: Shop) -> dict[str, str]:
     return found
 
 
-def items(shop: Shop, name: str, currency: str) -> ItemList:
-    """Return what a channel lists, each with the product it is mapped to."""
+def items(shop: Shop, name: str) -> ItemList:
+    """Return what a channel lists, each with the product it is mapped to; raises `NotFound`."""
+    settings = channels.channel(shop, name)
+    currency = settings.currency or shop.config.shop.currency
     known = store.mapped(shop.db, name)
     found = []
-    for one in shop.adapters.channel(name).list_items():
+    for one in routes.channel(shop, name).list_items():
         row = known.get((one.item_id, one.variant_id))
         found.append(
             ItemInfo(

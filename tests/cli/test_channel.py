@@ -100,3 +100,28 @@ def test_a_working_channel_passes_its_test(cli: Cli, shop_folder: Path) -> None:
     told = cli("channel", "test")
     assert told.code == 0
     assert "+0.0 s" in told.out
+
+
+def test_items_show_what_is_listed_mapped_and_off_the_shelf(cli: Cli, shop_folder: Path) -> None:
+    told = cli("channel", "items", "shop1")
+    assert told.code == 0
+    assert "not mapped" in told.out
+    assert "kmtool product map" in told.err
+    found = cli("channel", "items", "shop1", "--json").json()
+    one = found["items"][0]
+    assert (one["item"], one["price"], one["on_shelf"], one["sku"]) == ("i1", 1000, True, "")
+    assert cli("channel", "items", "nowhere").code == 5
+
+
+def test_a_listing_that_runs_out_is_hidden_and_shown_again(cli: Cli, shop_folder: Path) -> None:
+    text = (shop_folder / "kmtool.toml").read_text(encoding="utf-8")
+    (shop_folder / "kmtool.toml").write_text(text + "shelf = true\n", encoding="utf-8")
+    cli("product", "add", "S1")
+    cli("product", "map", "shop1", "i1", "S1")
+    assert "1 listings taken off the shelf" in cli("sync").err
+    assert "off: sold out" in cli("channel", "items", "shop1").out
+    assert "its stock ran out" in cli("alert", "list").out
+    (shop_folder / "keys.txt").write_text("AAAA-0001\nAAAA-0002\n", encoding="utf-8")
+    cli("import", "keys.txt", "--sku", "S1", "--supplier", "z", "--cost", "1", "--new", "--yes")
+    assert "1 brought back" in cli("sync").err
+    assert "its stock ran out" not in cli("alert", "list").out
