@@ -135,7 +135,7 @@ class Vault:
 
     def digest(self, value: bytes) -> str:
         """Return an HMAC-SHA256 (hex) that proves a payload without telling it."""
-        return hmac.new(self._master.fingerprint, b"payload:" + value, "sha256").hexdigest()
+        return hmac.digest(self._master.fingerprint, b"payload:" + value, "sha256").hex()
 
     def audit_key(self) -> bytes:
         """Return the key of the audit chain: derived one-way, it opens and tells nothing else."""

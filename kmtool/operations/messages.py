@@ -71,19 +71,8 @@ def write(
     lines: Sequence[MessageLine],
     part: tuple[int, int] = (1, 1),
 ) -> Written:
-    """Render subject and text of a parcel; `ConfigError` names a template that does not render.
-
-    Of a message in several parts (`part` is n of all) each says which one it is, in its subject and
-    in its last line.
-    """
-    sku = lines[0].sku if len(lines) == 1 else ""
-    language = language_of(shop, channel)
-    subject = source(shop, "subject", channel, sku, language)
-    text = source(shop, "message", channel, sku, language)
-    written = rendered(shop, (channel, number, code), lines, subject, text)
-    last = mark(language, part)
-    which = last.partition("{marker}")[2]
-    return Written(written.subject + which, written.text, last)
+    """Render subject and text of a parcel; see `Templates.write`."""
+    return Templates(shop).write(channel, number, code, lines, part)
 
 
 def language_of(shop: Shop, channel: str) -> str:
@@ -137,6 +126,52 @@ def _holds_all(text: str, keys: list[str]) -> bool:
     return True
 
 
+class Templates:
+    """The templates in force, each looked for once. Make one for a chunk; never keep it longer."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._bodies: dict[tuple[str, str, str, str], str] = {}
+        self._files: dict[tuple[str, str], Source] = {}
+
+    def write(
+        self,
+        channel: str,
+        number: str,
+        code: str,
+        lines: Sequence[MessageLine],
+        part: tuple[int, int] = (1, 1),
+    ) -> Written:
+        """Render subject and text of a parcel; `ConfigError` names a template that does not render.
+
+        Of a message in several parts (`part` is n of all) each says which one it is, in its subject
+        and in its last line.
+        """
+        sku = lines[0].sku if len(lines) == 1 else ""
+        language = language_of(self._shop, channel)
+        subject = self.body("subject", channel, sku, language)
+        text = self.body("message", channel, sku, language)
+        written = rendered(self._shop, (channel, number, code), lines, subject, text)
+        last = mark(language, part)
+        which = last.partition("{marker}")[2]
+        return Written(written.subject + which, written.text, last)
+
+    def body(self, kind: str, channel: str, sku: str, language: str) -> str:
+        """Return the template text for a channel and product."""
+        name = (kind, channel, sku, language)
+        if name not in self._bodies:
+            self._bodies[name] = self._find(*name).body
+        return self._bodies[name]
+
+    def _find(self, kind: str, channel: str, sku: str, language: str) -> Source:
+        own = stored(self._shop, kind, channel, sku, language)
+        if own is not None:
+            return own
+        if (kind, language) not in self._files:
+            self._files[kind, language] = laid(self._shop, kind, language)
+        return self._files[kind, language]
+
+
 def source(shop: Shop, kind: str, channel: str, sku: str, language: str = "") -> str:
     """Return the template text for a channel and product."""
     return find(shop, kind, channel, sku, language or language_of(shop, channel)).body
@@ -144,9 +179,19 @@ def source(shop: Shop, kind: str, channel: str, sku: str, language: str = "") ->
 
 def find(shop: Shop, kind: str, channel: str, sku: str, language: str) -> Source:
     """Return the template in force: the closest of the database, a file of the shop, a shipped."""
+    return stored(shop, kind, channel, sku, language) or laid(shop, kind, language)
+
+
+def stored(shop: Shop, kind: str, channel: str, sku: str, language: str) -> Source | None:
+    """Return the closest template of the database, if there is one."""
     row = templates.best(shop.db, kind, channel, sku, language)
-    if row is not None:
-        return Source(row["body"], "own", row["channel"], row["sku"], row["language"])
+    if row is None:
+        return None
+    return Source(row["body"], "own", row["channel"], row["sku"], row["language"])
+
+
+def laid(shop: Shop, kind: str, language: str) -> Source:
+    """Return the template of the shop folder, else the shipped one."""
     for path in files(shop, kind, language):
         if path.exists():
             return Source(read(path), "file", language=language)
