@@ -6,7 +6,7 @@ Nothing is bound for a text that does not render or that its route would refuse.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kmtool.domain.ids import ParcelId
 from kmtool.domain.secret import Secret
@@ -85,14 +85,18 @@ def address_digest(shop: Shop, order: Row) -> str:
 
 
 def pack(
-    shop: Shop, facts: Facts, bound: Sequence[tuple[Row, Sequence[tuple[Row, Sequence[Row]]]]]
+    shop: Shop,
+    facts: Facts,
+    bound: Sequence[tuple[Row, Sequence[tuple[Row, Sequence[Row]]]]],
+    numbers: Mapping[int, int] | None = None,
 ) -> list[ParcelId]:
     """Write a parcel for each order with the lines that go and their keys; return the parcels.
 
-    Raises `KmError` when a text must not be sent: then nothing of the chunk may stay.
+    `numbers` (order → n) is for parcels that had a number before. Raises `KmError` when a text must
+    not be sent: then nothing of the chunk may stay.
     """
     db, now = shop.db, facts.now_ms
-    numbers = deliveries.next_parcels(db, [order["id"] for order, _ in bound])
+    numbers = numbers or deliveries.next_parcels(db, [order["id"] for order, _ in bound])
     rows = [_parcel(shop, facts, order, numbers[order["id"]], lines) for order, lines in bound]
     found = deliveries.add_parcels(db, rows, [[line["id"] for line, _ in ls] for _, ls in bound])
     parcels = [found[row["order_id"], row["n"]] for row in rows]

@@ -18,6 +18,7 @@ from kmtool.domain.states import (
     LineState,
 )
 from kmtool.errors import KmError, marked, told
+from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
 from kmtool.shop import Shop
@@ -175,22 +176,26 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
 def _unclear(
     shop: Shop, order: Row, n: int, bound: Sequence[tuple[Row, list[Row]]], session: int
 ) -> None:
-    """Write the parcel again with one try whose outcome is unclear: asking settles it."""
-    db = shop.db
+    """Write the parcel again with one try whose outcome is unclear: asking settles it.
+
+    Its number is the one it had: by that its message is found on the other side.
+    """
+    db, now = shop.db, shop.now_ms()
     ready = [(_prepared(shop, order, line, keys), keys) for line, keys in bound]
-    before = {effect["id"] for effect in effects.effects_of(db, OrderId(order["id"]))}
+    number = deliveries.next_parcels(db, [order["id"]])[order["id"]]
     try:
-        pack(shop, order, ready)
+        facts = gather(shop, [order["id"]])
+        parcel = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})[0]
     except KmError as error:
         why = told("sent before; its text cannot be written: {error}", error=error)
         for line, _keys in ready:
             to_person(shop, line, why)
         return
+    machines.carried_by(db, [line["id"] for line, _keys in ready], parcel)
     for effect in effects.effects_of(db, OrderId(order["id"])):
-        if effect["id"] not in before:
+        if effect["parcel_id"] == parcel:
             _asked(shop, effect, session)
     for line, _keys in ready:
-        now = shop.now_ms()
         orders.move_line(db, LineId(line["id"]), LineState.READY, LineState.RESERVED, now)
         deliveries.stamp_sent(db, [LineId(line["id"])], "reserved_ms", now)
         _now_unclear(shop, line)

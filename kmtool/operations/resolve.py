@@ -131,8 +131,10 @@ def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
 
 
 def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
-    """Leave an unclear outcome to a person."""
+    """Leave an unclear outcome to a person; one that was fenced off leaves nothing."""
     with shop.db.tx():
+        if shop.session is not None:
+            must_be_live(shop)
         orders.get(shop.db, OrderId(effect["order_id"]), lock=True)
         lines = lines_of(shop, effect)
         to_human(shop, effect, lines, reason)
@@ -152,6 +154,8 @@ def _conclude(shop: Shop, effect: Row, verdict: Verdict | None, grace_ms: int, t
     if verdict is Verdict.NOT_DONE:
         wait = min(ASK_MS, max(FIRST_ASK_MS, final_at - now))
     with shop.db.tx():
+        if shop.session is not None:
+            must_be_live(shop)
         effects.move_effect(
             shop.db,
             EffectId(effect["id"]),

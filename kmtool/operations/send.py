@@ -7,7 +7,7 @@ is resolved by asking; only routes that bear it get the same text again. Nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import EffectKind, EffectState, LineState
@@ -27,7 +27,7 @@ from kmtool.operations.routes import Parcel
 from kmtool.operations.tries import WAITING, Begun, Slice, look
 from kmtool.operations.tries import Sent as Sent
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, orders
+from kmtool.store import deliveries, effects, house, machines, orders
 from kmtool.store.db import Moved, Row, all_moved
 
 STOPPED_MS = 15_000
@@ -71,7 +71,16 @@ def _intend(shop: Shop, due: Sequence[Row]) -> tuple[list[Begun], list[JournalEn
         seen = look(shop, due)
         found = (_permitted(shop, seen, effect, paused) for effect in due)
         leaving = [one for one in found if one is not None]
-        return _record(shop, seen, leaving) if leaving else ([], [])
+        return _numbered(shop, *_record(shop, seen, leaving)) if leaving else ([], [])
+
+
+def _numbered(
+    shop: Shop, begun: list[Begun], entries: list[JournalEntry]
+) -> tuple[list[Begun], list[JournalEntry]]:
+    """Count what this session will have journalled: a database that knows fewer is an old copy."""
+    assert shop.session is not None
+    n = machines.count_journalled(shop.db, shop.session, len(entries)) if entries else 0
+    return begun, [replace(entry, n=n + i) for i, entry in enumerate(entries, 1)]
 
 
 def _permitted(shop: Shop, seen: Slice, effect: Row, paused: dict[str, Row]) -> _Leaving | None:
@@ -79,7 +88,7 @@ def _permitted(shop: Shop, seen: Slice, effect: Row, paused: dict[str, Row]) -> 
     effect = {**effect, **seen.effects[effect["id"]]}
     if effect["state"] not in WAITING or (effect["attempt_n"] or 0) != effect["tries"]:
         return None  # another session was faster
-    if refund_blocks(order):
+    if refund_blocks(order) and effect["kind"] != EffectKind.REFUND_REPLY:
         apply_refund(shop, OrderId(order["id"]))
         return None
     lines = seen.lines_of(effect)
@@ -159,7 +168,9 @@ def _record(
 
 
 def _payload(parcel: Parcel) -> bytes:
-    return parcel.message.text.reveal() if parcel.message else str(parcel.order).encode()
+    if parcel.message:
+        return parcel.message.text.reveal()
+    return f"{parcel.order}{parcel.reply or ''}".encode()
 
 
 def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
@@ -177,6 +188,7 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
 
 def _entries(shop: Shop, seen: Slice, one: _Leaving) -> list[JournalEntry]:
     assert shop.session is not None
+    keys = seen.keys_of(one.effect)
     return [
         JournalEntry(
             kind="SEND",
@@ -185,7 +197,9 @@ def _entries(shop: Shop, seen: Slice, one: _Leaving) -> list[JournalEntry]:
             line=line["line_no"],
             fingerprint=bytes(key["fingerprint"]).hex(),
             session=int(shop.session),
+            parcel=one.effect["parcel_n"],
         )
         for line in one.lines
-        for key in seen.bound.get(line["id"], ())
+        for key in keys
+        if key["line_id"] == line["id"]
     ]

@@ -214,6 +214,17 @@ def bind(db: Db, values: Row) -> None:
     )
 
 
+def carried_by(db: Db, line_ids: Sequence[int], parcel: int) -> None:
+    """Say which parcel carries the keys that were bound to lines again."""
+    marks, params = in_clause(line_ids)
+    db.run(
+        "UPDATE allocations SET parcel_id = :p WHERE parcel_id IS NULL"
+        f" AND state = 'exposed' AND line_id IN {marks}",
+        p=parcel,
+        **params,
+    )
+
+
 def expose_bond(db: Db, allocation_id: int, now_ms: int) -> None:
     """A bond that was reserved when the copy was made had its key sent since."""
     db.run(
