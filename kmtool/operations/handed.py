@@ -20,12 +20,15 @@ UNDER_WAY = (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN)
 
 
 def deliver_lines(
-    shop: Shop, found: Sequence[tuple[Row, Row]], bound: Mapping[int, Sequence[Row]]
+    shop: Shop,
+    found: Sequence[tuple[Row, Row]],
+    bound: Mapping[int, Sequence[Row]],
+    part: str = "",
 ) -> None:
     """Set lines (order, line) and their keys to delivered and book their cost, once.
 
-    `bound` holds the live allocations by line. Raises `Moved` when one was no longer as it was
-    read.
+    `bound` holds the live allocations by line; `part` tells bookings of one line apart. Raises
+    `Moved` when one was no longer as it was read.
     """
     db, now = shop.db, shop.now_ms()
     lines = list({line["id"]: line for _, line in found}.values())
@@ -50,10 +53,15 @@ def deliver_lines(
     keys = [key for line in lines for key in bound.get(line["id"], ())]
     exposed = [key["key_id"] for key in keys if key["key_state"] == KeyState.EXPOSED]
     deliveries.deliver_keys(db, exposed, now)
-    book(shop, found, bound)
+    book(shop, found, bound, part)
 
 
-def book(shop: Shop, found: Sequence[tuple[Row, Row]], bound: Mapping[int, Sequence[Row]]) -> None:
+def book(
+    shop: Shop,
+    found: Sequence[tuple[Row, Row]],
+    bound: Mapping[int, Sequence[Row]],
+    part: str = "",
+) -> None:
     """Fix the cost of keys that reached their buyers and post it, per line and batch."""
     db, now = shop.db, shop.now_ms()
     groups: list[tuple[Row, Row, list[Row]]] = []
@@ -69,18 +77,18 @@ def book(shop: Shop, found: Sequence[tuple[Row, Row]], bound: Mapping[int, Seque
     for order, line, rows in groups:
         first, batch = rows[0], batches[rows[0]["batch_id"]]
         amount = e5_to_minor(first["cost_e5"] * len(rows), first["currency"])
-        for row, part in zip(rows, split(amount, [1] * len(rows)), strict=True):
-            by_amount.setdefault(part, []).append(row["id"])
+        for row, each in zip(rows, split(amount, [1] * len(rows)), strict=True):
+            by_amount.setdefault(each, []).append(row["id"])
         bought = first["mode"] == "buyout"
         credit = "asset:stock" if bought else f"payable:supplier:{batch['supplier']}"
         entries.append(
             ledger.Entry(
                 "delivered",
-                f"{order['channel']}:{order['number']}:{line['line_no']}:{batch['number']}",
+                f"{order['channel']}:{order['number']}:{line['line_no']}:{batch['number']}{part}",
                 f"{len(rows)} keys of {batch['number']}",
                 [("cost:keys", batch["currency"], amount), (credit, batch["currency"], -amount)],
             )
         )
-    for part, ids in by_amount.items():
-        all_moved(deliveries.deliver_allocations(db, ids, part, now), len(ids))
+    for each, ids in by_amount.items():
+        all_moved(deliveries.deliver_allocations(db, ids, each, now), len(ids))
     ledger.post_many(db, now, entries)

@@ -15,6 +15,7 @@ from kmtool.domain.states import EffectKind
 from kmtool.errors import Broken
 from kmtool.operations.handed import deliver_lines
 from kmtool.operations.pack import message_of, open_key, parcel_label
+from kmtool.operations.refund_sending import replaced, reply_parcel, was_answered
 from kmtool.operations.refunds import apply_refund, refund_blocks
 from kmtool.operations.routes import Parcel
 from kmtool.operations.shipped import mark_when_done
@@ -70,7 +71,11 @@ def order_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
 def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> None:
     """The buyers have their keys: lines delivered, costs booked, «shipped» ordered."""
     found = [(seen.order(effect), line) for effect in done for line in seen.lines_of(effect)]
-    deliver_lines(shop, found, seen.bound)
+    carried: dict[int, list[Row]] = {}
+    for effect in done:
+        for key in seen.keys_of(effect):
+            carried.setdefault(key["line_id"], []).append(key)
+    deliver_lines(shop, found, carried)
     tally.delivered += len(found)
     ended = []
     for order in {effect["order_id"]: seen.order(effect) for effect in done}.values():
@@ -87,7 +92,14 @@ def was_marked(shop: Shop, _seen: Slice, done: Sequence[Row], tally: Sent) -> No
     tally.shipped += len(done)
 
 
+def was_told(_shop: Shop, _seen: Slice, _done: Sequence[Row], _tally: Sent) -> None:
+    """The buyer read what was done for him; nothing follows from that."""
+
+
 KINDS: dict[EffectKind, Kind] = {
     EffectKind.HAND_OVER: Kind(message_parcel, keys_arrived),
+    EffectKind.NOTIFY: Kind(message_parcel, was_told),
     EffectKind.MARK_SHIPPED: Kind(order_parcel, was_marked),
+    EffectKind.REPLACE: Kind(message_parcel, replaced),
+    EffectKind.REFUND_REPLY: Kind(reply_parcel, was_answered),
 }

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kmtool.domain.ids import EffectId, LineId, ParcelId
-from kmtool.domain.states import EffectState, KeyState, LineState, Mode
-from kmtool.errors import Broken
+from kmtool.domain.states import EffectKind, EffectState, KeyState, LineState, Mode
+from kmtool.errors import Broken, marked
 from kmtool.operations.pack import address_digest
-from kmtool.operations.refunds import CHANGED, unpack
+from kmtool.operations.refunds import CHANGED, take_back, unpack
 from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
@@ -79,9 +79,11 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     if not effect["tries"]:
         now = shop.now_ms()
         old = any(row["expires_ms"] <= now for row in bound)
-        if (bad or old or _mode_shut(shop, order)) and unpack(shop, effect, "looked at again"):
+        undo = take_back if effect["kind"] == EffectKind.REPLACE else unpack
+        shut = bad or old or _mode_shut(shop, order, effect)
+        if shut and undo(shop, effect, marked("looked at again")):
             return False
-    elif _mode_shut(shop, order):
+    elif _mode_shut(shop, order, effect):
         to_human(shop, effect, lines, "the channel does not send by itself any more")
         return False
     if bad:
@@ -94,12 +96,16 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     return True
 
 
-def _mode_shut(shop: Shop, order: Row) -> bool:
-    """Tell whether the channel was set to watch, or to ask, after the keys were bound."""
+def _mode_shut(shop: Shop, order: Row, effect: Row) -> bool:
+    """Tell whether the channel was set to watch, or to ask, after the keys were bound.
+
+    A replacement was ordered by a person: nobody is asked again.
+    """
     found = shop.config.channels.get(order["channel"])
     if found is None:
         return False
-    return found.mode is Mode.WATCH or (found.mode is Mode.ASK and order["released_ms"] is None)
+    asks = found.mode is Mode.ASK and effect["kind"] != EffectKind.REPLACE
+    return found.mode is Mode.WATCH or (asks and order["released_ms"] is None)
 
 
 def lines_of(shop: Shop, effect: Row) -> list[Row]:

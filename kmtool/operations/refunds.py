@@ -107,6 +107,14 @@ def is_decided(shop: Shop, order: Row, refunds: Sequence[Row]) -> bool:
     return bool(facts) and all(_covers(answered.get(fact["number"]), fact) for fact in facts)
 
 
+def was_refused(shop: Shop, order_id: OrderId) -> bool:
+    """Tell whether a person refused what the channel still calls open: it waits for the channel."""
+    answered = store.answers(shop.db, order_id)
+    if not answered or answered[-1]["answer"] != "refuse":
+        return False
+    return is_decided(shop, orders.get(shop.db, order_id), orders.refunds(shop.db, order_id))
+
+
 def _covers(answer: Row | None, fact: Row) -> bool:
     if answer is None or fact["amount_minor"] > answer["amount_minor"]:
         return False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from kmtool.domain.states import EffectKind
 from kmtool.errors import (
@@ -30,8 +30,12 @@ from kmtool.ports import (
     OrderFact,
     OrderRef,
     Page,
+    Purchased,
+    PurchaseOrder,
     Receipt,
+    RefundDesk,
     Repeat,
+    Supplier,
     Verdict,
     Window,
 )
@@ -62,6 +66,15 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundReply:
+    """The answer to a refund that is open at a channel."""
+
+    number: str
+    agree: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parcel:
     """What a try of an effect needs: a message for the courier, or an order for the channel."""
 
@@ -71,6 +84,7 @@ class Parcel:
     route: str
     message: Message | None
     order: OrderRef | None
+    reply: RefundReply | None = None
 
 
 def channel(shop: Shop, name: str) -> Channel:
@@ -86,6 +100,33 @@ def courier(shop: Shop, name: str, of_channel: str) -> Courier:
     if of_channel not in shop.config.channels:
         raise ConfigError(detail="there is no [channels.{of_channel}]", of_channel=of_channel)
     return _built(f"channels.{of_channel}", lambda: shop.adapters.courier(name, of_channel))
+
+
+def supplier(shop: Shop, name: str) -> Supplier:
+    """Return a supplier; whatever its adapter trips over while it is built is a `KmError`."""
+    return _built(f"suppliers.{name}", lambda: shop.adapters.supplier(name))
+
+
+def buy(of: Supplier, name: str, wish: PurchaseOrder) -> Purchased | OutsideError:
+    """Place a purchase once; after an adapter's bug the money may be gone, so it is unclear."""
+    try:
+        return of.place(wish)
+    except OutsideError as error:
+        return error
+    except KmError as error:
+        return Rejected(who=name, detail="{problem}", problem=error)
+    except Exception as error:  # noqa: BLE001  (the edge)
+        return Unknown(who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__)
+
+
+def bought(of: Supplier, name: str, our_no: str) -> Purchased | OutsideError | None:
+    """Ask what became of a purchase; None when the supplier says that it does not know it."""
+    try:
+        return of.query(our_no)
+    except OutsideError as error:
+        return error
+    except Exception as error:  # noqa: BLE001  (the edge: asking changes nothing)
+        return Retriable(who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__)
 
 
 def _built(where: str, build: Callable[[], T]) -> T:
@@ -209,6 +250,25 @@ def _ask_shipped(shop: Shop, parcel: Parcel) -> Verdict:
     return shop.adapters.channel(parcel.channel).query_shipped(parcel.order)
 
 
+def _reply(shop: Shop, parcel: Parcel) -> Receipt:
+    assert parcel.order is not None and parcel.reply is not None
+    desk = cast(RefundDesk, shop.adapters.channel(parcel.channel))
+    reply = parcel.reply
+    return desk.reply_refund(parcel.order, reply.number, agree=reply.agree, text=reply.text)
+
+
+def _ask_reply(shop: Shop, parcel: Parcel) -> Verdict:
+    """Read the order again: an answer that arrived has ended the request."""
+    assert parcel.order is not None and parcel.reply is not None
+    fact = shop.adapters.channel(parcel.channel).get_order(parcel.order.number)
+    states = [r.state for r in fact.refunds if r.number == parcel.reply.number] if fact else []
+    if not states:
+        return Verdict.UNCLEAR
+    if states[0] == "open":
+        return Verdict.NOT_DONE
+    return Verdict.DONE if (states[0] == "done") is parcel.reply.agree else Verdict.UNCLEAR
+
+
 BY_COURIER = Carrier(
     features=lambda shop, route, of_channel: courier(shop, route, of_channel).features,
     carry=_send,
@@ -221,9 +281,18 @@ BY_CHANNEL = Carrier(
     ask=_ask_shipped,
     rule=lambda f: (f.shipped_repeat, max(2, f.repeat_max), f.grace_ms),
 )
+AT_THE_DESK = Carrier(
+    features=lambda shop, _route, of_channel: channel(shop, of_channel).features,
+    carry=_reply,
+    ask=_ask_reply,
+    rule=lambda f: (Repeat.QUERYABLE, max(2, f.repeat_max), f.grace_ms),
+)
 CARRIERS: dict[EffectKind, Carrier] = {
     EffectKind.HAND_OVER: BY_COURIER,
+    EffectKind.NOTIFY: BY_COURIER,
     EffectKind.MARK_SHIPPED: BY_CHANNEL,
+    EffectKind.REPLACE: BY_COURIER,
+    EffectKind.REFUND_REPLY: AT_THE_DESK,
 }
 """The other half of the table in `kinds`."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmtool.domain.ids import LineId
-from kmtool.domain.states import EffectState
+from kmtool.domain.states import EffectKind, EffectState
 from kmtool.operations.routes import Parcel
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
@@ -70,8 +70,17 @@ class Slice:
         return self.lines.get(effect["parcel_id"], [])
 
     def keys_of(self, effect: Row) -> list[Row]:
-        """Return the live allocations of the lines an effect hands over."""
-        return [key for line in self.lines_of(effect) for key in self.bound.get(line["id"], ())]
+        """Return the live allocations whose keys an effect hands over: those of its own parcel.
+
+        A key from before parcels were named on it belongs to the first one.
+        """
+        own = {effect["parcel_id"]} | ({None} if effect["kind"] == EffectKind.HAND_OVER else set())
+        return [
+            key
+            for line in self.lines_of(effect)
+            for key in self.bound.get(line["id"], ())
+            if key["parcel_id"] in own
+        ]
 
 
 def look(shop: Shop, due: Sequence[Row]) -> Slice:

@@ -358,3 +358,29 @@ def give_reason(db: Db, line_id: LineId, reason: str) -> None:
         r=reason[:300],
         id=line_id,
     )
+
+
+def has_other_text(db: Db, sku: str, key_id: int, now_ms: int) -> bool:
+    """Tell whether a product has a free key or text beside one."""
+    return (
+        db.value(
+            "SELECT id FROM keys WHERE sku = :s AND state = 'free' AND id <> :id"
+            " AND expires_ms > :now LIMIT 1",
+            s=sku,
+            id=key_id,
+            now=now_ms,
+        )
+        is not None
+    )
+
+
+def set_aside(db: Db, key_id: int, sku: str, now_ms: int) -> None:
+    """Take a shared key that is bad out of sale, with the uses it has left."""
+    left = db.value(
+        "UPDATE keys SET state = 'quarantine', state_ms = :now WHERE id = :id AND state = 'free'"
+        " RETURNING uses_left",
+        id=key_id,
+        now=now_ms,
+    )
+    if left:
+        db.run("UPDATE stock SET free = free - :n WHERE sku = :s", n=left, s=sku)
