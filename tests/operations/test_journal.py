@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,17 @@ def test_a_journal_that_cannot_be_written_is_broken(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(Broken, match="nothing was sent"):
         Journal(tmp_path / "file" / "j.log", "db", str).append([entry(1)])
+
+
+def test_a_record_is_written_as_json_with_sorted_keys(tmp_path: Path) -> None:
+    """The HMAC is taken over exactly that text, whatever stands in a foreign order number."""
+    journal = Journal(tmp_path / "j.log", "db1", lambda data: hashlib.sha256(data).hexdigest())
+    hostile = '订单 "1"\\n\n\t\x7f🎮'
+    journal.append([JournalEntry("SEND", "淘宝", hostile, "1", "ab" * 16, 3, n=7, parcel=2)])
+    line = journal.path.read_text(encoding="utf-8").splitlines()[0]
+    record = json.loads(line)
+    assert line == json.dumps(record, ensure_ascii=False, sort_keys=True)
+    mac = record.pop("mac")
+    plain = json.dumps(record, ensure_ascii=False, sort_keys=True)
+    assert mac == hashlib.sha256(plain.encode()).hexdigest()
+    assert [(entry.order, entry.n, entry.parcel) for entry in journal.read()] == [(hostile, 7, 2)]
