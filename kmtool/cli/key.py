@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmtool.cli import doors, options, out
+from kmtool.cli import doors, key_lend, options, out
 from kmtool.errors import UsageError
 from kmtool.words import _
 
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 app = doors.noun(_("keys in stock and where they went"))
 batch_app = doors.noun(_("the batches keys came in"))
 app.add_typer(batch_app, name="batch")
+app.command("lend", help=_("place free keys into a platform's own pool"))(key_lend.lend)
+app.command("lent", help=_("what is lent where, since when, and what came of it"))(key_lend.lent)
+app.command("lend-back", help=_("read a pool's export: book the used, take back the unused"))(
+    key_lend.lend_back
+)
+app.command("lend-lost", help=_("give up keys of a lending that cannot be read back"))(
+    key_lend.lend_lost
+)
 
 Sku = Annotated[str, typer.Option("--sku", help=_("only this product"))]
 

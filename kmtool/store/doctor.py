@@ -140,6 +140,24 @@ INVARIANTS: tuple[Invariant, ...] = (
         blocks=False,
     ),
     Invariant(
+        "lent_alone",
+        "a key lent to a pool is counted there and bound to nobody",
+        "SELECT 'key ' || k.tail || ' is lent to no pool' AS what FROM keys k"
+        " WHERE k.state = 'lent' AND NOT EXISTS (SELECT 1 FROM lent_keys t"
+        "  WHERE t.key_id = k.id AND t.state = 'lent')"
+        " UNION ALL SELECT 'key ' || k.tail || ' is lent and is ' || k.state AS what"
+        " FROM lent_keys t JOIN keys k ON k.id = t.key_id"
+        " WHERE t.state = 'lent' AND k.state <> 'lent'"
+        " UNION ALL SELECT 'key ' || k.tail || ' is lent and bound to a line' AS what"
+        " FROM lent_keys t JOIN keys k ON k.id = t.key_id JOIN allocations a ON a.key_id = k.id"
+        f" WHERE t.state = 'lent' AND {_LIVE}"
+        " UNION ALL SELECT 'key ' || k.tail || ' was used in a pool without an order' AS what"
+        " FROM lent_keys t JOIN keys k ON k.id = t.key_id WHERE t.state = 'used'"
+        " AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.key_id = t.key_id"
+        "  AND a.line_id = t.line_id)",
+        _LOOK,
+    ),
+    Invariant(
         "stock_counter",
         "the stock counter is the count",
         "SELECT p.sku || ' counts ' || CAST(coalesce(s.free, 0) AS TEXT) || ', has '"

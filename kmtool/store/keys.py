@@ -139,6 +139,7 @@ def lock_stock_of_batch(db: Db, batch_id: int) -> None:
 _UNTOUCHED = (
     "batch_id = :id AND state = :state"
     " AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.key_id = keys.id)"
+    " AND NOT EXISTS (SELECT 1 FROM lent_keys t WHERE t.key_id = keys.id)"
 )
 
 

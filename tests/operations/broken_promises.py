@@ -162,6 +162,12 @@ BREAKERS: dict[str, tuple[Callable[[Shop], None], set[str]]] = {
         sql(f"UPDATE effects SET state = 'inflight' WHERE order_id = {ORDER.format('A3')}"),
         {"nothing_stuck"},
     ),
+    "a lent key that no pool has": (
+        sql(
+            f"UPDATE keys SET state = 'lent' WHERE id = {FREE}", "UPDATE stock SET free = free - 1"
+        ),
+        {"lent_alone"},
+    ),
     "a wrong stock counter": (sql("UPDATE stock SET free = free + 1"), {"stock_counter"}),
     "one entry off": (lambda shop: unbalanced(shop, 1), {"ledger_zero", "entry_zero"}),
     "two entries off against each other": (
