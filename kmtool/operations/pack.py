@@ -14,7 +14,7 @@ from kmtool.domain.states import COUNTER, EffectKind
 from kmtool.errors import KmError, Rejected
 from kmtool.operations import routes
 from kmtool.operations.facts import Facts
-from kmtool.operations.messages import MessageLine, write
+from kmtool.operations.messages import MessageLine, Templates
 from kmtool.ports import Buyer, Message
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects
@@ -97,7 +97,10 @@ def pack(
     """
     db, now = shop.db, facts.now_ms
     numbers = numbers or deliveries.next_parcels(db, [order["id"] for order, _ in bound])
-    rows = [_parcel(shop, facts, order, numbers[order["id"]], lines) for order, lines in bound]
+    known = Templates(shop)
+    rows = [
+        _parcel(shop, facts, known, order, numbers[order["id"]], lines) for order, lines in bound
+    ]
     found = deliveries.add_parcels(db, rows, [[line["id"] for line, _ in ls] for _, ls in bound])
     parcels = [found[row["order_id"], row["n"]] for row in rows]
     effects.add_effects(
@@ -131,7 +134,12 @@ def pack(
 
 
 def _parcel(
-    shop: Shop, facts: Facts, order: Row, n: int, lines: Sequence[tuple[Row, Sequence[Row]]]
+    shop: Shop,
+    facts: Facts,
+    known: Templates,
+    order: Row,
+    n: int,
+    lines: Sequence[tuple[Row, Sequence[Row]]],
 ) -> Row:
     """Return the row of a parcel: its text rendered, asked of its route, and sealed."""
     shown = []
@@ -141,7 +149,7 @@ def _parcel(
         shown.append(
             MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
         )
-    written = write(shop, order["channel"], order["number"], order["code"], shown)
+    written = known.write(order["channel"], order["number"], order["code"], shown)
     if order["channel"] != COUNTER:
         marker = f"{order['code']}-{n}"
         message = message_of(order, marker, written.subject, written.text.text(), ())
