@@ -12,8 +12,9 @@ import secrets as randomness
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kmtool import config as configuration
 from kmtool import registry
@@ -24,12 +25,14 @@ from kmtool.errors import ConfigError, MasterKeyMissing, MissingCredential, NotS
 from kmtool.journal import Journal
 from kmtool.operations import home
 from kmtool.operations.home import DATABASE_ID
-from kmtool.ports import AdapterSettings, Channel, Courier, Notifier
+from kmtool.ports import AdapterSettings, Channel, Courier, Notifier, Supplier
 from kmtool.shop import Adapters, Shop, quiet
 from kmtool.store import copying, house
 from kmtool.store.db import Db, connect
 from kmtool.store.migrations import migrate, pending
 from kmtool.vault import MasterKey, Vault, load_master, save_master
+
+S = TypeVar("S")
 
 
 @contextmanager
@@ -153,9 +156,7 @@ def _adapters(config: Config, clock: Clock, db: Db, vault: Vault) -> Adapters:
 
     def channel(name: str) -> Channel:
         if name not in channels:
-            found = config.channels.get(name)
-            if found is None:
-                raise ConfigError(detail="there is no [channels.{name}]", name=name)
+            found = _section(config.channels, "channels", name)
             given = settings(name, found.adapter, "channel", found.options, found.credentials)
             channels[name] = registry.module("channel", found.adapter).build(given)
         return channels[name]
@@ -176,14 +177,27 @@ def _adapters(config: Config, clock: Clock, db: Db, vault: Vault) -> Adapters:
         return couriers[name, of_channel]
 
     def notifier(name: str) -> Notifier:
-        found = config.notify.get(name)
-        if found is None:
-            raise ConfigError(detail="there is no [notify.{name}]", name=name)
+        found = _section(config.notify, "notify", name)
         given = settings(name, found.adapter, "notifier", found.options, found.credentials)
         built: Notifier = registry.module("notifier", found.adapter).build(given)
         return built
 
-    return Adapters(channel=channel, courier=courier, notifier=notifier)
+    @cache
+    def supplier(name: str) -> Supplier:
+        found = _section(config.suppliers, "suppliers", name)
+        given = settings(name, found.adapter, "supplier", found.options, found.credentials)
+        built: Supplier = registry.module("supplier", found.adapter).build(given)
+        return built
+
+    return Adapters(channel=channel, courier=courier, notifier=notifier, supplier=supplier)
+
+
+def _section(sections: Mapping[str, S], kind: str, name: str) -> S:
+    """Return a named section of kmtool.toml."""
+    found = sections.get(name)
+    if found is None:
+        raise ConfigError(detail="there is no [{section}.{name}]", section=kind, name=name)
+    return found
 
 
 def credential(text: str, db: Db, vault: Vault, config: Config, where: str) -> Secret:

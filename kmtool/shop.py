@@ -11,7 +11,7 @@ from kmtool.config import Config
 from kmtool.domain.ids import SessionId
 from kmtool.errors import ExampleConfig
 from kmtool.journal import Journal
-from kmtool.ports import Channel, Courier, Notifier
+from kmtool.ports import Channel, Courier, Notifier, Supplier
 from kmtool.store import audit
 from kmtool.store.db import Db
 from kmtool.vault import Vault
@@ -31,6 +31,7 @@ class Adapters:
     channel: Callable[[str], Channel]
     courier: Callable[[str, str], Courier]
     notifier: Callable[[str], Notifier]
+    supplier: Callable[[str], Supplier]
 
 
 @dataclass(frozen=True, slots=True)

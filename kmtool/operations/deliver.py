@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from kmtool.domain.ids import EffectId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, marked
-from kmtool.operations import routes
+from kmtool.operations import purchases, routes
 from kmtool.operations.find_order import named
 from kmtool.operations.ingest import ingest
+from kmtool.operations.order_replace import fill_waiting
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
 from kmtool.operations.reserve import Reserved, reserve_due
@@ -29,6 +30,7 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
 from kmtool.store.db import Row
 
+CARRY_KEYS = (EffectKind.HAND_OVER, EffectKind.REPLACE)
 ROUNDS_MAX = 10_000
 SLICE = 20
 FOLLOW_S = 60
@@ -93,6 +95,7 @@ def deliver_all(
     """Reserve and send, as the sender of this shop; `stopping` is asked after every round."""
     reserved = reserve_due(shop, chosen or None)
     only = [row["id"] for row in chosen]
+    fill_waiting(shop, only)
     tally = Sent()
     for part in send_due(shop, only):
         tally.add(part)
@@ -128,6 +131,8 @@ def send_due(shop: Shop, only: Sequence[int] = ()) -> Iterator[Sent]:
             return
         before = marks
         tally = Sent()
+        purchases.run(shop, [row for row in due if row["kind"] == EffectKind.PURCHASE], tally)
+        due = [row for row in due if row["kind"] != EffectKind.PURCHASE]
         unclear = [row for row in due if row["attempt_state"] == AttemptState.UNKNOWN]
         again = resolve(shop, unclear, tally)
         fresh = [row for row in due if row["attempt_state"] != AttemptState.UNKNOWN]
@@ -170,7 +175,8 @@ def reread(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
         order = known[effect["order_id"]]
         channel = order["channel"]
         is_fresh = limit <= order["facts_ms"] <= now + CLOCK_SLACK_MS
-        if is_fresh or channel == COUNTER or effect["kind"] != EffectKind.HAND_OVER:
+        unknown_there = channel == COUNTER or order["by_hand"]
+        if is_fresh or unknown_there or effect["kind"] not in CARRY_KEYS:
             ready.append(effect)
         else:
             stale.setdefault(channel, []).append((effect, order))

@@ -1,0 +1,293 @@
+"""Buys from suppliers: intent, network, outcome, and asking about what is unclear or takes time.
+
+The rules are those of sending (operations/send.py), for money instead of keys: the intent is
+committed before anything is asked, with the daily limit checked under lock and what is unclear
+counted as spent; a purchase has one number for all its tries and is never placed under another one
+while it may have been made. Purchases from suppliers are made one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.states import AttemptState, LineState, Mode, PurchaseState
+from kmtool.errors import (
+    KmError,
+    OutsideError,
+    Unknown,
+    told,
+)
+from kmtool.operations import routes, topup
+from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
+from kmtool.operations.purchase_outcome import (
+    FIRST_ASK_MS,
+    WAITING,
+    accepted,
+    again,
+    conclude,
+    due,
+    later,
+    progress,
+    settle,
+)
+from kmtool.operations.refunds import CHANGED, apply_refund, refund_blocks, unpack
+from kmtool.operations.reserve import pause_of
+from kmtool.operations.tries import Sent
+from kmtool.ports import Features, Idempotency, Progress, Purchased, PurchaseOrder, Supplier
+from kmtool.shop import Shop
+from kmtool.store import effects, house, orders, products, sessions
+from kmtool.store import purchases as store
+from kmtool.store.db import Row
+
+ASK_MS = 15_000
+STOPPED_MS = 15_000
+LIMIT_MS = 900_000
+ROUTE_MS = 300_000
+BY_OURS = ("ours", "both")
+
+
+def run(shop: Shop, found: Sequence[Row], tally: Sent) -> None:
+    """Buy, ask or wait for each purchase whose time has come, one after the other."""
+    for effect in found:
+        purchase = _purchase(shop, effect)
+        if purchase is None:
+            continue
+        try:
+            supplier = routes.supplier(shop, purchase["supplier"])
+        except KmError as error:
+            _put_off(shop, effect, error, tally)
+            continue
+        if PurchaseState(purchase["state"]) is PurchaseState.ACCEPTED:
+            _poll(shop, supplier, effect, purchase, tally)
+        elif effect["attempt_state"] == AttemptState.UNKNOWN:
+            _resolve(shop, supplier, effect, purchase, tally)
+        else:
+            _try(shop, supplier, effect, tally)
+
+
+def _purchase(shop: Shop, effect: Row) -> Row | None:
+    lines = lines_of(shop, effect)
+    return store.of_line(shop.db, lines[0]["id"]) if lines else None
+
+
+def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
+    """Intent, network, outcome of one purchase."""
+    begun = begin(shop, effect, tally)
+    if begun is None:
+        return
+    purchase, attempt_id, n = begun
+    wish = PurchaseOrder(
+        our_no=purchase["our_no"],
+        product=purchase["item"],
+        quantity=purchase["quantity"],
+        account=purchase["account"],
+        cap_minor=purchase["cap_minor"],
+        currency=purchase["currency"],
+    )
+    answer = routes.buy(supplier, purchase["supplier"], wish)
+    finish(shop, effect, (attempt_id, n), answer, tally)
+
+
+def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
+    """Write the intent of a purchase; None when it may not be made now.
+
+    Raises `Broken` when this session was fenced off or the disk has no room.
+    """
+    assert shop.session is not None, "only a session buys"
+    assert not shop.db.rehearsing, "a rehearsal buys nothing"
+    disk_must_have_room(shop)
+    db, now = shop.db, shop.now_ms()
+    with db.tx():
+        must_be_live(shop)
+        orders.lock(db, [effect["order_id"]])
+        order = orders.get(db, OrderId(effect["order_id"]), lock=True)
+        fresh = {**effect, **effects.effect(db, EffectId(effect["id"]))}
+        if fresh["state"] not in WAITING or (fresh["attempt_n"] or 0) != fresh["tries"]:
+            return None  # another session was faster
+        line = lines_of(shop, fresh)[0]
+        purchase = _may_buy(shop, fresh, order, line, tally)
+        if purchase is None:
+            return None
+        n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
+        moved = store.move(
+            db, purchase["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=now
+        )
+        assert n is not None and moved, "the order's row is locked"
+        for source in (LineState.RESERVED, LineState.UNKNOWN):
+            orders.move_line(db, LineId(line["id"]), source, LineState.SENDING, now)
+        orders.stamp_line(db, LineId(line["id"]), "sent_ms", now)
+        attempt_id = effects.add_attempt(
+            db,
+            {
+                "effect_id": effect["id"],
+                "n": n,
+                "session_id": shop.session,
+                "digest": shop.vault.digest(_payload(purchase)),
+                "started_ms": now,
+                "route": effect["route"],
+            },
+        )
+        shop.audit("intent", _name(order), f"purchase {purchase['our_no']}, try {n}")
+    return purchase, attempt_id, n
+
+
+def _payload(purchase: Row) -> bytes:
+    names = ("our_no", "item", "quantity", "account", "cap_minor", "currency")
+    return "|".join(str(purchase[name]) for name in names).encode()
+
+
+def _may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row | None:
+    """Ask once more, right before the money leaves, what the gates asked before."""
+    if refund_blocks(order):
+        apply_refund(shop, OrderId(order["id"]))
+        return None
+    paused = pause_of(house.pauses(shop.db), order["channel"], line["sku"])
+    stopped = "hold" if order["hold_reason"] else paused
+    if stopped:
+        later(shop, effect, STOPPED_MS, told("stopped: {stopped}", stopped=stopped))
+        return None
+    if line["state"] not in {LineState.RESERVED, LineState.UNKNOWN}:
+        to_human(shop, effect, [line], told("its lines are not waiting for it any more"))
+        return None
+    product = products.product(shop.db, line["sku"])
+    assert product is not None
+    store.lock_supplier(shop.db, product["supplier"])
+    against = topup.refusals(shop, product, line)
+    why = against.terms or against.account or against.spend
+    asks = _asks(shop, order, line)
+    if not why and not asks:
+        return topup.planned(shop, order, line, product)
+    if not effect["tries"] and unpack(shop, effect, "looked at again"):
+        return None
+    if asks:
+        to_human(shop, effect, [line], asks)
+        tally.needs_you += 1
+    else:
+        later(shop, effect, LIMIT_MS, why)
+    return None
+
+
+def _asks(shop: Shop, order: Row, line: Row) -> str:
+    """Return what a person must look at first: a change at the channel, or the channel's mode."""
+    if line["reason"].startswith(CHANGED):
+        return str(line["reason"])
+    found = shop.config.channels.get(order["channel"])
+    if found is None or found.mode is Mode.AUTO:
+        return ""
+    if found.mode is Mode.WATCH or order["released_ms"] is None:
+        return told("the channel does not send by itself any more")
+    return ""
+
+
+def finish(
+    shop: Shop,
+    effect: Row,
+    attempt: tuple[int, int],
+    answer: Purchased | OutsideError,
+    tally: Sent,
+) -> None:
+    """Write what the supplier answered to a try, in one transaction.
+
+    A fenced-off sender writes nothing: whoever took over asks by the number.
+    """
+    attempt_id, n = attempt
+    with shop.db.tx():
+        assert shop.session is not None
+        live = sessions.is_live(shop.db, shop.session, lock=True)
+        orders.lock(shop.db, [effect["order_id"]])
+        if live:
+            state, reference = _state_of(answer)
+            moved = effects.move_attempt(
+                shop.db, attempt_id, AttemptState.INTENT, state, shop.now_ms(), reference,
+                "" if isinstance(answer, Purchased) else str(answer),
+            )  # fmt: skip
+            if moved:
+                conclude(shop, effect, n, answer, tally)
+    if not live:
+        must_be_live(shop)
+
+
+def _state_of(answer: Purchased | OutsideError) -> tuple[AttemptState, str]:
+    if isinstance(answer, Purchased):
+        return AttemptState.OK, answer.their_no
+    return (AttemptState.UNKNOWN if isinstance(answer, Unknown) else AttemptState.REJECTED), ""
+
+
+def _poll(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: Sent) -> None:
+    """Ask how far an accepted purchase is."""
+    answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
+    with shop.db.tx():
+        must_be_live(shop)
+        orders.lock(shop.db, [effect["order_id"]])
+        now = store.get(shop.db, purchase["id"])
+        if now["state"] != PurchaseState.ACCEPTED:
+            return
+        if isinstance(answer, Purchased):
+            progress(shop, effect, now, answer, tally)
+            return
+        still = Purchased(purchase["their_no"], Progress.PROCESSING)
+        progress(shop, effect, now, still, tally)
+
+
+def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: Sent) -> None:
+    """Find out about a try whose outcome is unclear: by our number, or by placing it again."""
+    features = supplier.features
+    if features.query_by not in BY_OURS:
+        _without_asking(shop, features, supplier, effect, tally)
+        return
+    answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
+    with shop.db.tx():
+        must_be_live(shop)
+        orders.lock(shop.db, [effect["order_id"]])
+        now = store.get(shop.db, purchase["id"])
+        fresh = effects.effect(shop.db, EffectId(effect["id"]))
+        if now["state"] not in {PurchaseState.UNKNOWN, PurchaseState.INTENT}:
+            return
+        if fresh["state"] not in WAITING:
+            return
+        if isinstance(answer, Purchased):
+            settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
+            accepted(shop, effect, now, answer, tally)
+        elif answer is None and shop.now_ms() >= effect["attempt_ms"] + features.grace_ms:
+            settle(shop, effect, AttemptState.REJECTED, "asked", "not there after the grace period")
+            again(shop, effect, now)
+        else:
+            left = effect["attempt_ms"] + features.grace_ms - shop.now_ms()
+            wait = min(ASK_MS, max(FIRST_ASK_MS, left)) if answer is None else ASK_MS
+            due(shop, effect, wait, told("outcome unclear; asking again"))
+            tally.unknown += 1
+
+
+def _without_asking(
+    shop: Shop, features: Features, supplier: Supplier, effect: Row, tally: Sent
+) -> None:
+    """A supplier that cannot be asked: placing again is safe only where it replays our number."""
+    if features.idempotency is not Idempotency.REPLAY:
+        with shop.db.tx():
+            orders.lock(shop.db, [effect["order_id"]])
+            why = told("the outcome is unclear and this supplier cannot be asked")
+            to_human(shop, effect, lines_of(shop, effect), why)
+        tally.needs_you += 1
+        return
+    with shop.db.tx():
+        must_be_live(shop)
+        orders.lock(shop.db, [effect["order_id"]])
+        settle(shop, effect, AttemptState.REJECTED, "asked", "placed again under its number")
+        purchase = _purchase(shop, effect)
+        assert purchase is not None
+        again(shop, effect, purchase)
+    fresh = effects.effect(shop.db, EffectId(effect["id"]))
+    _try(shop, supplier, {**effect, **fresh, "attempt_state": "rejected"}, tally)
+
+
+def _put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
+    with shop.db.tx():
+        orders.lock(shop.db, [effect["order_id"]])
+        later(shop, effect, ROUTE_MS, str(error))
+    tally.failed += 1
+    tally.notes.append(f"{error}. {error.next_step()}")
+
+
+def _name(order: Row) -> str:
+    return f"order:{order['channel']}:{order['number']}"

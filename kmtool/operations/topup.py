@@ -1,0 +1,274 @@
+"""Top-up lines: an account of the buyer is charged by a supplier when the line is sold.
+
+Nothing of it lies on a shelf. What the gates ask (are the terms complete, does the account fit the
+rule, may so much be spent), and writing down the purchase of a line with its number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kmtool.clock import business_day, day_start_ms
+from kmtool.domain import accounts
+from kmtool.domain.ids import OrderId
+from kmtool.domain.money import format_minor
+from kmtool.domain.secret import Secret
+from kmtool.domain.states import EffectKind, LineState, PurchaseState
+from kmtool.errors import NotFound, Refused, told
+from kmtool.operations.find_order import named
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders, products, purchases
+from kmtool.store.db import Row
+
+ROUTE = "supplier:"
+"""How the route of a purchase begins; the supplier's name follows."""
+QUANTITY_MAX = 100
+MADE_PERHAPS = frozenset({PurchaseState.INTENT, PurchaseState.UNKNOWN, PurchaseState.ACCEPTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What stands against a top-up, one text per gate; empty is nothing."""
+
+    terms: str = ""
+    account: str = ""
+    spend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSet:
+    """The account a line charges from now on."""
+
+    channel: str
+    number: str
+    line: str
+    account: str
+
+
+def account_of(product: Row, line: Row) -> str:
+    """Return the account a line charges: the operator's word before the channel's, tidied."""
+    return accounts.tidy(product["account_rule"], line["account_given"] or line["account"])
+
+
+def most_minor(product: Row, line: Row) -> int:
+    """Return the most that a line's purchase may cost."""
+    return int(product["cap_minor"] or 0) * int(line["needed"])
+
+
+def refusals(shop: Shop, product: Row, line: Row) -> Refusals:
+    """Return what stands against buying a line's top-up now."""
+    settings = shop.config.suppliers.get(product["supplier"])
+    if not product["supplier"] or not product["supplier_item"] or product["cap_minor"] is None:
+        return Refusals(terms=told("it has no supplier, supplier's id or cap"))
+    if settings is None:
+        return Refusals(
+            terms=told("there is no [suppliers.{name}] in kmtool.toml", name=product["supplier"])
+        )
+    if not product["account_rule"]:
+        return Refusals(terms=told("it has no rule for the account"))
+    if line["needed"] > QUANTITY_MAX:
+        return Refusals(terms=told("more than {n} pieces at once", n=QUANTITY_MAX))
+    return Refusals(
+        account=accounts.refusal(product["account_rule"], account_of(product, line)),
+        spend=too_much(shop, product["supplier"], most_minor(product, line)),
+    )
+
+
+def too_much(shop: Shop, supplier: str, amount_minor: int) -> str:
+    """Return why an amount may not be spent at a supplier now; what is unclear counts as spent."""
+    settings, currency = shop.config.suppliers[supplier], shop.config.shop.currency
+    if amount_minor > settings.spend_per_order_minor:
+        return told(
+            "it may cost {amount}, one purchase from {supplier} at most {most}",
+            amount=format_minor(amount_minor, currency),
+            supplier=supplier,
+            most=format_minor(settings.spend_per_order_minor, currency),
+        )
+    spent = purchases.spent(shop.db, supplier, day_began_ms(shop))
+    if spent + amount_minor > settings.spend_per_day_minor:
+        return told(
+            "{spent} are spent at {supplier} today, the limit of a day is {most}",
+            spent=format_minor(spent, currency),
+            supplier=supplier,
+            most=format_minor(settings.spend_per_day_minor, currency),
+        )
+    return ""
+
+
+def day_began_ms(shop: Shop) -> int:
+    """Return when the shop's present business day began."""
+    zone = shop.config.shop.timezone
+    return day_start_ms(business_day(shop.now_ms(), zone), zone)
+
+
+def plan(shop: Shop, order: Row, line: Row) -> None:
+    """Write down the purchase of a line that goes: its number, a parcel of its own, the effect.
+
+    Inside the transaction that reserves the line. The number is made once; a line that was planned,
+    held and planned again has the same one.
+    """
+    db, now = shop.db, shop.now_ms()
+    product = products.product(db, line["sku"])
+    assert product is not None, "a line without a product does not pass the gates"
+    purchase = planned(shop, order, line, product)
+    n = deliveries.next_parcels(db, [order["id"]])[order["id"]]
+    body = json.dumps({"our_no": purchase["our_no"], "account": purchase["account"]})
+    sealed, data_key = shop.vault.seal(Secret(body), label(order, n))
+    route = ROUTE + purchase["supplier"]
+    parcels = deliveries.add_parcels(
+        db,
+        [
+            {
+                "order_id": order["id"],
+                "n": n,
+                "courier": route,
+                "address_digest": "",
+                "sealed": sealed,
+                "data_key_id": data_key,
+                "created_ms": now,
+            }
+        ],
+        [[line["id"]]],
+    )
+    effects.add_effect(
+        db,
+        {
+            "order_id": order["id"],
+            "parcel_id": parcels[order["id"], n],
+            "parcel_n": n,
+            "kind": EffectKind.PURCHASE,
+            "generation": 1,
+            "channel": order["channel"],
+            "route": route,
+            "due_ms": now,
+            "created_ms": now,
+        },
+    )
+    shop.audit(
+        "planned",
+        f"order:{order['channel']}:{order['number']}",
+        f"purchase {purchase['our_no']} from {purchase['supplier']}, parcel {n}",
+    )
+
+
+def planned(shop: Shop, order: Row, line: Row, product: Row) -> Row:
+    """Return the purchase that a line waits for: the one that was called off, or a new one.
+
+    After a refusal it is a new one under a new number. While one may have been made there is no
+    other: who decides to repeat it repeats its number.
+    """
+    db = shop.db
+    last = purchases.of_line(db, line["id"])
+    account, most = account_of(product, line), most_minor(product, line)
+    if last is not None and last["state"] in MADE_PERHAPS:
+        source = PurchaseState(last["state"])
+        moved = purchases.move(db, last["id"], [source], PurchaseState.PLANNED)
+        assert moved and source is not PurchaseState.ACCEPTED, "it is with the supplier already"
+        return purchases.get(db, last["id"])
+    if last is not None and last["state"] in {PurchaseState.CANCELLED, PurchaseState.PLANNED}:
+        same = (last["supplier"], last["item"], last["quantity"])
+        if same == (product["supplier"], product["supplier_item"], line["needed"]):
+            source = PurchaseState(last["state"])
+            purchases.move(
+                db, last["id"], [source], PurchaseState.PLANNED, account=account, cap_minor=most
+            )
+            return purchases.get(db, last["id"])
+    nth = 1 + (last["generation"] if last is not None else 0)
+    place = purchases.place_of(db, order["id"], line["id"])
+    found = purchases.add(
+        db,
+        {
+            "our_no": f"{order['code']}-{place}-{nth}",
+            "supplier": product["supplier"],
+            "item": product["supplier_item"],
+            "sku": line["sku"],
+            "order_id": order["id"],
+            "line_id": line["id"],
+            "generation": nth,
+            "quantity": line["needed"],
+            "account": account,
+            "cap_minor": most,
+            "currency": order["currency"],
+            "planned_ms": shop.now_ms(),
+        },
+    )
+    assert found is not None, "the order's row is locked: nobody else plans its lines"
+    return purchases.get(db, found)
+
+
+def call_off(shop: Shop, lines: Sequence[Row]) -> None:
+    """The parcel of these lines was undone before anything was asked: so are their purchases."""
+    for line in lines:
+        last = purchases.of_line(shop.db, line["id"]) if line["kind"] == "topup" else None
+        if last is not None:
+            purchases.move(shop.db, last["id"], [PurchaseState.PLANNED], PurchaseState.CANCELLED)
+
+
+def is_done(shop: Shop, line: Row) -> bool:
+    """Tell whether the account of a top-up line was charged."""
+    last = purchases.of_line(shop.db, line["id"])
+    return last is not None and last["state"] in {PurchaseState.DONE, PurchaseState.RECONCILED}
+
+
+def label(order: Row, n: int) -> bytes:
+    """Return the label that a parcel of this order is sealed under."""
+    return f"parcel:{order['channel']}:{order['number']}:{n}".encode()
+
+
+def set_account(shop: Shop, number: str, value: str, line_no: str = "") -> AccountSet:
+    """Say which account a waiting top-up line charges. Raises `NotFound`, `Refused`."""
+    shop.must_be_writable()
+    order = named(shop, number)
+    with shop.db.tx():
+        order = orders.get(shop.db, OrderId(order["id"]), lock=True)
+        line = _top_up_line(shop, order, line_no)
+        product = products.product(shop.db, line["sku"]) if line["sku"] else None
+        if product is None:
+            raise Refused(detail="the line has no product yet", mend="kmtool product unmapped")
+        account = accounts.tidy(product["account_rule"], value)
+        why = accounts.refusal(product["account_rule"], account)
+        if why:
+            raise Refused(
+                detail="{why}",
+                why=why,
+                mend="kmtool order account {number} VALUE",
+                number=order["number"],
+            )
+        if not purchases.set_account(shop.db, line["id"], account):
+            raise Refused(
+                detail="line {line} is {state}: its account stands",
+                line=line["line_no"],
+                state=told(line["state"]),
+                mend="kmtool order show {number}",
+                number=order["number"],
+            )
+        shop.audit(
+            "account", f"order:{order['channel']}:{order['number']}", f"line {line['line_no']}"
+        )
+    return AccountSet(order["channel"], order["number"], line["line_no"], account)
+
+
+def _top_up_line(shop: Shop, order: Row, line_no: str) -> Row:
+    found = [
+        line
+        for line in orders.lines(shop.db, OrderId(order["id"]))
+        if line["kind"] == "topup" and line_no in {"", line["line_no"]}
+    ]
+    if len(found) > 1:
+        waiting = [line for line in found if line["state"] == LineState.HELD]
+        found = waiting if len(waiting) == 1 else found
+    if not found:
+        raise NotFound(
+            kind="line", name=line_no or "?", mend="kmtool order show {number}",
+            number=order["number"],
+        )  # fmt: skip
+    if len(found) > 1:
+        raise Refused(
+            detail="several lines are top-ups: {lines}",
+            lines=", ".join(line["line_no"] for line in found),
+            mend="kmtool order account {number} VALUE --line LINE",
+            number=order["number"],
+        )
+    return found[0]

@@ -1,0 +1,154 @@
+"""SQL of purchases from suppliers: what was asked for under which of our numbers, what came of it.
+
+A purchase may have been charged from its intent on until it is known that it was not: in all those
+states it counts as spent. Every change of state is a compare-and-set.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from kmtool.domain.states import PurchaseState
+from kmtool.store.db import Db, Row, in_clause
+
+SPENT = "('intent', 'unknown', 'accepted', 'done', 'keys_received', 'reconciled')"
+OPEN = "('intent', 'unknown', 'accepted')"
+_COLUMNS = ("agreed_minor", "charged_minor", "their_no", "proof", "note", "intent_ms",
+            "accepted_ms", "done_ms", "account", "cap_minor")  # fmt: skip
+"""What may be set with a change of state."""
+
+
+def add(db: Db, values: Row) -> int | None:
+    """Write down a purchase to be made; None when its number or its place is taken."""
+    found = db.value(
+        "INSERT INTO purchases (our_no, supplier, item, sku, order_id, line_id, generation,"
+        " quantity, account, cap_minor, currency, state, their_no, proof, note, planned_ms)"
+        " VALUES (:our_no, :supplier, :item, :sku, :order_id, :line_id, :generation, :quantity,"
+        " :account, :cap_minor, :currency, 'planned', '', '', '', :planned_ms)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        **values,
+    )
+    return None if found is None else int(found)
+
+
+def get(db: Db, purchase_id: int) -> Row:
+    """Return a purchase."""
+    row = db.one("SELECT * FROM purchases WHERE id = :id", id=purchase_id)
+    assert row is not None
+    return row
+
+
+def of_line(db: Db, line_id: int) -> Row | None:
+    """Return the newest purchase of a line."""
+    return db.one(
+        "SELECT * FROM purchases WHERE line_id = :l ORDER BY generation DESC LIMIT 1", l=line_id
+    )
+
+
+def of_order(db: Db, order_id: int) -> list[Row]:
+    """Return the purchases of an order, oldest first, with the line's number."""
+    return db.all(
+        "SELECT p.*, l.line_no FROM purchases p JOIN lines l ON l.id = p.line_id"
+        " WHERE p.order_id = :o ORDER BY p.id",
+        o=order_id,
+    )
+
+
+def place_of(db: Db, order_id: int, line_id: int) -> int:
+    """Return which line of its order a line is, counted from 1 in the order they came."""
+    return int(
+        db.value(
+            "SELECT count(*) FROM lines WHERE order_id = :o AND id <= :l", o=order_id, l=line_id
+        )
+    )
+
+
+def move(
+    db: Db,
+    purchase_id: int,
+    sources: Sequence[PurchaseState],
+    target: PurchaseState,
+    **changes: object,
+) -> bool:
+    """Compare-and-set the state of a purchase, with what became known."""
+    assert set(changes) <= set(_COLUMNS)
+    marks, params = in_clause([str(source) for source in sources])
+    sets = "".join(f", {name} = :{name}" for name in changes)
+    return (
+        db.run(
+            f"UPDATE purchases SET state = :target{sets} WHERE id = :id AND state IN {marks}",
+            id=purchase_id,
+            target=target,
+            **changes,
+            **params,
+        )
+        == 1
+    )
+
+
+def lock_supplier(db: Db, supplier: str) -> None:
+    """Hold what may be spent at a supplier until the transaction ends."""
+    if db.dialect == "postgresql":
+        key = zlib.crc32(f"spend:{supplier}".encode())
+        db.value("SELECT pg_advisory_xact_lock(:key)", key=key)
+
+
+def spent(db: Db, supplier: str, since_ms: int) -> int:
+    """Return what was spent at a supplier since a moment; what is unclear counts as spent."""
+    return int(
+        db.value(
+            "SELECT CAST(coalesce(sum(coalesce(charged_minor, agreed_minor, cap_minor)), 0)"
+            f" AS BIGINT) FROM purchases WHERE supplier = :s AND state IN {SPENT}"
+            " AND intent_ms >= :since",
+            s=supplier,
+            since=since_ms,
+        )
+    )
+
+
+def tally(db: Db, supplier: str) -> Row:
+    """Return how many purchases a supplier has done, has open, and what they came to."""
+    row = db.one(
+        "SELECT CAST(coalesce(sum(CASE WHEN state IN ('done', 'keys_received', 'reconciled')"
+        f" THEN 1 ELSE 0 END), 0) AS BIGINT) AS done, CAST(coalesce(sum(CASE WHEN state IN {OPEN}"
+        " THEN 1 ELSE 0 END), 0) AS BIGINT) AS unclear,"
+        " CAST(coalesce(sum(charged_minor), 0) AS BIGINT) AS charged_minor"
+        " FROM purchases WHERE supplier = :s",
+        s=supplier,
+    )
+    assert row is not None
+    return row
+
+
+def unequal(db: Db) -> list[Row]:
+    """Return purchases that were charged with another amount than agreed, and nobody said why."""
+    return db.all(
+        "SELECT p.id, p.our_no, p.supplier, p.agreed_minor, p.charged_minor, p.currency,"
+        " p.done_ms, o.channel, o.number FROM purchases p JOIN orders o ON o.id = p.order_id"
+        " WHERE p.charged_minor <> p.agreed_minor AND p.settled_ms IS NULL ORDER BY p.done_ms"
+    )
+
+
+def settle_unequal(db: Db, order_id: int, note: str, now_ms: int) -> int:
+    """Remember that a person looked at the differences of an order; return how many."""
+    return db.run(
+        "UPDATE purchases SET settled_ms = :now, note = :note WHERE order_id = :o"
+        " AND charged_minor <> agreed_minor AND settled_ms IS NULL",
+        now=now_ms,
+        note=note[:300],
+        o=order_id,
+    )
+
+
+def set_account(db: Db, line_id: int, account: str) -> bool:
+    """Say which account a line charges, as long as nothing was asked of the supplier."""
+    return (
+        db.run(
+            "UPDATE lines SET account_given = :a WHERE id = :l"
+            " AND state IN ('new', 'ready', 'held', 'unmapped')",
+            a=account,
+            l=line_id,
+        )
+        == 1
+    )
