@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kmtool.domain.gates import Limits
 from kmtool.operations.take import Parts, available, needs
 from kmtool.shop import Shop
-from kmtool.store import deliveries, house, orders, products, rollups
+from kmtool.store import deliveries, holds, house, orders, products, rollups
 from kmtool.store.db import Row
 
 HOUR_MS = 3_600_000
@@ -32,10 +32,18 @@ class Shelf:
     newest_e5: int = 0
     taken: int = 0
 
+    @property
+    def left(self) -> int:
+        """Keys that earlier lines of the chunk leave to whoever comes."""
+        return self.free - self.taken
+
 
 @dataclass
 class Facts:
-    """The answers for a chunk of orders. `orders` and `lines` by order id."""
+    """The answers for a chunk of orders. `orders` and `lines` by order id.
+
+    `held` is (line, SKU) → keys that were kept back for that very line before it was paid.
+    """
 
     shop: Shop
     now_ms: int
@@ -47,6 +55,7 @@ class Facts:
     products: dict[str, Row] = field(default_factory=dict)
     listings: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     shelves: dict[str, Shelf] = field(default_factory=dict)
+    held: dict[tuple[int, str], int] = field(default_factory=dict)
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
 
@@ -57,7 +66,7 @@ class Facts:
     def pieces_possible(self, line: Row) -> int:
         """Return for how many of a line's pieces there are keys."""
         left = [
-            (self.shelves[sku].free - self.shelves[sku].taken) * line["needed"] // n
+            (self.shelves[sku].left + self.held.get((line["id"], sku), 0)) * line["needed"] // n
             for sku, n in needs(line, self.parts)
             if n
         ]
@@ -89,6 +98,7 @@ class Facts:
         """Count a line that goes, so that later ones see it; with -1 take that back."""
         for sku, n in needs(line, self.parts):
             self.shelves[sku].taken += sign * n
+            self.shelves[sku].free += sign * self.held.get((line["id"], sku), 0)
         pieces, money = self.hour_of_sku(line)
         self.sku_hour[line["sku"]] = (
             pieces + sign * line["needed"],
@@ -140,6 +150,7 @@ def _look_at_shelves(facts: Facts, lines: Sequence[Row]) -> None:
     skus = sorted(totals)
     deliveries.expire_all(db, skus, now)
     free = available(facts.shop, skus)
+    facts.held = holds.own(db, [line["id"] for line in lines], now)
     ahead = {
         sku: deliveries.next_batches(db, sku, min(n, AHEAD), now) for sku, n in totals.items() if n
     }

@@ -9,7 +9,7 @@ order, and a line that is gone give it back at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import OrderStatus, RefundState
@@ -84,7 +84,10 @@ def place(shop: Shop, channel: str, unpaid: Mapping[OrderId, bool]) -> int:
 
 
 def sweep(shop: Shop) -> int:
-    """End the holds whose time is over, and the newest where more is held than there is."""
+    """End the holds whose time is over, and the newest where more is held than there is.
+
+    Of the latter those of paid lines come last: they lose their precedence, and wait for stock.
+    """
     db, now = shop.db, shop.now_ms()
     if not store.due(db, now, now + SLACK_MS) and not store.beyond(db):
         return 0
@@ -118,23 +121,6 @@ def lasts(shop: Shop, channel: str) -> int:
     if found is not None and found.hold_unpaid_ms >= 0:
         return found.hold_unpaid_ms
     return shop.config.sync.hold_unpaid_ms
-
-
-def left_to_lines(
-    shop: Shop, wants: Mapping[int, Sequence[tuple[str, int]]], free: Mapping[str, int]
-) -> dict[tuple[int, str], int]:
-    """Return (line, SKU) → how many of the free keys that line may take: not what others hold.
-
-    `wants` is line → its (SKU, keys), `free` the counters. Two queries for any number of lines.
-    """
-    skus = sorted({sku for needs in wants.values() for sku, _ in needs})
-    kept = store.kept(shop.db, skus, shop.now_ms())
-    mine = store.own(shop.db, list(wants), shop.now_ms()) if kept else {}
-    return {
-        (line, sku): max(0, free.get(sku, 0) - kept.get(sku, 0) + mine.get((line, sku), 0))
-        for line, needs in wants.items()
-        for sku, _ in needs
-    }
 
 
 def _hold_line(shop: Shop, parts: list[Row], spoken: Mapping[str, int]) -> bool:

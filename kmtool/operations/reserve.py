@@ -19,12 +19,13 @@ from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
 from kmtool.errors import KmError, Locked, NotSetUp, told
 from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather
+from kmtool.operations.holds import sweep
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
 from kmtool.operations.refunds import WAITING
 from kmtool.operations.take import bind, needs, take
 from kmtool.shop import Shop
-from kmtool.store import deliveries, orders, rollups
+from kmtool.store import deliveries, holds, orders, rollups
 from kmtool.store.db import Moved, Row, all_moved
 
 CHUNK = 100
@@ -68,6 +69,7 @@ def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
     tally = Reserved()
     with shop.db.tx():
         rollups.prune(shop.db, shop.now_ms())
+    sweep(shop)
     if only is not None:
         ids = sorted({int(row["id"]) for row in only})
         for start in range(0, len(ids), CHUNK):
@@ -255,6 +257,8 @@ def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> No
         if len(facts.orders) > 1:
             raise Moved("stock")
         go, taken = _take_what_is_there(shop, facts, decided)
+    if facts.held:
+        holds.claim(db, sorted(taken), now)
     by_state: dict[LineState, list[int]] = {}
     for _, lines in go:
         for line in lines:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from kmtool.domain.ids import KeyId
 from kmtool.shop import Shop
-from kmtool.store import deliveries
+from kmtool.store import deliveries, holds
 from kmtool.store.db import Row
 
 Parts = Mapping[str, Sequence[tuple[str, int]]]
@@ -28,7 +28,9 @@ def needs(line: Row, parts: Parts) -> list[tuple[str, int]]:
 
 def available(shop: Shop, skus: Sequence[str]) -> dict[str, int]:
     """Return how many keys of some SKUs a paid line may have: the counter, less what is held."""
-    return deliveries.free_counts(shop.db, skus)
+    free = deliveries.free_counts(shop.db, skus)
+    held = holds.kept(shop.db, skus, shop.now_ms())
+    return {sku: n - held.get(sku, 0) for sku, n in free.items()}
 
 
 def take(shop: Shop, lines: Sequence[Row], parts: Parts) -> dict[int, list[Row]] | None:

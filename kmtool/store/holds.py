@@ -160,13 +160,14 @@ def due(db: Db, now_ms: int, newest_ms: int) -> list[Row]:
 
 
 def beyond(db: Db) -> list[Row]:
-    """Return unpaid holds of products of which more is held than free, newest first.
+    """Return holds of products of which more is held than free, those to give up first.
 
-    Each row tells `over`: how many too many are held in all.
+    Unpaid ones before paid ones, newest first. Each row tells `over`: how many too many are held.
     """
     return db.all(
         "SELECT h.*, s.held - s.free AS over FROM stock s JOIN stock_holds h ON h.sku = s.sku"
-        " WHERE s.held > 0 AND s.held > s.free AND h.state = 'held' ORDER BY h.sku, h.id DESC"
+        f" WHERE s.held > 0 AND s.held > s.free AND h.state IN {LIVE}"
+        " ORDER BY h.sku, h.state, h.id DESC"
     )
 
 

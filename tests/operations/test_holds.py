@@ -16,6 +16,7 @@ from kmtool.domain.ids import OrderId
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.operations import holds
 from kmtool.operations.doctor import doctor
+from kmtool.operations.facts import gather
 from kmtool.operations.sync import sync_channel
 from kmtool.shop import Shop
 from kmtool.store import holds as store
@@ -55,11 +56,11 @@ def states(shop: Shop) -> list[str]:
     return [hold["state"] for hold in all_holds(shop)]
 
 
-def left(shop: Shop, number: str, n: int = 1, sku: str = "S1") -> int:
-    """Return how many free keys a line may take."""
-    line_id = int(line(shop, number)["id"])
-    free = {sku: int(shop.db.value("SELECT free FROM stock WHERE sku = :s", s=sku))}
-    return holds.left_to_lines(shop, {line_id: [(sku, n)]}, free)[line_id, sku]
+def left(shop: Shop, number: str) -> int:
+    """Return how many free keys the line of an order may take."""
+    row = line(shop, number)
+    facts = gather(shop, [row["order_id"]])
+    return facts.pieces_possible({**row, "needed": 1})
 
 
 def test_an_unpaid_order_keeps_its_pieces_from_others(shop: Shop) -> None:
