@@ -248,7 +248,7 @@ def seen_since(db: Db, since_ms: int) -> Row:
 def sends(db: Db, key_id: int) -> list[Row]:
     """Return the tries that may have shown a key to its buyer, with who sent, oldest first.
 
-    A replaced key is not in parcels that were made for the key that came in its place.
+    Keys bound before parcels were noted at them count for every parcel of their line since then.
     """
     return db.all(
         "SELECT t.started_ms, t.state, t.session_id, e.route, e.kind, o.channel, o.number,"
@@ -256,12 +256,11 @@ def sends(db: Db, key_id: int) -> list[Row]:
         "  WHERE x.object = 'order:' || o.channel || ':' || o.number"
         "  AND x.session_id = t.session_id) AS actor"
         " FROM allocations a JOIN parcel_lines l ON l.line_id = a.line_id"
-        " JOIN parcels p ON p.id = l.parcel_id AND p.created_ms >= a.reserved_ms"
+        " JOIN parcels p ON p.id = l.parcel_id"
         " JOIN effects e ON e.parcel_id = p.id JOIN attempts t ON t.effect_id = e.id"
         " JOIN orders o ON o.id = e.order_id JOIN sessions s ON s.id = t.session_id"
-        " WHERE a.key_id = :key AND a.exposed_ms IS NOT NULL AND (a.state <> 'replaced'"
-        "  OR NOT EXISTS (SELECT 1 FROM allocations b WHERE b.line_id = a.line_id"
-        "   AND b.id > a.id AND b.reserved_ms > a.reserved_ms AND b.reserved_ms <= p.created_ms))"
+        " WHERE a.key_id = :key AND a.exposed_ms IS NOT NULL AND (a.parcel_id = p.id"
+        "  OR (a.parcel_id IS NULL AND p.created_ms >= a.reserved_ms))"
         " ORDER BY t.started_ms, t.id",
         key=key_id,
     )

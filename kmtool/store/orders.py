@@ -10,6 +10,8 @@ from kmtool.domain.states import LINE_ARROWS, LineState
 from kmtool.store.db import Db, Row, all_in, in_clause, run_in
 
 OPEN = "('new', 'ready', 'held', 'unmapped')"
+_WAITS = frozenset({LineState.UNMAPPED, LineState.HUMAN, LineState.REFUND_CASE})
+"""States in which a line waits for a person though no gate is shut."""
 
 
 def find(db: Db, channel: str, number: str, *, lock: bool = False) -> Row | None:
@@ -88,10 +90,10 @@ def insert(db: Db, values: Row) -> OrderId | None:
 
 
 def update_facts(db: Db, order_id: OrderId, values: Row) -> None:
-    """Replace what the channel says of an order."""
+    """Replace what the channel says of an order: it knows one that was written by hand as well."""
     sets = ", ".join(f"{c} = :{c}" for c in _FACTS)
     db.run(
-        f"UPDATE orders SET {sets} WHERE id = :id",
+        f"UPDATE orders SET {sets}, by_hand = 0 WHERE id = :id",
         id=order_id,
         **{c: values[c] for c in _FACTS},
     )
@@ -226,7 +228,8 @@ def move_line(
     return (
         db.run(
             "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
-            " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END"
+            " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END,"
+            " waited = CASE WHEN waited = '' THEN :waits ELSE waited END"
             " WHERE id = :id AND state = :source",
             id=line_id,
             source=source,
@@ -234,6 +237,7 @@ def move_line(
             gate=gate,
             reason=reason[:300],
             now=now_ms,
+            waits=gate or (target if target in _WAITS else ""),
         )
         == 1
     )
@@ -276,7 +280,8 @@ def hold_lines(db: Db, rows: Sequence[Row], now_ms: int) -> int:
         assert row["target"] == row["source"] or row["target"] in LINE_ARROWS[row["source"]]
     return db.many(
         "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
-        " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END"
+        " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END,"
+        " waited = CASE WHEN waited = '' THEN :gate ELSE waited END"
         " WHERE id = :id AND state = :source",
         [{**row, "reason": row["reason"][:300], "now": now_ms} for row in rows],
     )

@@ -12,8 +12,12 @@ from hypothesis import strategies as st
 from kmtool.clock import ManualClock
 from kmtool.errors import UsageError
 from kmtool.operations import alerts, latency
+from kmtool.operations.deliver import deliver
 from kmtool.shop import Shop
 from kmtool.store.db import Db
+from tests.fakes import order
+from tests.operations.delivery_kit import pull
+from tests.operations.stock import shelf
 
 HOUR_MS = 3_600_000
 PAID = 1_795_305_600_000
@@ -184,3 +188,15 @@ def test_what_hangs_is_slow_too(shop: Shop, seed: Seeder) -> None:
 )
 def test_durations_are_spoken(seconds: float, text: str) -> None:
     assert latency.spoken(seconds) == text
+
+
+def test_a_line_remembers_what_it_first_waited_for(shop: Shop) -> None:
+    shelf(shop, n=0)
+    pull(shop, order("A1"))
+    deliver(shop)
+    assert shop.db.value("SELECT waited FROM lines") == "stock"
+    shelf(shop, n=5)
+    pull(shop, order("A2", at_ms=PAID + 6000))
+    deliver(shop)
+    assert [r["waited"] for r in shop.db.all("SELECT * FROM lines ORDER BY id")] == ["stock", ""]
+    assert {r["state"] for r in shop.db.all("SELECT state FROM lines")} == {"delivered"}
