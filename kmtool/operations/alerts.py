@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kmtool.errors import Broken, KmError
-from kmtool.operations import audit, doctor
+from kmtool.operations import audit, chain, doctor
 from kmtool.operations.sync import ChannelResult
 from kmtool.shop import Shop
 from kmtool.store import alerts as store
@@ -87,6 +87,7 @@ def watch(shop: Shop) -> Watched:
     tally = _Tally()
     settle(shop, "low_stock", _low_stock(shop), tally)
     settle(shop, "needs_you", _waiting(shop), tally)
+    settle(shop, "quota", chain.full_routes(shop), tally)
     backup = doctor.backup_check(shop)
     settle(shop, "reveals", _reveals(shop), tally)
     settle(shop, "backup", {} if backup.ok else {"shop": f"backup: {backup.figure}"}, tally)
