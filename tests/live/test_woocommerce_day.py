@@ -245,7 +245,10 @@ def _keys_wrong(one: Seen, lines: list[dict[str, Any]]) -> Iterator[str]:
         for sku, n in PARTS.get(line["sku"], {line["sku"]: 1}).items():
             owed[sku] += n * line["needed"]
     got = Counter(key.split("-")[1] for key in one.keys)
-    if got != owed:
+    # A try that was under way when a refund or a change came may never have arrived; whoever may
+    # have seen keys is a case for a person all the same.
+    stopped = {x["state"] for x in with_keys} <= {"refund_case", "human"}
+    if got != owed and not (stopped and not got):
         yield f"owed {dict(owed)}, got {dict(got)}"
     if len(one.with_keys) > 1:
         yield f"{len(one.with_keys)} notes with keys"
