@@ -274,13 +274,17 @@ def _ending_wrong(one: Seen, lines: list[dict[str, Any]], done: list[str]) -> It
         right, told = {"delivered"}, "paid and undisturbed, but not delivered and completed"
         if one.status != "completed":
             yield told
-    elif "completed_by_hand" in done and gates == {"shipped"}:
-        right, told = {"held"}, "completed by hand and held only in part"
     else:
-        right, told = {"delivered", "human"}, "paid, but not delivered"
-        if "quantity" in done and gates == {"risk"}:
-            right = {"held"}  # undone unseen, and a person is asked whether it is right now
-        elif "human" in states and "quantity" not in done:
-            yield "a person is called for nothing"
+        right, told = _right_when_disturbed(gates, done), "paid, but not delivered"
     if not states <= right:
         yield told
+
+
+def _right_when_disturbed(gates: set[str], done: list[str]) -> set[str]:
+    """The states that a paid order may end in after what was done to it."""
+    if "completed_by_hand" in done and gates == {"shipped"}:
+        return {"held"}
+    if "quantity" not in done:
+        return {"delivered"}
+    # Undone unseen and held, or seen already: a person is asked whether it is right now.
+    return {"held"} if gates == {"risk"} else {"delivered", "human"}
