@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool import registry
-from kmtool.cli import channel_items, doors, out
+from kmtool.cli import channel_items, channel_work, doors, out
 from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Money, Table
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
 from kmtool.operations import channel_preview, channels, house
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from kmtool.shop import Shop
 
 app = doors.noun(_("where orders come from"))
+app.command("ship-file", help=_("the platform's batch-ship file of what was delivered"))(
+    channel_work.ship_file
+)
 
 Name = Annotated[str, typer.Argument(help=_("its name: what you call this shop"))]
 Mode = Annotated[str, typer.Option(help=_("watch: send nothing, ask: wait for you, auto: send"))]

@@ -14,7 +14,7 @@ from enum import StrEnum
 from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import AttemptState, EffectKind
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import by_hand_back
+from kmtool.operations import by_hand_back, ship_files
 from kmtool.operations.deliver import by_hand_routes, reread
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import SCREEN
@@ -112,7 +112,8 @@ def by_hand(shop: Shop, numbers: Sequence[str], ask: Callable[[Task], Answer]) -
     sent = [effect for n, effect in enumerate(waiting) if answers.get(n) is Answer.SENT]
     left = [(answers.get(n), e) for n, e in enumerate(waiting) if answers.get(n) != Answer.SENT]
     waits = tuple(_waits(shop, answer, effect) for answer, effect in left[:WAITS_MAX])
-    return _result(reserved, answers, len(left), _ship_files(shop, sent), waits)
+    made = ship_files.write(shop, sorted({effect["channel"] for effect in sent}))
+    return _result(reserved, answers, len(left), [one.file for one in made], waits)
 
 
 def due(shop: Shop, only: Sequence[int] = ()) -> list[Row]:
@@ -211,21 +212,6 @@ def _waits(shop: Shop, answer: Answer | None, effect: Row) -> Waits:
     else:
         why, command = Stored(reason), f"kmtool order why {order['number']}"
     return Waits(order["channel"], order["number"], why, command)
-
-
-def _ship_files(shop: Shop, sent: Sequence[Row]) -> list[str]:
-    """Write the platform's batch-ship form for channels that cannot be told by an interface."""
-    by_channel: dict[str, list[str]] = {}
-    for effect in sent:
-        if effect["channel"] in shop.config.channels:
-            order = orders.get(shop.db, OrderId(effect["order_id"]))
-            by_channel.setdefault(effect["channel"], []).append(order["number"])
-    files = []
-    for name, numbers in by_channel.items():
-        channel = shop.adapters.channel(name)
-        if channel.features.ship_file:
-            files.append(str(channel.ship_file(list(dict.fromkeys(numbers)))))
-    return files
 
 
 def _result(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from kmtool.domain.ids import EffectId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, marked
-from kmtool.operations import purchases, routes
+from kmtool.operations import purchases, routes, ship_files
 from kmtool.operations.find_order import named
 from kmtool.operations.ingest import ingest
 from kmtool.operations.order_replace import fill_waiting
@@ -237,7 +237,7 @@ def _not_read(shop: Shop, effect: Row, order: Row, error: KmError | None, tally:
 
 def by_hand_routes(shop: Shop) -> list[str]:
     """Return the routes that only a person can take."""
-    names = {SCREEN, "by_hand"}
+    names = {SCREEN, "by_hand", ship_files.ROUTE}
     names |= {name for name, c in shop.config.couriers.items() if c.adapter == "by_hand"}
     return sorted(names)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from kmtool.domain.ids import LineId, OrderId, code_text
 from kmtool.domain.states import COUNTER, LineKind, LineState, OrderStatus
 from kmtool.errors import marked
-from kmtool.operations import holds
+from kmtool.operations import holds, ship_files
 from kmtool.operations.rebind import rebind_new
 from kmtool.operations.refunds import (
     CHANGED,
@@ -147,6 +147,7 @@ def _follow_facts(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
     if fact.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:
         if deliveries.open_lines_left(shop.db, order_id) == 0:
             orders.set_marked(shop.db, [order_id], shop.now_ms())
+            ship_files.confirm(shop, order_id)
     elif not refund_blocks(orders.get(shop.db, order_id)):
         mark_when_done(shop, [orders.get(shop.db, order_id)])
 

@@ -1,4 +1,7 @@
-"""When all lines of an order are done, telling the channel becomes an effect of its own."""
+"""When all lines of an order are done, telling the channel becomes an effect of its own.
+
+A channel that takes a file is told by its owner's upload (ship_files.py).
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,20 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import EffectKind, EffectState
-from kmtool.errors import KmError
-from kmtool.operations import routes
+from kmtool.operations.ship_files import way_to_tell
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects
 from kmtool.store.db import Row
 
 
 def mark_when_done(shop: Shop, of: Sequence[Row]) -> None:
-    """Write «shipped» down for orders whose every line is done, one of them delivered; never twice.
-
-    A channel that cannot be used right now is told later: whether it can be told is asked then.
-    """
+    """Write «shipped» down for orders whose lines are done, one of them delivered; never twice."""
     channels = {order["channel"] for order in of if order["channel"] in shop.config.channels}
-    told = {channel for channel in channels if _can_be_told(shop, channel)}
+    ways = {channel: way_to_tell(shop, channel) for channel in channels}
     unmarked = {
-        order["id"]: order for order in of if order["channel"] in told and not order["marked_ms"]
+        order["id"]: order
+        for order in of
+        if ways.get(order["channel"]) and not order["marked_ms"] and not order["by_hand"]
     }
     progress = deliveries.progress(shop.db, list(unmarked))
     done = [unmarked[number] for number, (left, sent) in progress.items() if sent and not left]
@@ -34,7 +35,7 @@ def mark_when_done(shop: Shop, of: Sequence[Row]) -> None:
             "kind": EffectKind.MARK_SHIPPED,
             "generation": 1,
             "channel": order["channel"],
-            "route": "channel",
+            "route": ways[order["channel"]],
             "due_ms": now,
             "created_ms": now,
         }
@@ -58,10 +59,3 @@ def _again(shop: Shop, order_id: OrderId) -> None:
                 now,
                 due_ms=now,
             )
-
-
-def _can_be_told(shop: Shop, channel: str) -> bool:
-    try:
-        return routes.channel(shop, channel).features.mark_shipped
-    except KmError:
-        return True

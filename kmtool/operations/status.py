@@ -6,15 +6,16 @@ Lines of one cause are one item: a product that is short is one thing to do, not
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kmtool.domain.recon import EXCEPTIONS
 from kmtool.domain.states import COUNTER, Gate, LineState
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import doctor
+from kmtool.operations import doctor, waiting_elsewhere
 from kmtool.operations.doctor import Check
+from kmtool.operations.needs_you import NeedsYou as NeedsYou
+from kmtool.operations.needs_you import quoted
 from kmtool.shop import Shop
 from kmtool.store import alerts, house
 from kmtool.store import status as store
@@ -24,20 +25,6 @@ DAY_MS = 86_400_000
 COVER_DAYS = 14
 SOON_DAYS = 7
 FEW = 2
-_PLAIN = re.compile(r"\w[\w.:@+/-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsYou:
-    """One thing for a person: its money (None when there is none), since when, the command."""
-
-    what: str
-    amount_minor: int | None
-    currency: str
-    since_ms: int | None
-    command: str
-    orders: int = 0
-    rank: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +150,7 @@ def _needs(shop: Shop, lines: Iterable[Row]) -> Iterator[NeedsYou]:
             told("delivered, but not marked shipped there"), row["total_minor"], row["currency"],
             row["since_ms"], f"kmtool order show {quoted(row['number'])}", 1, 1,
         )  # fmt: skip
+    yield from waiting_elsewhere.items(shop)
     for row in store.exceptions(shop.db):
         yield _exception(row)
     short = {name for cause, name, _ in groups if cause == Gate.STOCK}
@@ -260,8 +248,3 @@ def _low_stock(shop: Shop, short: set[str]) -> Iterator[NeedsYou]:
     if len(low) > FEW:
         many = told("{n} products are low on stock", n=len(low))
         yield NeedsYou(many, None, "", None, "kmtool key stock", 0, 5)
-
-
-def quoted(name: str) -> str:
-    """Return a name as it has to be typed; what only looks like an option is quoted too."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', "") + '"'

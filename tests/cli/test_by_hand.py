@@ -104,3 +104,42 @@ def test_what_is_paused_is_left_with_the_reason(cli: Cli, waiting: Path) -> None
     assert {(one["why"], one["command"]) for one in found["waits"]} == {
         ("tb is paused", "kmtool resume tb")
     }
+
+
+def test_a_later_export_confirms_what_the_file_told(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver", "--by-hand", "--json", input="\n\n", tty=True).json()
+    assert len(told["ship_files"]) == 1
+    item = only_item(cli, "upload")
+    assert (item["amount"], item["orders"], item["command"]) == (9600, 2, "kmtool sync tb")
+    assert Path(told["ship_files"][0]).name in item["what"]
+    assert cli("channel", "ship-file", "tb").code == 6, "all of them stand in a file"
+    again = cli("channel", "ship-file", "tb", "--again", "--ids").out.strip()
+    assert Path(again).read_text(encoding="utf-8-sig").count("2261122") == 4
+    assert "marked" not in cli("deliver").out, "nothing tells it by itself"
+    rows = [ROW.format(1, "ada", "卖家已发货，等待买家确认", 1, 1),
+            ROW.format(2, "bo", "买家已付款，等待卖家发货", 2, 2)]  # fmt: skip
+    later(waiting, rows)
+    assert cli("sync", "tb").code == 0
+    assert only_item(cli, "upload")["orders"] == 1, "only what the export shows is confirmed"
+    later(waiting, [ROW.format(2, "bo", "交易成功", 2, 2)])
+    cli("sync", "tb")
+    assert not [
+        one for one in cli("status", "--json").json()["needs_you"] if "upload" in one["what"]
+    ]
+    shown = cli("order", "show", "2261122000000000001", "--json").json()
+    assert shown["marked"] is not None
+    wrong = [one for one in cli("doctor", "--json").json()["checks"] if not one["ok"]]
+    assert [one["name"] for one in wrong] == ["backup"], wrong
+
+
+def only_item(cli: Cli, word: str) -> dict[str, Any]:
+    found = [x for x in cli("status", "--json").json()["needs_you"] if word in x["what"]]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def later(folder: Path, rows: list[str]) -> None:
+    """Drop a newer export into the inbox."""
+    name = f"later-{len(list((folder / 'inbox/orders/tb/done').glob('*')))}.csv"
+    export = "\n".join([HEAD, *rows]).encode("gb18030")
+    (folder / "inbox/orders/tb" / name).write_bytes(export)

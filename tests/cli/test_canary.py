@@ -85,8 +85,12 @@ sync | sync leaf | sync nowhere
 deliver --dry-run | deliver | deliver | deliver nothing
 deliver --by-hand IN su
 deliver --by-hand IN
+channel ship-file leaf --again | channel ship-file maple
 sell S1 --to demo_bo --price 28 | sell S1 --dry-run
 order list | order show O1 | order why O1 | order hold O2 | order release O2
+order refund O1 | order replace O1 --reason bad --all-keys | deliver | order note O1 asked
+order evidence O1 -o e8.html | order evidence O1 -o e9.json | order evidence O1 -o e10.txt
+order refund O1 --record --reason x | order add --sku S1 --amount 28 --buyer demo_cy
 order redeliver O1 | order show L1 | order list --buyer CANARYQ7XW
 key list | key list --all | key show 1 | key show 1 --reveal --reason asked | key find --tail il01
 key find - IN CANARYQ7XW-0003-tail03
@@ -103,7 +107,8 @@ reconcile | reconcile bill.csv --account alipay | reconcile keys.txt --account a
 recon list | recon show 1 | recon link 1 O1 --reason x | recon unlink 1 --reason x
 recon write-off 1 --reason x | recon resolve 1 --reason x | recon digest
 profile list | profile show alipay_merchant_flow
-supplier set z --settle-days 0 | settle preview z | settle close z --yes
+supplier set z --settle-days 0 | settle preview z | settle adjust z
+settle close z --yes
 settle list | settle show JS-z-202611-01
 settle export JS-z-202611-01 -o again.xlsx | settle verify --all
 settle paid JS-z-202611-01 --amount 1 --date 2026-11-22 --ref V1
