@@ -1,31 +1,38 @@
 """Backups: a consistent copy beside busy writers, opened to prove it; old ones are pruned.
 
 SQLite: `shop-YYYYMMDD-HHMMSS.db` by its online backup. PostgreSQL: the same name with `.dump`, made
-by pg_dump, which has to be on this machine. A copy of the send journal lies beside each. Neither
-holds a plain key, and the master key is never in them.
+by pg_dump, which has to be on this machine. A copy of the send journal lies beside each; parts of
+it that were laid aside lie there once. Neither holds a plain key, and the master key is never in
+them. The last `backups_keep` stay, then the newest of each day, week and month as far as kept.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from kmtool.clock import local_text, utc_ms
+from kmtool.clock import business_day, local_text, utc_ms
 from kmtool.config import Config
-from kmtool.errors import Broken, ExtraMissing, OutsideError, told, verbatim
+from kmtool.errors import Broken, ExtraMissing, OutsideError, marked, told, verbatim
+from kmtool.journal import Journal
 from kmtool.shop import Shop
-from kmtool.store import copying
+from kmtool.store import copying, machines
+from kmtool.store.db import connect
 
 _NAME = re.compile(r"shop-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)(?:-\d+)?\.(?:db|dump)")
 _JOURNAL = ".journal"
+LAST, DAY, WEEK, MONTH = marked("last"), marked("day"), marked("week"), marked("month")
+"""Why a backup is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,24 @@ class BackupResult:
     removed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A backup in the list: when, how large, whether the journal lies beside, why it is kept."""
+
+    file: str
+    at_ms: int
+    bytes: int
+    journal: bool
+    kept_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupList:
+    """All backups, newest first."""
+
+    backups: tuple[Kept, ...]
+
+
 def backup(shop: Shop) -> BackupResult:
     """Copy the database, prove the copy, copy the send journal beside it, prune old ones."""
     shop.must_be_writable()
@@ -56,7 +81,7 @@ def backup(shop: Shop) -> BackupResult:
         folder.mkdir(parents=True, exist_ok=True)
         target, verified = _copied(shop, folder)
         # After the database: whatever left meanwhile is in the journal's copy, never the reverse.
-        journal = _copy_journal(shop.journal.path, target)
+        journal = _copy_journal(shop.journal, target)
         removed = _prune(shop.config)
     except OSError as error:
         raise Broken(
@@ -92,6 +117,47 @@ def backups(config: Config) -> Iterator[Backup]:
             year, month, day, hour, minute, second = (int(part) for part in found.groups())
             moment = datetime(year, month, day, hour, minute, second, tzinfo=zone)
             yield Backup(path, utc_ms(moment))
+
+
+def listed(config: Config) -> BackupList:
+    """Return all backups, newest first, with the rule that keeps each."""
+    found = sorted(backups(config), key=lambda one: one.path.name, reverse=True)
+    why = kept_for(config, found)
+    return BackupList(
+        tuple(
+            Kept(
+                file=str(one.path),
+                at_ms=one.at_ms,
+                bytes=one.path.stat().st_size,
+                journal=one.path.with_name(one.path.name + _JOURNAL).exists(),
+                kept_for=told(why[one.path]) if one.path in why else "",
+            )
+            for one in found
+        )
+    )
+
+
+def kept_for(config: Config, found: Sequence[Backup]) -> dict[Path, str]:
+    """Return which backups stay and by which rule: the last ones, then days, weeks, months.
+
+    Of a day, week or month the newest stays; periods without a backup do not count.
+    """
+    data, zone = config.data, config.shop.timezone
+    newest_first = sorted(found, key=lambda one: one.path.name, reverse=True)
+    kept = {one.path: LAST for one in newest_first[: max(1, data.backups_keep)]}
+    rules: tuple[tuple[str, int, Callable[[date], object]], ...] = (
+        (DAY, data.backups_daily, lambda day: day),
+        (WEEK, data.backups_weekly, lambda day: day.isocalendar()[:2]),
+        (MONTH, data.backups_monthly, lambda day: (day.year, day.month)),
+    )
+    for name, limit, period_of in rules:
+        periods: set[object] = set()
+        for one in newest_first:
+            period = period_of(business_day(one.at_ms, zone))
+            if period not in periods and len(periods) < limit:
+                periods.add(period)
+                kept.setdefault(one.path, name)
+    return kept
 
 
 def verify(path: Path) -> str:
@@ -135,20 +201,24 @@ def _free_name(folder: Path, shop: Shop) -> Path:
     raise Broken(detail="there are too many backups named {stem}", stem=stem, where=str(folder))
 
 
-def _copy_journal(journal: Path, beside: Path) -> Path | None:
-    if not journal.exists():
-        return None
-    target = beside.with_name(beside.name + _JOURNAL)
-    shutil.copyfile(journal, target)
-    target.chmod(0o600)
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
-    return target
+def _copy_journal(journal: Journal, beside: Path) -> Path | None:
+    """Copy the journal: what was laid aside once for all backups, the rest beside each."""
+    for part in journal.parts():
+        laid_aside = part != journal.path
+        target = beside.with_name(part.name if laid_aside else beside.name + _JOURNAL)
+        if laid_aside and target.exists() and target.stat().st_size == part.stat().st_size:
+            continue
+        shutil.copyfile(part, target)
+        target.chmod(0o600)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())
+    own = beside.with_name(beside.name + _JOURNAL)
+    return own if own.exists() and own.stat().st_size else None
 
 
 def _prune(config: Config) -> int:
-    found = sorted(backups(config), key=lambda one: one.path.name)
-    old = found[: -max(1, config.data.backups_keep)]
+    kept = kept_for(config, list(backups(config)))
+    old = [one for one in backups(config) if one.path not in kept]
     for one in old:
         one.path.with_name(one.path.name + _JOURNAL).unlink(missing_ok=True)
         one.path.unlink()
@@ -179,6 +249,43 @@ def _dump(address: str, target: Path) -> None:
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(target)
+
+
+@contextmanager
+def scratch(address: str, file: Path) -> Iterator[str]:
+    """Yield the address of a database made from a `.dump` for a while; it is dropped afterwards."""
+    tool = shutil.which("pg_restore")
+    if tool is None:
+        raise ExtraMissing(
+            what=told("A backup of PostgreSQL"),
+            package="pg_restore",
+            mend="install PostgreSQL's client programs; pg_restore reads the backup",
+        )
+    name = f"kmtool_trial_{secrets.token_hex(6)}"
+    with closing(connect(address)) as admin:
+        machines.create_database(admin, name)
+        try:
+            trial = _renamed(address, name)
+            public, password = _without_password(trial)
+            run = subprocess.run(  # noqa: S603  (a fixed tool, no shell)
+                [tool, "--no-owner", "--no-privileges", "--exit-on-error",
+                 f"--dbname={public}", str(file)],
+                env={**os.environ, **({"PGPASSWORD": password} if password else {})},
+                capture_output=True, check=False, timeout=6 * 3600,
+            )  # fmt: skip
+            if run.returncode != 0:
+                raise OutsideError(who="pg_restore", detail=verbatim(_last_line(run.stderr)))
+            yield trial
+        finally:
+            machines.drop_database(admin, name)
+
+
+def _renamed(address: str, name: str) -> str:
+    """Return the address of another database on the same server."""
+    scheme, _there, rest = address.partition("://")
+    place, _slash, path = rest.partition("/")
+    _old, question, options = path.partition("?")
+    return f"{scheme}://{place}/{name}{question}{options}"
 
 
 def _without_password(address: str) -> tuple[str, str]:

@@ -154,6 +154,7 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
             if row["state"] == AllocationState.RESERVED:
                 unreserve(shop, {**row, "order_id": line["order_id"]})
         line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
+    lost = line["state"] == LineState.HUMAN and not deliveries.allocations(db, [line["id"]])
     for key in keys:
         values = {name: key[name] for name in ("batch_id", "sku", "mode", "cost_e5", "currency")}
         exclusive = int(key["uses"] <= 1)
@@ -161,7 +162,7 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
         machines.bind(db, {**values, **bond})
     if line["state"] == LineState.CLOSED:
         return []
-    if LineState(line["state"]) not in WAITING:
+    if LineState(line["state"]) not in WAITING and not lost:
         to_person(shop, line, ANOTHER)
         return []
     rows = deliveries.allocations(db, [line["id"]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from kmtool.errors import Broken
@@ -48,3 +49,39 @@ def test_open(path: Path) -> str:
     finally:
         raw.close()
     return str(result)
+
+
+def put_back(copy: Path, live: Path) -> None:
+    """Make a copy the database, whole or not at all, though others may be reading it.
+
+    The pages go through SQLite's own backup as one transaction. Where the present file is no
+    database any more it is laid aside and the copy takes its name.
+    """
+    source = sqlite3.connect(str(copy))
+    try:
+        try:
+            target = sqlite3.connect(str(live), timeout=10, isolation_level=None)
+            try:
+                target.execute("PRAGMA synchronous = FULL")
+                source.backup(target)
+                target.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                target.close()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                known = translate(error, live.name)
+                raise known or Broken(detail="it was not put back: {e}", e=error) from error
+            _change_places(copy, live)
+    finally:
+        source.close()
+
+
+def _change_places(copy: Path, live: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        live.with_name(live.name + suffix).unlink(missing_ok=True)
+    if live.exists():
+        live.replace(live.with_name(live.name + ".damaged"))
+    with copy.open("rb+") as file:
+        os.fsync(file.fileno())
+    shutil.copyfile(copy, live.with_name(live.name + ".part"))
+    live.with_name(live.name + ".part").replace(live)

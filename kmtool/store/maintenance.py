@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,17 +76,20 @@ def structure(db: Db) -> Structure:
 def wanted_structure(db: Db) -> Structure:
     """Return the structure that all migrations make on a new database of the same kind."""
     if db.dialect == "sqlite":
-        fresh = Db(sqlite3.connect(":memory:", isolation_level=None), "sqlite", "memory")
-        try:
-            _make(fresh)
-            return structure(fresh)
-        finally:
-            fresh.close()
+        with closing(fresh()) as made:
+            return structure(made)
     with db.rehearsal():
         db.run(f"CREATE SCHEMA {_PROBE}")
         db.run(f"SET LOCAL search_path TO {_PROBE}")
         _make(db)
         return structure(db)
+
+
+def fresh() -> Db:
+    """Return an empty database with our tables, in memory; close it."""
+    made = Db(sqlite3.connect(":memory:", isolation_level=None), "sqlite", "memory")
+    _make(made)
+    return made
 
 
 def table_sizes(db: Db, found: Structure) -> list[tuple[str, int]]:

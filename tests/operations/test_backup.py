@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,58 @@ def test_a_backup_opens_and_its_journal_lies_beside(shop: Shop) -> None:
     assert backup.verify(newest.path) == "ok"
 
 
+def keeping(shop: Shop, *, last: int, days: int = 0, weeks: int = 0, months: int = 0) -> Shop:
+    """Return the shop with another policy of keeping."""
+    data = replace(
+        shop.config.data,
+        backups_keep=last, backups_daily=days, backups_weekly=weeks, backups_monthly=months,
+    )  # fmt: skip
+    return replace(shop, config=replace(shop.config, data=data))
+
+
+def test_the_last_then_days_weeks_and_months_are_kept(shop: Shop) -> None:
+    policy = keeping(shop, last=2, days=3, weeks=3, months=3).config
+    folder = policy.folder("backups")
+    folder.mkdir(parents=True, exist_ok=True)
+    end = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    for hours in range(0, 24 * 120, 12):
+        moment = end - timedelta(hours=hours)
+        (folder / moment.strftime("shop-%Y%m%d-%H%M%S.db")).write_bytes(b"x")
+    kept = backup.kept_for(policy, list(backup.backups(policy)))
+    names = {path.name[5:13]: why for path, why in kept.items()}
+    assert len(kept) == 2 + 2 + 2 + 2
+    assert list(kept.values()).count("last") == 2
+    assert names == {
+        "20261122": "last", "20261121": "day", "20261120": "day", "20261115": "week",
+        "20261108": "week", "20261031": "month", "20260930": "month",
+    }  # fmt: skip
+    for path in folder.glob("*.db"):
+        if path not in kept:
+            path.unlink()
+    assert backup.kept_for(policy, list(backup.backups(policy))) == kept
+    listed = backup.listed(policy)
+    assert [one.kept_for for one in listed.backups][:3] == ["last", "last", "day"]
+    assert listed.backups[0].at_ms > listed.backups[1].at_ms
+
+
+@pytest.mark.usefixtures("dump_tools")
+def test_parts_of_the_journal_that_were_laid_aside_are_kept_once(shop: Shop) -> None:
+    shop.journal.append([ENTRY])
+    assert shop.journal.lay_aside(limit=1)
+    shop.journal.append([replace(ENTRY, order="A2")])
+    for _ in range(2):
+        backup.backup(shop)
+    folder = shop.config.folder("backups")
+    assert len(list(folder.glob("*.0001.log"))) == 1
+    assert len(list(folder.glob("*.journal"))) == 2
+    assert [one.order for one in shop.journal.read()] == ["A1", "A2"]
+
+
 @pytest.mark.usefixtures("dump_tools")
 def test_old_backups_go_with_their_journals_and_nothing_else_does(
     shop: Shop, clock: ManualClock
 ) -> None:
-    few = replace(shop, config=replace(shop.config, data=replace(shop.config.data, backups_keep=2)))
+    few = keeping(shop, last=2)
     shop.journal.append([ENTRY])
     folder = shop.config.folder("backups")
     folder.mkdir(parents=True, exist_ok=True)
