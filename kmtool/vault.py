@@ -108,6 +108,7 @@ class Vault:
     def __init__(self, master: MasterKey) -> None:
         self._master = master
         self._aead: dict[int, AESGCM] = {}
+        self._wrong: type[Exception] = KeyError
         self._pool = b""
         self._pool_at = 0
         self.current = 0
@@ -126,6 +127,7 @@ class Vault:
             plain = AESGCM(self._master.wrap).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], b"data")
         except InvalidTag:
             raise MasterKeyWrong from None
+        self._wrong = InvalidTag
         self._aead[number] = AESGCM(plain)
         self.current = max(self.current, number)
 
@@ -151,14 +153,12 @@ class Vault:
 
     def open(self, sealed: bytes, number: int, label: bytes) -> Secret:
         """Return the plain value; a ciphertext that was changed or swapped is `Broken`."""
-        from cryptography.exceptions import InvalidTag
-
         sealed = bytes(sealed)
         try:
             plain = self._aead[number].decrypt(
                 sealed[:_NONCE], sealed[_NONCE:], self._bind(label, number)
             )
-        except (InvalidTag, KeyError):
+        except (self._wrong, KeyError):
             raise Broken(detail="a sealed value does not open: it was changed or swapped") from None
         return Secret(plain)
 

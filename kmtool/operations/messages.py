@@ -262,4 +262,6 @@ def _compile(template: str) -> Any:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, trim_blocks=True, keep_trailing_newline=True
     )
-    return environment.from_string(template)
+    compiled = environment.from_string(template)
+    compiled.globals = dict(compiled.globals)  # a chain of dicts is walked anew at every rendering
+    return compiled

@@ -20,6 +20,7 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects
 from kmtool.store.db import Row
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 SCREEN = "screen"
 """The route of a sale by hand: the keys stand on the screen."""
 
@@ -158,7 +159,7 @@ def _parcel(
             raise Rejected(
                 who=courier_name(shop, order["channel"]), detail="{reason}", reason=refused
             )
-    body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
+    body = _encode({"subject": written.subject, "text": written.text.text()})
     sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
     return {
         "order_id": order["id"],

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -369,9 +370,13 @@ def run_in(db: Db, sql: str, values: Sequence[object], **params: object) -> int:
 
 
 def values_clause(columns: Sequence[str], rows: Sequence[Row]) -> tuple[str, dict[str, object]]:
-    """Return `(:a_0, :b_0), (:a_1, :b_1)` and its parameters, to insert rows in one statement."""
-    params = {f"{c}_{i}": row[c] for i, row in enumerate(rows) for c in columns}
-    return _tuples(tuple(columns), len(rows)), params
+    """Return `(:a_0, :b_0), (:a_1, :b_1)` and its parameters, to insert rows in one statement.
+
+    There are at least two columns.
+    """
+    text, names = _tuples(tuple(columns), len(rows))
+    pick = itemgetter(*columns)
+    return text, dict(zip(names, chain.from_iterable(map(pick, rows)), strict=True))
 
 
 @lru_cache(maxsize=512)
@@ -381,8 +386,10 @@ def _marks(n: int, prefix: str) -> tuple[str, tuple[str, ...]]:
 
 
 @lru_cache(maxsize=512)
-def _tuples(columns: tuple[str, ...], n: int) -> str:
-    return ", ".join("(" + ", ".join(f":{c}_{i}" for c in columns) + ")" for i in range(n))
+def _tuples(columns: tuple[str, ...], n: int) -> tuple[str, tuple[str, ...]]:
+    rows = [[f"{c}_{i}" for c in columns] for i in range(n)]
+    text = ", ".join("(" + ", ".join(f":{name}" for name in names) + ")" for names in rows)
+    return text, tuple(chain.from_iterable(rows))
 
 
 def _filled(n: int) -> int:

@@ -40,4 +40,5 @@ ROLLUPS: tuple[str | dict[str, str], ...] = (
     f" WHERE (o.buyer_ref <> '' OR o.buyer_name <> '') AND {_RECENT}"
     " GROUP BY o.channel, CASE WHEN o.buyer_ref = '' THEN o.buyer_name ELSE o.buyer_ref END,"
     " l.reserved_ms - l.reserved_ms % 60000",
+    "DROP INDEX effects_order",  # the unique one begins with the order too
 )
