@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kmtool.clock import Clock
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import NeedsOperator, Rejected, Retriable, Unknown
 from kmtool.ports import (
@@ -38,6 +39,7 @@ FEATURES = Features(
     notes=True,
     push_stock=True,
     shelf=True,
+    refund_reply=True,
     reread=True,
     repeat=Repeat.QUERYABLE,
     repeat_max=3,
@@ -67,6 +69,9 @@ class Outside:
     shelf_faults: list[str] = field(default_factory=list)
     items: list[Item] | None = None
     """What is listed, when it is not one item i1."""
+    replies: list[tuple[str, str, bool, str]] = field(default_factory=list)
+    """Answers to refunds that arrived: order, refund, agreed, text."""
+    reply_faults: list[str] = field(default_factory=list)
     rejects: tuple[str, ...] = ()
     during_send: Callable[[Message], None] | None = None
 
@@ -118,8 +123,9 @@ class Fake:
 
     features = FEATURES
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Clock | None = None) -> None:
         self.name = name
+        self.clock = clock
         self.world = world(name)
         if self.world.broken:
             raise RuntimeError(self.world.broken)
@@ -160,6 +166,43 @@ class Fake:
 
     def query_shipped(self, order: OrderRef) -> Verdict:
         return Verdict.DONE if order.number in self.world.shipped else Verdict.NOT_DONE
+
+    def reply_refund(
+        self, order: OrderRef, refund_number: str, *, agree: bool, text: str
+    ) -> Receipt:
+        fault = self.world.reply_faults.pop(0) if self.world.reply_faults else ""
+        match fault:
+            case "rejected":
+                raise Rejected(who="fake", detail="the refund is not open")
+            case "down":
+                raise Retriable(who="fake", detail="connection refused", after_s=5)
+            case "unknown":
+                raise Unknown(who="fake", detail="time-out, nothing arrived")
+        self.world.replies.append((order.number, refund_number, agree, text))
+        self._answer(order.number, refund_number, agree)
+        if fault == "lost":
+            raise Unknown(who="fake", detail="reply lost")
+        return Receipt("refund", "agreed" if agree else "refused")
+
+    def _answer(self, number: str, refund_number: str, agree: bool) -> None:
+        """The money goes back at once, or the request is over."""
+        fact = self.world.orders[number]
+        state = "done" if agree else "ended"
+        refunds = tuple(
+            replace(r, state=state) if r.number == refund_number else r for r in fact.refunds
+        )
+        back = sum(r.amount_minor for r in refunds if r.state == "done")
+        refund = RefundState.NONE
+        if any(r.state == "open" for r in refunds):
+            refund = RefundState.OPEN
+        elif back:
+            refund = RefundState.FULL if back >= fact.total_minor else RefundState.PARTIAL
+        self.world.orders[number] = replace(
+            fact, refunds=refunds, refund=refund, revision_ms=self._now_after(fact.revision_ms)
+        )
+
+    def _now_after(self, revision_ms: int) -> int:
+        return max(revision_ms + 1, self.clock.now_ms() if self.clock else 0)
 
     def post_note(self, message: Message) -> Receipt:
         return self.send(message)
@@ -234,4 +277,4 @@ class Fake:
 def build(settings: AdapterSettings) -> Fake:
     """Build the fake; a courier speaks into the world of its channel."""
     of = settings.channel
-    return Fake(of.name if isinstance(of, Fake) else settings.name)
+    return Fake(of.name if isinstance(of, Fake) else settings.name, settings.clock)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmtool.cli import doors, out
+from kmtool.cli import doors, order_account, order_by_hand, order_cases, out
 from kmtool.errors import UsageError
 from kmtool.words import _
 
@@ -105,6 +105,17 @@ def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
     out.hint(_("how it went: kmtool order show {number}").format(number=number))
 
 
+app.command("refund", help=_("a refund case: look at it, agree, refuse, record"))(
+    order_cases.refund
+)
+app.command("replace", help=_("another key for a bad one"))(order_cases.replace)
+app.command("evidence", help=_("the sheet for a dispute, to -o FILE"))(order_cases.evidence)
+app.command("add", help=_("write down an order that came by chat"))(order_by_hand.add)
+app.command("note", help=_("keep a note on an order"))(order_by_hand.note)
+app.command("account", help=_("the account that a top-up charges"))(order_account.account)
+app.command("charged", help=_("an amount charged otherwise is right"))(order_account.charged)
+
+
 def _list_view(result: OrderPage) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Marked, Moment, Money, Table
     from kmtool.operations.order_records import WORDS
@@ -197,6 +208,8 @@ def _show_view(result: OrderShown) -> Iterable[Block]:
                 for a in result.attempts
             ],
         )
+    yield from order_account.purchases_view(result)
+    yield from _cases_view(result)
     yield Heading(_("What happened"))
     yield Table(
         columns=(
@@ -208,6 +221,37 @@ def _show_view(result: OrderShown) -> Iterable[Block]:
         rows=[(Moment(h.at_ms), h.actor, h.action, h.detail) for h in result.story],
         empty=_("Nothing yet."),
     )
+
+
+def _cases_view(result: OrderShown) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Heading, Moment, Money, Table
+
+    if result.replaced:
+        yield Heading(_("Keys that were replaced"))
+        yield Table(
+            columns=(
+                Column("line", _("Line")), Column("bad", _("Bad key")), Column("new", _("New key")),
+                Column("at", _("When")), Column("reason", _("Reason")),
+            ),
+            rows=[(r.line, r.bad_key, r.new_key, Moment(r.at_ms), r.reason)
+                  for r in result.replaced],
+        )  # fmt: skip
+    if result.decisions:
+        yield Heading(_("Refunds decided"))
+        yield Table(
+            columns=(
+                Column("at", _("When")), Column("actor", _("Who")), Column("answer", _("What")),
+                Column("amount", _("Amount")), Column("reason", _("Reason")),
+            ),
+            rows=[(Moment(d.at_ms), d.actor, d.answer, Money(d.amount_minor, result.currency),
+                   d.reason) for d in result.decisions],
+        )  # fmt: skip
+    if result.notes:
+        yield Heading(_("Notes"))
+        yield Table(
+            columns=(Column("at", _("When")), Column("actor", _("Who")), Column("note", _("Note"))),
+            rows=[(Moment(n.at_ms), n.actor, n.note) for n in result.notes],
+        )
 
 
 def _why_view(result: OrderWhy) -> Iterable[Block]:

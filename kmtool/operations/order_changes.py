@@ -12,6 +12,7 @@ from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products
+from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
 
@@ -137,7 +138,7 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
             raise Refused(
                 detail="order {number} has a refund or is closed; nothing is sent",
                 number=order["number"],
-                mend="kmtool order show {number}",
+                mend="kmtool order refund {number}",
             )
         latest: dict[tuple[str, int], Row] = {}
         for effect in effects.effects_of(shop.db, OrderId(order["id"])):
@@ -145,7 +146,7 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
                 latest[effect["kind"], effect["parcel_n"]] = effect
         marks = [e for e in latest.values() if e["kind"] == EffectKind.MARK_SHIPPED]
         missing = [e for e in marks if e["state"] == EffectState.HUMAN]
-        parcels = [e for e in latest.values() if e["kind"] == EffectKind.HAND_OVER]
+        parcels = [e for e in latest.values() if e["kind"] != EffectKind.MARK_SHIPPED]
         failed = [e for e in parcels if e["state"] != EffectState.DONE]
         again = missing or failed or parcels
         count = sum(_again(shop, order, effect) for effect in again)
@@ -160,13 +161,21 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
 
 
 def _bound(shop: Shop, effect: Row) -> bool:
-    """Tell whether an effect still has its keys: a parcel that was undone has none."""
+    """Tell whether an effect still has its keys.
+
+    A parcel that was undone has none, nor has one whose keys were all replaced; lines that are over
+    get nothing more.
+    """
     if effect["kind"] == EffectKind.MARK_SHIPPED:
         return True
-    if effect["kind"] != EffectKind.HAND_OVER:
+    if effect["kind"] not in {EffectKind.HAND_OVER, EffectKind.REPLACE}:
         return False
-    lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
-    bound = deliveries.allocations(shop.db, [line["id"] for line in lines])
+    parcel = ParcelId(effect["parcel_id"])
+    lines = deliveries.parcel_lines(shop.db, parcel)
+    if all(line["state"] in {LineState.CLOSED, LineState.CANCELLED} for line in lines):
+        return False
+    is_replacement = effect["kind"] == EffectKind.REPLACE
+    bound = store.parcel_allocations(shop.db, parcel, is_replacement=is_replacement)
     return bool(bound) and (effect["state"] != EffectState.CANCELLED or bool(effect["tries"]))
 
 
@@ -187,7 +196,7 @@ def _again(shop: Shop, order: Row, effect: Row) -> int:
             "order_id": order["id"],
             "parcel_id": effect["parcel_id"],
             "parcel_n": effect["parcel_n"],
-            "kind": EffectKind.HAND_OVER,
+            "kind": effect["kind"],
             "generation": effect["generation"] + 1,
             "channel": effect["channel"],
             "route": effect["route"],

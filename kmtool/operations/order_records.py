@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.errors import marked
+from kmtool.operations.refund_records import DecisionShown
 
 WORDS = {
     "new": marked("new 新"),
@@ -21,6 +22,8 @@ WORDS = {
     "closed": marked("closed 已结束"),
     "exposed": marked("may have been seen 可能已被看到"),
     "free": marked("in stock 在库"),
+    "defective": marked("bad key 坏卡"),
+    "void": marked("void 作废"),
 }
 """States in people's words; the codes stay in JSON."""
 
@@ -90,6 +93,26 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteShown:
+    """A note on an order."""
+
+    at_ms: int
+    actor: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedShown:
+    """A key that was bad and the one that came for it (empty while it waits for stock)."""
+
+    line: str
+    bad_key: str
+    new_key: str
+    at_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderShown:
     """All that is known of one order, no key in the clear."""
 
@@ -112,6 +135,9 @@ class OrderShown:
     lines: tuple[LineShown, ...]
     attempts: tuple[AttemptShown, ...]
     story: tuple[Happening, ...]
+    notes: tuple[NoteShown, ...] = ()
+    decisions: tuple[DecisionShown, ...] = ()
+    replaced: tuple[ReplacedShown, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

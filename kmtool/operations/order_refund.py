@@ -64,10 +64,17 @@ def decide(shop: Shop, number: str, wish: Decision) -> Decided:
         facts = refund_facts(order, refunds)
         if wish.answer is Answer.RECORD and not facts:
             _stop_sending(shop, order_id)
+        unanswered = _drop_replies(shop, order_id) or not _answered(shop, order)
         every = orders.lines(shop.db, order_id)
         amount = _amount(order, facts, every, wish)
         is_whole = amount >= order["total_minor"]
         lines = _chosen(shop, order, every, wish, bool(facts), is_whole)
+        if not lines and not (unanswered and not wish.lines):
+            raise Refused(
+                detail="there is nothing left to decide on order {number}",
+                number=order["number"],
+                mend="kmtool order refund {number}",
+            )
         bearer = wish.bearer or (Bearer.SUPPLIER if wish.keys is Fate.VOID else Bearer.SHOP)
         open_facts = [fact for fact in facts if fact["state"] == "open" and fact["number"]]
         told_by = _told_by(order, wish, answers_there, bool(open_facts))
@@ -184,18 +191,37 @@ def _chosen(
     found = [line for line in lines if line["state"] in about]
     if wish.lines:
         found = [line for line in found if line["line_no"] in wish.lines]
-    unanswered = order["refund"] == RefundState.OPEN and not wish.lines
-    if not found and not (unanswered and not _answered(shop, order)):
-        raise Refused(
-            detail="there is nothing left to decide on order {number}",
-            number=order["number"],
-            mend="kmtool order refund {number}",
-        )
     return found
 
 
+def stuck_replies(shop: Shop, order_id: OrderId) -> list[Row]:
+    """Return the answers to a channel that did not get through and wait for a person."""
+    return [
+        effect
+        for effect in effects.effects_of(shop.db, order_id)
+        if effect["kind"] == EffectKind.REFUND_REPLY and effect["state"] == EffectState.HUMAN
+    ]
+
+
+def _drop_replies(shop: Shop, order_id: OrderId) -> bool:
+    """A new decision takes the place of answers that did not get through."""
+    stuck = stuck_replies(shop, order_id)
+    for effect in stuck:
+        effects.move_effect(
+            shop.db,
+            effect["id"],
+            [EffectState.HUMAN],
+            EffectState.CANCELLED,
+            shop.now_ms(),
+            reason=marked("decided anew"),
+        )
+    return bool(stuck)
+
+
 def _answered(shop: Shop, order: Row) -> bool:
-    """Tell whether an open request was answered; of an order that is over it still wants to be."""
+    """Tell whether a request was answered; of an order that is over it still wants to be."""
+    if order["refund"] != RefundState.OPEN:
+        return True
     refunds = orders.refunds(shop.db, OrderId(order["id"]))
     known = {row["number"] for row in store.answers(shop.db, OrderId(order["id"]))}
     return all(fact["number"] in known for fact in refund_facts(order, refunds))

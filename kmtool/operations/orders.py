@@ -9,12 +9,16 @@ from kmtool.operations.order_records import (
     AttemptShown,
     Happening,
     LineShown,
+    NoteShown,
     OrderPage,
     OrderRow,
     OrderShown,
+    ReplacedShown,
 )
+from kmtool.operations.refund_case import decisions
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
+from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
 
@@ -84,6 +88,21 @@ def show(shop: Shop, number: str) -> OrderShown:
         story=tuple(
             Happening(row["at_ms"], row["actor"], row["action"], row["detail"])
             for row in house.audit_of(shop.db, subject)
+        ),
+        notes=tuple(
+            NoteShown(row["at_ms"], row["actor"], row["body"])
+            for row in store.notes(shop.db, order_id)
+        ),
+        decisions=decisions(shop, order_id),
+        replaced=tuple(
+            ReplacedShown(
+                line=row["line_no"],
+                bad_key=f"…{row['old_tail']}",
+                new_key=f"…{row['new_tail']}" if row["new_tail"] else "",
+                at_ms=row["at_ms"],
+                reason=row["reason"],
+            )
+            for row in store.replacements(shop.db, order_id)
         ),
     )
 

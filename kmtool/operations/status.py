@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from kmtool.domain.ids import OrderId
 from kmtool.domain.recon import EXCEPTIONS
 from kmtool.domain.states import COUNTER, Gate, LineState
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import doctor, waiting_elsewhere
+from kmtool.operations import doctor, refunds, waiting_elsewhere
 from kmtool.operations.doctor import Check
 from kmtool.operations.needs_you import NeedsYou as NeedsYou
 from kmtool.operations.needs_you import quoted
@@ -25,6 +26,9 @@ DAY_MS = 86_400_000
 COVER_DAYS = 14
 SOON_DAYS = 7
 FEW = 2
+REFUSED = "refused"
+REPLACEMENT = "replacement"
+"""Causes beside states and gates: a refund that waits for its channel, a bad key for stock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +146,20 @@ def _needs(shop: Shop, lines: Iterable[Row]) -> Iterator[NeedsYou]:
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in lines:
         if row["gate"] != Gate.ORDER_WAIT:
-            groups.setdefault((*_cause(row), row["currency"]), []).append(row)
+            groups.setdefault((*_cause(shop, row), row["currency"]), []).append(row)
     for (cause, name, currency), rows in groups.items():
         yield _item(cause, name, currency, rows)
     for row in store.unmarked(shop.db):
         yield NeedsYou(
             told("delivered, but not marked shipped there"), row["total_minor"], row["currency"],
             row["since_ms"], f"kmtool order show {quoted(row['number'])}", 1, 1,
+        )  # fmt: skip
+    for row in store.unanswered(shop.db):
+        yield NeedsYou(
+            told("the answer to a refund did not get through: {reason}",
+                 reason=Stored(row["reason"])),
+            row["total_minor"], row["currency"], row["since_ms"],
+            f"kmtool order refund {quoted(row['number'])}", 1, 1,
         )  # fmt: skip
     yield from waiting_elsewhere.items(shop)
     for row in store.exceptions(shop.db):
@@ -157,9 +168,14 @@ def _needs(shop: Shop, lines: Iterable[Row]) -> Iterator[NeedsYou]:
     yield from _low_stock(shop, short)
 
 
-def _cause(row: Row) -> tuple[str, str]:
+def _cause(shop: Shop, row: Row) -> tuple[str, str]:
     """Return what lines have in common when one command settles them all."""
+    is_refund = row["state"] == LineState.REFUND_CASE or row["gate"] == Gate.REFUND
+    if is_refund and refunds.was_refused(shop, OrderId(row["order_id"])):
+        return REFUSED, f"{row['channel']}:{row['number']}"
     match row["state"], row["gate"]:
+        case LineState.HUMAN, Gate.STOCK:
+            return REPLACEMENT, row["sku"] or ""
         case LineState.UNMAPPED, _:
             return LineState.UNMAPPED, row["title"]
         case LineState.HELD, Gate.STOCK | Gate.PRODUCT:
@@ -176,7 +192,17 @@ def _cause(row: Row) -> tuple[str, str]:
 
 _WORDS: dict[str, tuple[int, str, str]] = {
     LineState.HUMAN: (0, marked("needs you 要你处理: {reason}"), "kmtool order redeliver {number}"),
-    LineState.REFUND_CASE: (1, marked("refund after delivery 退款"), "kmtool order show {number}"),
+    LineState.REFUND_CASE: (
+        1,
+        marked("refund after delivery 退款"),
+        "kmtool order refund {number}",
+    ),
+    REPLACEMENT: (
+        2,
+        marked("{sku} is short for a replacement: {orders}"),
+        "kmtool import FILE --sku {sku}",
+    ),
+    REFUSED: (6, marked("refund refused, the channel decides 已拒绝退款"), "kmtool sync"),
     Gate.STOCK: (
         2,
         marked("{sku} is short: {keys} for {orders}"),
@@ -187,7 +213,7 @@ _WORDS: dict[str, tuple[int, str, str]] = {
     Gate.BURST: (3, marked("unusually many at once"), "kmtool order release {number}"),
     Gate.RISK: (3, marked("held: {reason}"), "kmtool order release {number}"),
     Gate.SHIPPED: (3, marked("shipped there, not by kmtool"), "kmtool order release {number}"),
-    Gate.REFUND: (3, marked("refund before delivery 退款"), "kmtool order why {number}"),
+    Gate.REFUND: (3, marked("refund before delivery 退款"), "kmtool order refund {number}"),
     Gate.ROUTE: (3, marked("cannot be reached: {reason}"), "kmtool order why {number}"),
     Gate.ADDRESS: (3, marked("cannot be reached: {reason}"), "kmtool order why {number}"),
     Gate.MODE: (3, marked("{orders} of {channel}: your word"), "kmtool order release {number}"),

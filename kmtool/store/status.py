@@ -41,6 +41,15 @@ def unmarked(db: Db) -> list[Row]:
     )
 
 
+def unanswered(db: Db) -> list[Row]:
+    """Return orders whose answer to a refund could not be given by itself."""
+    return db.all(
+        "SELECT o.channel, o.number, o.currency, o.total_minor, e.reason, e.created_ms AS since_ms"
+        " FROM effects e JOIN orders o ON o.id = e.order_id"
+        " WHERE e.state = 'human' AND e.kind = 'refund_reply' ORDER BY e.created_ms"
+    )
+
+
 def exceptions(db: Db) -> list[Row]:
     """Return what reconciliation left open, per code and currency."""
     return db.all(

@@ -67,7 +67,7 @@ def test_a_refund_lowers_the_net(shop: Shop, clock: ManualClock) -> None:
     pull(shop, clock, fact)
     found = status(shop)
     assert found.day.net == (Money(0, "CNY"),)
-    assert commands(shop)["kmtool order show A1"].what == "refund after delivery 退款"
+    assert commands(shop)["kmtool order refund A1"].what == "refund after delivery 退款"
 
 
 def test_orders_short_of_one_product_are_one_item(shop: Shop, clock: ManualClock) -> None:
@@ -89,7 +89,7 @@ def test_orders_short_of_one_product_are_one_item(shop: Shop, clock: ManualClock
         (order("A1", item="i9", at_ms=START + 1), "kmtool product unmapped"),
         (order("A1", risk="fraud", at_ms=START + 1), "kmtool order release A1"),
         (order("A1", status=OrderStatus.SHIPPED, at_ms=START + 1), "kmtool order release A1"),
-        (order("A1", refund=RefundState.OPEN, at_ms=START + 1), "kmtool order why A1"),
+        (order("A1", refund=RefundState.OPEN, at_ms=START + 1), "kmtool order refund A1"),
         (order("-x y", risk="fraud", at_ms=START + 1), 'kmtool order release "-x y"'),
     ],
 )

@@ -1,0 +1,92 @@
+"""The parcel of a replacement: the new keys of a line, a text that says so, its sending on record.
+
+Beside the hand-over this is the only place that binds keys; the same store functions do it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from kmtool.domain.ids import OrderId
+from kmtool.domain.secret import Secret
+from kmtool.domain.states import COUNTER, EffectKind
+from kmtool.errors import Rejected
+from kmtool.operations.messages import MessageLine, Written, language_of, rendered, source
+from kmtool.operations.pack import (
+    address_digest,
+    courier_name,
+    message_of,
+    open_key,
+    parcel_label,
+    refusal,
+)
+from kmtool.operations.take import bind
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, products
+from kmtool.store import refunds as store
+from kmtool.store.db import Row
+
+
+def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, Row]]) -> None:
+    """Bind new keys to the replacements of a line (replacement, key) and write their parcel.
+
+    Raises `KmError` when the text does not render or its route refuses it: then nothing may stay.
+    """
+    db, now, order_id = shop.db, shop.now_ms(), OrderId(order["id"])
+    n = deliveries.next_parcels(db, [order_id])[order_id]
+    written = _written(shop, order, line, [key for _, key in pairs])
+    route = courier_name(shop, order["channel"])
+    if order["channel"] != COUNTER:
+        marker = f"{order['code']}-{n}"
+        message = message_of(order, marker, written.subject, written.text.text(), ())
+        refused, _ = refusal(shop, order, message)
+        if refused:
+            raise Rejected(who=route, detail="{reason}", reason=refused)
+    body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
+    sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
+    row = {
+        "order_id": order_id,
+        "n": n,
+        "courier": route,
+        "address_digest": address_digest(shop, order),
+        "sealed": sealed,
+        "data_key_id": data_key,
+        "created_ms": now,
+    }
+    parcel = deliveries.add_parcels(db, [row], [[line["id"]]])[order_id, n]
+    bind(shop, [(line, [key for _, key in pairs], parcel)])
+    for replacement, key in pairs:
+        allocation = store.bound_to(db, line["id"], key["id"])
+        store.name_replacement(db, replacement["id"], allocation, parcel)
+    effects.add_effects(
+        db,
+        [
+            {
+                "order_id": order_id,
+                "parcel_id": parcel,
+                "parcel_n": n,
+                "kind": EffectKind.REPLACE,
+                "generation": 1,
+                "channel": order["channel"],
+                "route": route,
+                "due_ms": now,
+                "created_ms": now,
+            }
+        ],
+    )
+
+
+def _written(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Written:
+    product = products.product(shop.db, line["sku"])
+    assert product is not None, "a line with keys has a product"
+    opened = tuple(open_key(shop, key) for key in keys)
+    shown = MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
+    channel, language = order["channel"], language_of(shop, order["channel"])
+    return rendered(
+        shop,
+        (channel, order["number"], order["code"]),
+        [shown],
+        source(shop, "replacement_subject", channel, line["sku"], language),
+        source(shop, "replacement", channel, line["sku"], language),
+    )
