@@ -229,9 +229,10 @@ def _stock(result: Stock) -> Iterable[Block]:
 
     yield Table(
         columns=(Column("sku", _("SKU")), Column("title", _("Title")), Column("free", _("Free")),
-                 Column("low", _("Low"))),
+                 Column("held", _("Held")), Column("low", _("Low"))),
         rows=[
-            (row.sku, row.title, row.free, Marked(_("low"), "warn") if row.low else "")
+            (row.sku, row.title, row.free, row.held or None,
+             Marked(_("low"), "warn") if row.low else "")
             for row in result.products
         ],
         empty=_("No products yet."),

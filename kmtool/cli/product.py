@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,10 @@ Title = Annotated[str | None, typer.Option(help=_("what people call it"))]
 Price = Annotated[str | None, typer.Option("--price", help=_("usual price: 48.00"))]
 Floor = Annotated[str | None, typer.Option("--floor", help=_("never sell a key below this"))]
 LowStock = Annotated[int | None, typer.Option("--low-stock", help=_("tell me at this many"))]
+Buffer = Annotated[int | None, typer.Option(help=_("keep this many back from all channels"))]
+ShelfFloor = Annotated[
+    int | None, typer.Option(help=_("take its listings off the shelf at this many pieces"))
+]
 Kind = Annotated[str | None, typer.Option("--kind", help=_("key, topup, text (or --bundle)"))]
 Uses = Annotated[int | None, typer.Option(help=_("how many buyers each of its keys serves"))]
 Bundle = Annotated[
@@ -109,6 +114,8 @@ def set_(  # noqa: PLR0913, PLR0917
     supplier: Supplier = None,
     item: Item = None,
     cap: Cap = None,
+    buffer: Buffer = None,
+    shelf_floor: ShelfFloor = None,
     text: Text = "",
     dry_run: doors.DryRun = False,
 ) -> None:
@@ -118,6 +125,7 @@ def set_(  # noqa: PLR0913, PLR0917
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         fields = _fields(shop, title, price_, floor, low_stock, kind, guide, state)
         fields = _more(shop, fields, uses, bundle, account, supplier, item, cap)
+        fields = replace(fields, buffer=buffer, shelf_floor=shelf_floor)
         if fields != products.Fields() or not text:
             products.change(shop, sku, fields)
         if text:
@@ -216,8 +224,6 @@ def _more(  # noqa: PLR0913, PLR0917
     item: str | None,
     cap: str | None,
 ) -> Fields:
-    from dataclasses import replace
-
     from kmtool.operations import bundles
 
     return replace(
@@ -266,6 +272,7 @@ def _one(result: Product) -> Iterable[Block]:
             (_("Floor"), Money(result.floor_minor, result.currency)),
             (_("Low stock"), result.low_stock),
             (_("Free"), _free(result.free)),
+            *_kept_back(result),
             (_("Guide"), result.guide),
             *_special(result),
         )
@@ -291,6 +298,16 @@ def _one(result: Product) -> Iterable[Block]:
                 for i in result.listings
             ],
         )  # fmt: skip
+
+
+def _kept_back(result: Product) -> Iterable[tuple[str, Cell]]:
+    """What of the free keys is not for everybody."""
+    if result.held:
+        yield _("Held for orders"), result.held
+    if result.buffer:
+        yield _("Kept back from channels"), result.buffer
+    if result.shelf_floor is not None:
+        yield _("Off the shelf at"), result.shelf_floor
 
 
 def _special(result: Product) -> Iterable[tuple[str, Cell]]:

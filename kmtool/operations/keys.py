@@ -127,12 +127,13 @@ class Undone:
 
 @dataclass(frozen=True, slots=True)
 class StockRow:
-    """The free counter of a product; `keys` (state → count) and first expiry for one only."""
+    """The free counter, `held` of it for orders; `keys` (by state), first expiry for one only."""
 
     sku: str
     title: str
     free: int
     low: bool
+    held: int = 0
     keys: Mapping[str, int] | None = None
     first_expiry_ms: int | None = None
 
@@ -228,6 +229,7 @@ def stock(shop: Shop, sku: str = "") -> Stock:
                 sku=row["sku"],
                 title=row["title"],
                 free=row["free"],
+                held=row["held"],
                 low=row["kind"] == "key" and row["free"] <= low,
                 keys=store.stock_states(shop.db, sku) if sku else None,
                 first_expiry_ms=_moment(store.first_expiry(shop.db, sku)) if sku else None,

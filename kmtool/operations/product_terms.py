@@ -30,7 +30,7 @@ def check(shop: Shop, fields: Fields) -> None:
         raise UsageError(
             detail="a product is on or off, not {state}", state=fields.state, mend="--state on"
         )
-    for name in ("price_minor", "floor_minor", "low_stock", "buffer", "cap_minor"):
+    for name in ("price_minor", "floor_minor", "low_stock", "buffer", "cap_minor", "shelf_floor"):
         value = getattr(fields, name)
         if value is not None and not 0 <= value <= FIGURE_MAX:
             raise UsageError(

@@ -40,7 +40,8 @@ class Listing:
 class Product:
     """A product with its prices, its free stock and its listings.
 
-    `free` is None for what never runs out; `uses` is how many buyers one key serves.
+    `free` is None for what never runs out; `uses` is how many buyers one key serves. `held` of the
+    free keys are kept back for orders, `buffer` are never offered to channels.
     """
 
     sku: str
@@ -60,6 +61,9 @@ class Product:
     supplier: str = ""
     supplier_item: str = ""
     cap_minor: int | None = None
+    held: int = 0
+    buffer: int = 0
+    shelf_floor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Fields:
     supplier_item: str | None = None
     cap_minor: int | None = None
     parts: tuple[tuple[str, int], ...] | None = None
+    shelf_floor: int | None = None
 
     def given(self) -> dict[str, object]:
         """Return what was said of the product's own columns."""
@@ -246,7 +251,7 @@ def _follow(shop: Shop, sku: str, fields: Fields, kind: str) -> None:
         store.set_shared(shop.db, sku)
 
 
-_LATER = ("uses", "account_rule", "supplier", "supplier_item", "cap_minor")
+_LATER = ("uses", "account_rule", "supplier", "supplier_item", "cap_minor", "shelf_floor")
 
 
 def show(shop: Shop, sku: str) -> Product:
@@ -254,8 +259,9 @@ def show(shop: Shop, sku: str) -> Product:
     row = store.product(shop.db, sku)
     if row is None:
         raise NotFound(kind="product", name=sku)
-    free = key_store.stock(shop.db, sku)[0]["free"]
-    return _product(shop, {**row, "free": free}, store.listings(shop.db, sku=sku))
+    counted = key_store.stock(shop.db, sku)[0]
+    row |= {"free": counted["free"], "held": counted["held"]}
+    return _product(shop, row, store.listings(shop.db, sku=sku))
 
 
 def every(shop: Shop, limit: int) -> Products:
@@ -348,6 +354,9 @@ def _product(shop: Shop, row: Row, listings: list[Row]) -> Product:
         supplier=row.get("supplier", ""),
         supplier_item=row.get("supplier_item", ""),
         cap_minor=row.get("cap_minor"),
+        held=row.get("held", 0),
+        buffer=row.get("buffer", 0),
+        shelf_floor=row.get("shelf_floor"),
     )
 
 

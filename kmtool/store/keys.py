@@ -278,8 +278,8 @@ def add_stock(db: Db, sku: str, n: int) -> None:
 def stock(db: Db, sku: str = "") -> list[Row]:
     """Return the free counter of every product (or one), with its low-stock limit."""
     return db.all(
-        "SELECT p.sku, p.title, p.kind, p.state, p.low_stock, coalesce(s.free, 0) AS free"
-        " FROM products p LEFT JOIN stock s ON s.sku = p.sku"
+        "SELECT p.sku, p.title, p.kind, p.state, p.low_stock, coalesce(s.free, 0) AS free,"
+        " coalesce(s.held, 0) AS held FROM products p LEFT JOIN stock s ON s.sku = p.sku"
         " WHERE :sku = '' OR p.sku = :sku ORDER BY p.sku",
         sku=sku,
     )

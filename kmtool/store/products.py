@@ -8,7 +8,8 @@ from kmtool.store.db import Db, Row, all_in
 
 _PRODUCT = (
     "SELECT sku, title, kind, state, currency, price_minor, floor_minor, low_stock, buffer, guide,"
-    " created_ms, uses, shared, account_rule, supplier, supplier_item, cap_minor FROM products"
+    " created_ms, uses, shared, account_rule, supplier, supplier_item, cap_minor,"
+    " shelf_floor FROM products"
 )
 _LISTING = (
     "SELECT id, channel, item_id, variant_id, title, sku, units, price_minor, state, pushed,"
@@ -28,6 +29,7 @@ PRODUCT_COLUMNS = (
     "supplier",
     "supplier_item",
     "cap_minor",
+    "shelf_floor",
 )
 """What `set_product` may change."""
 

@@ -125,3 +125,12 @@ def test_a_listing_that_runs_out_is_hidden_and_shown_again(cli: Cli, shop_folder
     cli("import", "keys.txt", "--sku", "S1", "--supplier", "z", "--cost", "1", "--new", "--yes")
     assert "1 brought back" in cli("sync").err
     assert "its stock ran out" not in cli("alert", "list").out
+
+
+def test_what_is_kept_back_is_set_and_shown(cli: Cli, shop_folder: Path) -> None:
+    cli("product", "add", "S1")
+    assert cli("product", "set", "S1", "--buffer", "2", "--shelf-floor", "1").code == 0
+    told = cli("product", "show", "S1").out
+    assert "Kept back from channels" in told
+    assert "Off the shelf at" in told
+    assert cli("product", "set", "S1", "--buffer", "-1").code == 2

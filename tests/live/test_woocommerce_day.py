@@ -138,14 +138,7 @@ def _stock_up(shop: Shop, items: list[int], total: int) -> None:
     shelf(shop, "S3", n=total * 4, item=None, cost_e5=0)
     shelf(shop, "S4", n=total * 3, item=names[3], cost_e5=0)
     shelf(shop, "S5", n=total * 3, item=None, cost_e5=0)
-    products.add(shop, "B1", products.Fields(title="bundle", kind="bundle"))
-    with shop.db.tx():
-        for part, units in PARTS["B1"].items():
-            shop.db.run(
-                "INSERT INTO bundle_items (bundle_sku, sku, units) VALUES ('B1', :s, :u)",
-                s=part,
-                u=units,
-            )
+    products.add(shop, "B1", products.Fields(parts=tuple(PARTS["B1"].items())))
     products.map_listing(shop, products.Mapping("shop1", names[2], "", "B1"))
 
 

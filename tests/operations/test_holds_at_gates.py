@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kmtool.domain.states import OrderStatus
+from kmtool.operations import keys, products
 from kmtool.operations.deliver import deliver
 from kmtool.operations.doctor import doctor
 from kmtool.shop import Shop
@@ -96,3 +97,13 @@ def test_holds_for_nothing_and_for_too_long_are_found(shop: Shop) -> None:
     doctor(shop, fix=True)
     assert "held_for_waiting" not in {c.name for c in doctor(shop).checks if not c.ok}
     assert states(shop) == ["dropped"]
+
+
+def test_what_is_held_is_shown_beside_what_is_free(shop: Shop) -> None:
+    shelf(shop, n=5)
+    pull(shop, unpaid("A1", 2))
+    assert (products.show(shop, "S1").free, products.show(shop, "S1").held) == (5, 2)
+    assert [(row.free, row.held) for row in keys.stock(shop).products] == [(5, 2)]
+    fields = products.Fields(buffer=1, shelf_floor=3)
+    changed = products.change(shop, "S1", fields)
+    assert (changed.buffer, changed.shelf_floor) == (1, 3)
