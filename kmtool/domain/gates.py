@@ -28,7 +28,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that the gates look at for one line. `cost_e5` is the dearest key that would leave,
-    `route_broken` tells a route that cannot be used at all from one that refuses this buyer."""
+    `route_broken` tells a route that cannot be used at all from one that refuses this buyer. Of a
+    bundle, `sku_pieces_hour`, `burst_sku` and `burst_keys` are those of its busiest part."""
 
     channel: str
     number: str
@@ -60,6 +61,12 @@ class Situation:
     route_refusal: str
     limits: Limits
     route_broken: bool = False
+    burst_sku: str = ""
+    burst_keys: int = 0
+    line_no: str = ""
+    terms_refusal: str = ""
+    account_refusal: str = ""
+    spend_refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ def refund(s: Situation) -> Shut | None:
         RefundState.PARTIAL: told("part of it was refunded"),
         RefundState.FULL: told("it was refunded"),
     }
-    command = f"kmtool order show {s.number}"
+    command = f"kmtool order refund {s.number}"
     if s.refund is RefundState.PARTIAL:
         command = f"kmtool order release {s.number} --quantity N"
     return Shut(Gate.REFUND, words[s.refund], command)
@@ -174,7 +181,7 @@ def mapped(s: Situation) -> Shut | None:
 
 
 def product(s: Situation) -> Shut | None:
-    """The product and its listing must be on, and of a kind that this version delivers."""
+    """The product and its listing must be on, and a top-up know where it is bought."""
     if not s.product_on:
         return Shut(
             Gate.PRODUCT,
@@ -183,13 +190,26 @@ def product(s: Situation) -> Shut | None:
         )
     if not s.listing_on:
         return Shut(Gate.PRODUCT, told("this listing is off"), f"kmtool product show {s.sku}")
-    if s.kind not in {"key", "bundle"}:
+    if s.terms_refusal:
         return Shut(
             Gate.PRODUCT,
-            told("a {kind} line is delivered by hand", kind=told(s.kind)),
-            f"kmtool order show {s.number}",
+            told("top-up {sku}: {reason}", sku=s.sku, reason=s.terms_refusal),
+            f"kmtool product set {s.sku} --supplier NAME --item ID --cap 9.80 --account RULE",
         )
     return None
+
+
+def account(s: Situation) -> Shut | None:
+    """The account of a top-up must fit the product's rule."""
+    command = f"kmtool order account {s.number} VALUE --line {s.line_no}"
+    return Shut(Gate.ADDRESS, s.account_refusal, command) if s.account_refusal else None
+
+
+def spend(s: Situation) -> Shut | None:
+    """What a top-up may cost must lie within what may be spent at its supplier."""
+    if not s.spend_refusal:
+        return None
+    return Shut(Gate.PRICE, s.spend_refusal, f"kmtool product show {s.sku}")
 
 
 def price(s: Situation) -> Shut | None:
@@ -225,13 +245,13 @@ def burst(s: Situation) -> Shut | None:
     """The burst brake: pieces and value per SKU and hour, pieces per buyer and hour."""
     limits = s.limits
     command = f"kmtool order release {s.number}"
-    if limits.sku_pieces and s.sku_pieces_hour + s.needed > limits.sku_pieces:
+    if limits.sku_pieces and s.sku_pieces_hour + (s.burst_keys or s.needed) > limits.sku_pieces:
         return Shut(
             Gate.BURST,
             told(
                 "{n} keys of {sku} left within an hour, the limit is {limit}",
                 n=s.sku_pieces_hour,
-                sku=s.sku,
+                sku=s.burst_sku or s.sku,
                 limit=limits.sku_pieces,
             ),
             command,
@@ -304,9 +324,15 @@ def mode(s: Situation) -> Shut | None:
 
 
 def stock(s: Situation) -> Shut | None:
-    """There must be enough free keys."""
-    if s.free >= s.needed:
+    """There must be enough free keys; a text only has to be there."""
+    if s.free >= s.needed or s.kind == "topup":
         return None
+    if s.kind == "text":
+        return Shut(
+            Gate.STOCK,
+            told("{sku} has no text yet", sku=s.sku),
+            f"kmtool product set {s.sku} --text FILE",
+        )
     return Shut(
         Gate.STOCK,
         told("{needed} of {sku} needed, {free} free", needed=s.needed, sku=s.sku, free=s.free),
@@ -341,8 +367,10 @@ GATES: tuple[tuple[Gate, Callable[[Situation], Shut | None], bool], ...] = (
     (Gate.SHIPPED, shipped, True),
     (Gate.MAPPED, mapped, False),
     (Gate.PRODUCT, product, False),
+    (Gate.ADDRESS, account, False),
     (Gate.RISK, held, False),
     (Gate.PRICE, price, True),
+    (Gate.PRICE, spend, False),
     (Gate.BURST, burst, True),
     (Gate.RISK, risk, True),
     (Gate.MODE, watch, False),

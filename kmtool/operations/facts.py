@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmtool.domain.gates import Limits
+from kmtool.domain.money import minor_to_e5
+from kmtool.domain.states import LineKind
+from kmtool.operations import shared
 from kmtool.operations.take import Parts, available, needs
 from kmtool.shop import Shop
-from kmtool.store import deliveries, holds, house, orders, products, rollups
+from kmtool.store import deliveries, holds, house, orders, products, rollups, uses
 from kmtool.store.db import Row
 
 HOUR_MS = 3_600_000
@@ -42,7 +45,8 @@ class Shelf:
 class Facts:
     """The answers for a chunk of orders. `orders` and `lines` by order id.
 
-    `held` is (line, SKU) → keys that were kept back for that very line before it was paid.
+    `held` is (line, SKU) → keys that were kept back for that very line before it was paid, `shared`
+    SKU → kind of products whose keys serve several buyers.
     """
 
     shop: Shop
@@ -56,6 +60,7 @@ class Facts:
     listings: dict[tuple[str, str, str], Row] = field(default_factory=dict)
     shelves: dict[str, Shelf] = field(default_factory=dict)
     held: dict[tuple[int, str], int] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
 
@@ -64,21 +69,34 @@ class Facts:
         return self.listings.get((order["channel"], line["item_id"], line["variant_id"]))
 
     def pieces_possible(self, line: Row) -> int:
-        """Return for how many of a line's pieces there are keys."""
+        """Return for how many of a line's pieces there are keys (that its buyer has not got)."""
         left = [
-            (self.shelves[sku].left + self.held.get((line["id"], sku), 0)) * line["needed"] // n
-            for sku, n in needs(line, self.parts)
-            if n
+            self._left(line, sku) * line["needed"] // n for sku, n in needs(line, self.parts) if n
         ]
         return max(0, min(left, default=0))
 
+    def _left(self, line: Row, sku: str) -> int:
+        left = self.shelves[sku].left + self.held.get((line["id"], sku), 0)
+        if self.shared.get(sku, LineKind.TEXT) == LineKind.TEXT:
+            return left
+        buyer = shared.buyer_of(self.orders[line["order_id"]])
+        return min(left, uses.possible(self.shop.db, sku, self.now_ms, buyer))
+
     def cost_e5(self, line: Row) -> int:
-        """Return the dearest unit cost among the keys that would leave (of a bundle, the sum)."""
+        """Return the dearest unit cost among the keys that would leave (of a bundle, the sum).
+
+        Of a top-up it is what one piece may cost at most.
+        """
+        if line["kind"] == LineKind.TOPUP:
+            product = self.products.get(line["sku"]) or {}
+            return minor_to_e5(product.get("cap_minor") or 0, self.shop.config.shop.currency)
         cost = sum(self._dearest(sku, n) * n for sku, n in needs(line, self.parts) if n > 0)
         return -(-cost // max(1, int(line["needed"])))
 
     def _dearest(self, sku: str, n: int) -> int:
         shelf = self.shelves[sku]
+        if sku in self.shared:
+            return shelf.newest_e5
         if shelf.taken + n > AHEAD and shelf.free > AHEAD:
             asked = deliveries.dearest_next(self.shop.db, sku, shelf.taken + n, self.now_ms)
             return asked or shelf.newest_e5
@@ -88,6 +106,15 @@ class Facts:
     def hour_of_sku(self, line: Row) -> tuple[int, int]:
         """Return (pieces, money) of a line's product within the last hour."""
         return self.sku_hour.get(line["sku"] or "", (0, 0))
+
+    def busiest(self, line: Row) -> tuple[str, int, int]:
+        """Return (SKU, keys this line takes of it, keys of it within the last hour).
+
+        Of a bundle it is the part, or the bundle itself, that is nearest to its limit.
+        """
+        taken = [*needs(line, self.parts), (line["sku"] or "", line["needed"])]
+        every = [(sku, n, self.sku_hour.get(sku, (0, 0))[0]) for sku, n in taken]
+        return max(every, key=lambda one: one[1] + one[2])
 
     def hour_of_buyer(self, order: Row) -> int:
         """Return the pieces of an order's buyer within the last hour."""
@@ -99,6 +126,9 @@ class Facts:
         for sku, n in needs(line, self.parts):
             self.shelves[sku].taken += sign * n
             self.shelves[sku].free += sign * self.held.get((line["id"], sku), 0)
+        for sku, n in parts_of(line, self.parts):
+            there, worth = self.sku_hour.get(sku, (0, 0))
+            self.sku_hour[sku] = (there + sign * n, worth)
         pieces, money = self.hour_of_sku(line)
         self.sku_hour[line["sku"]] = (
             pieces + sign * line["needed"],
@@ -111,6 +141,11 @@ class Facts:
 def buyer_of(order: Row) -> Buyer:
     """Return who buys, for the burst brake: the channel's own id, else the name."""
     return order["channel"], order["buyer_ref"] or order["buyer_name"]
+
+
+def parts_of(line: Row, parts: Parts) -> list[tuple[str, int]]:
+    """Return (SKU, keys) of the parts of a bundle: they count for the burst brake beside it."""
+    return needs(line, parts) if line["kind"] == "bundle" else []
 
 
 def gather(shop: Shop, order_ids: Sequence[int]) -> Facts:
@@ -135,7 +170,8 @@ def gather(shop: Shop, order_ids: Sequence[int]) -> Facts:
         db, {(facts.orders[line["order_id"]]["channel"], line["item_id"]) for line in lines}
     )
     _look_at_shelves(facts, lines)
-    facts.sku_hour = rollups.sku_figures(db, sold, now - HOUR_MS)
+    counted = {*sold, *(sku for parts in facts.parts.values() for sku, _ in parts)}
+    facts.sku_hour = rollups.sku_figures(db, sorted(counted), now - HOUR_MS)
     buyers = sorted({buyer_of(order) for order in facts.orders.values()})
     facts.buyer_hour = rollups.buyer_figures(db, [b for b in buyers if b[1]], now - HOUR_MS)
     return facts
@@ -157,6 +193,8 @@ def _look_at_shelves(facts: Facts, lines: Sequence[Row]) -> None:
     batches = deliveries.batches(db, [batch for found in ahead.values() for batch in found])
     short = [sku for sku in skus if len(ahead.get(sku, ())) < min(totals[sku], AHEAD)]
     newest = deliveries.newest_costs(db, short)
+    facts.shared = uses.shared_skus(db, skus)
+    newest.update((sku, uses.dearest(db, sku, now)) for sku in facts.shared)
     for sku in skus:
         costs = [batches[batch]["cost_e5"] for batch in ahead.get(sku, ())]
         facts.shelves[sku] = Shelf(free.get(sku, 0), costs, newest.get(sku, 0))

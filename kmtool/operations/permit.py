@@ -24,6 +24,8 @@ from kmtool.store.db import Row
 MAY_LEAVE = frozenset({LineState.RESERVED, LineState.UNKNOWN})
 GOOD = frozenset({KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED})
 
+GOOD_SHARED = frozenset({KeyState.FREE, KeyState.DELIVERED, KeyState.EXPIRED})
+
 
 def must_be_live(shop: Shop) -> None:
     """Refuse to go on when another sender took over from this one."""
@@ -75,7 +77,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     if changed:
         to_human(shop, effect, lines, changed[0])
         return False
-    bad = [row for row in bound if row["key_state"] not in GOOD]
+    bad = [row for row in bound if row["key_state"] not in _good(row)]
     if not effect["tries"]:
         now = shop.now_ms()
         old = any(row["expires_ms"] <= now for row in bound)
@@ -94,6 +96,11 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         to_human(shop, effect, lines, "the buyer's contact changed between two tries")
         return False
     return True
+
+
+def _good(key: Row) -> frozenset[KeyState]:
+    """The state of a shared key only tells whether uses are left or a newer text is in sale."""
+    return GOOD if key["exclusive"] else GOOD_SHARED
 
 
 def _mode_shut(shop: Shop, order: Row, effect: Row) -> bool:

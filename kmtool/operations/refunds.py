@@ -15,11 +15,13 @@ from kmtool.domain.states import (
     AllocationState,
     EffectKind,
     EffectState,
+    LineKind,
     LineState,
     OrderStatus,
     RefundState,
 )
 from kmtool.errors import marked, told
+from kmtool.operations import topup
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
 from kmtool.store import refunds as store
@@ -149,7 +151,7 @@ def unpack_all(shop: Shop, order_id: OrderId, why: str) -> int:
     return sum(
         unpack(shop, effect, why)
         for effect in effects.effects_of(shop.db, order_id)
-        if effect["kind"] == EffectKind.HAND_OVER
+        if effect["kind"] in {EffectKind.HAND_OVER, EffectKind.PURCHASE}
     )
 
 
@@ -170,6 +172,7 @@ def unpack(shop: Shop, effect: Row, why: str) -> int:
     for row in bound:
         if deliveries.withdraw(db, row["id"]):
             deliveries.put_back(db, KeyId(row["key_id"]), now)
+    topup.call_off(shop, lines)
     count = 0
     for line in lines:
         for source in (LineState.RESERVED, LineState.HUMAN):
@@ -249,7 +252,9 @@ def reason_of(line: Row, detail: str) -> str:
 
 
 def all_delivered(shop: Shop, line: Row) -> bool:
-    """Tell whether the buyer has all keys of a line, and none waits to be replaced."""
+    """Tell whether the buyer has all of a line, and no key waits to be replaced."""
+    if line["kind"] == LineKind.TOPUP:
+        return topup.is_done(shop, line)
     bound = deliveries.allocations(shop.db, [line["id"]])
     return (
         bool(bound)
@@ -288,7 +293,7 @@ def _asked_about(shop: Shop, order_id: OrderId, line: Row) -> bool:
 
 
 def _carries(shop: Shop, effect: Row, line: Row) -> bool:
-    if effect["kind"] not in {EffectKind.HAND_OVER, EffectKind.REPLACE}:
+    if effect["kind"] not in {EffectKind.HAND_OVER, EffectKind.REPLACE, EffectKind.PURCHASE}:
         return False
     lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
     return any(found["id"] == line["id"] for found in lines)

@@ -18,7 +18,8 @@ from kmtool.domain.gates import Shut, Situation, first_shut
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
 from kmtool.errors import KmError, Locked, NotSetUp, told
-from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather
+from kmtool.operations import topup
+from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather, parts_of
 from kmtool.operations.holds import sweep
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
@@ -162,9 +163,13 @@ def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
     """Lay out what the gates look at for one line."""
     channel = shop.config.channels.get(order["channel"])
     refused, broken = route_refusal(shop, order)
-    pieces, money = facts.hour_of_sku(line)
+    _, money = facts.hour_of_sku(line)
+    burst_sku, burst_keys, pieces = facts.busiest(line)
     product = facts.products.get(line["sku"] or "")
     listing = facts.listing(order, line)
+    against = topup.Refusals()
+    if line["kind"] == "topup" and product is not None:
+        against = topup.refusals(shop, product, line)
     return Situation(
         channel=order["channel"],
         number=order["number"],
@@ -195,7 +200,13 @@ def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
         paused=_paused(facts, order, line),
         route_refusal=refused,
         route_broken=broken,
+        burst_sku=burst_sku,
+        burst_keys=burst_keys,
         limits=facts.limits,
+        line_no=line["line_no"],
+        terms_refusal=against.terms,
+        account_refusal=against.account,
+        spend_refusal=against.spend,
     )
 
 
@@ -268,17 +279,22 @@ def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> No
             db, ids, source, LineState.RESERVED, now, stamp="reserved_ms", through=LineState.READY
         )
         all_moved(moved, len(ids))
-    parcels = pack(
-        shop, facts, [(order, [(line, taken[line["id"]]) for line in lines]) for order, lines in go]
-    )
+    keyed = [(order, [x for x in lines if x["kind"] != "topup"]) for order, lines in go]
+    keyed = [(order, lines) for order, lines in keyed if lines]
+    packed = [(order, [(line, taken[line["id"]]) for line in lines]) for order, lines in keyed]
+    parcels = pack(shop, facts, packed) if packed else []
     bind(
         shop,
         [
             (line, taken[line["id"]], parcel)
-            for (_, lines), parcel in zip(go, parcels, strict=True)
+            for (_, lines), parcel in zip(keyed, parcels, strict=True)
             for line in lines
         ],
     )
+    for order, lines in go:
+        for line in lines:
+            if line["kind"] == "topup":
+                topup.plan(shop, order, line)
     _count(shop, facts, go)
     tally.reserved += sum(len(lines) for _, lines in go)
     tally.order_ids += [order["id"] for order, _ in go]
@@ -294,7 +310,8 @@ def _take_what_is_there(
     for order, lines in decided.go:
         kept = []
         for line in lines:
-            keys = take(shop, [line], facts.parts)
+            had = [key["id"] for keys in taken.values() for key in keys]
+            keys = take(shop, [line], facts.parts, had)
             if keys is None:
                 decided.shut.append((line, gone))
                 continue
@@ -316,6 +333,9 @@ def _count(shop: Shop, facts: Facts, go: Sequence[tuple[Row, list[Row]]]) -> Non
                 continue
             pieces, money = skus.get(line["sku"], (0, 0))
             skus[line["sku"]] = (pieces + line["needed"], money + line["amount_minor"])
+            for sku, n in parts_of(line, facts.parts):
+                pieces, money = skus.get(sku, (0, 0))
+                skus[sku] = (pieces + n, money)
             buyer = buyer_of(order)
             if buyer[1]:
                 buyers[buyer] = buyers.get(buyer, 0) + line["needed"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmtool.domain.ids import KeyId
+from kmtool.operations.shared import share_e5, take_shared
 from kmtool.shop import Shop
-from kmtool.store import deliveries, holds
+from kmtool.store import deliveries, holds, uses
 from kmtool.store.db import Row
 
 Parts = Mapping[str, Sequence[tuple[str, int]]]
@@ -18,12 +19,17 @@ Parts = Mapping[str, Sequence[tuple[str, int]]]
 
 
 def needs(line: Row, parts: Parts) -> list[tuple[str, int]]:
-    """Return (SKU, keys) that a line takes: itself, or the parts of a bundle."""
-    if not line["sku"]:
+    """Return (SKU, keys) that a line takes: itself, or the parts of a bundle.
+
+    A line takes a text once, however many pieces it is for (as a part: 0 units), and of a top-up
+    nothing.
+    """
+    if not line["sku"] or line["kind"] == "topup":
         return []
     if line["kind"] != "bundle":
-        return [(line["sku"], line["needed"])]
-    return [(sku, units * line["needed"]) for sku, units in parts.get(line["sku"], ())]
+        return [(line["sku"], 1 if line["kind"] == "text" else line["needed"])]
+    parts_of = parts.get(line["sku"], ())
+    return [(sku, units * line["needed"] if units else 1) for sku, units in parts_of]
 
 
 def available(shop: Shop, skus: Sequence[str]) -> dict[str, int]:
@@ -33,19 +39,26 @@ def available(shop: Shop, skus: Sequence[str]) -> dict[str, int]:
     return {sku: n - held.get(sku, 0) for sku, n in free.items()}
 
 
-def take(shop: Shop, lines: Sequence[Row], parts: Parts) -> dict[int, list[Row]] | None:
+def take(
+    shop: Shop, lines: Sequence[Row], parts: Parts, had: Sequence[int] = ()
+) -> dict[int, list[Row]] | None:
     """Take the keys of all these lines, or of none: line id → keys (with their `sku`).
 
-    Each product's keys leave in one statement and are dealt out in the order of the lines.
+    Each product's keys leave in one statement and are dealt out in the order of the lines; keys
+    that serve several buyers are asked for line by line, and never one of `had` for the same buyer.
     """
     wanted = [(line, needs(line, parts)) for line in lines]
     totals: dict[str, int] = {}
     for _, needed in wanted:
         for sku, n in needed:
             totals[sku] = totals.get(sku, 0) + n
+    kinds = uses.shared_skus(shop.db, sorted(totals))
     found: dict[str, list[Row]] = {}
     for sku, n in sorted(totals.items()):
-        found[sku] = deliveries.take_free(shop.db, sku, n, shop.now_ms())
+        if sku in kinds:
+            found[sku] = take_shared(shop, wanted, sku, kinds[sku], had)
+        else:
+            found[sku] = deliveries.take_free(shop.db, sku, n, shop.now_ms())
         if not found[sku]:
             for key in (key for keys in found.values() for key in keys):
                 deliveries.put_back(shop.db, KeyId(key["id"]), shop.now_ms())
@@ -53,7 +66,7 @@ def take(shop: Shop, lines: Sequence[Row], parts: Parts) -> dict[int, list[Row]]
     queues = {sku: iter(keys) for sku, keys in found.items()}
     return {
         line["id"]: [
-            {**next(queues[sku]), "sku": sku, "exclusive": 1} for sku, n in needed for _ in range(n)
+            {"exclusive": 1, **next(queues[sku]), "sku": sku} for sku, n in needed for _ in range(n)
         ]
         for line, needed in wanted
     }
@@ -73,7 +86,7 @@ def bind(shop: Shop, bound: Sequence[tuple[Row, Sequence[Row], int]]) -> None:
                 "sku": key["sku"],
                 "exclusive": key["exclusive"],
                 "mode": found[key["batch_id"]]["mode"],
-                "cost_e5": found[key["batch_id"]]["cost_e5"],
+                "cost_e5": share_e5(key, found[key["batch_id"]]["cost_e5"]),
                 "currency": found[key["batch_id"]]["currency"],
                 "reserved_ms": now,
                 "parcel_id": parcel,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import KeyId, LineId, OrderId, ParcelId
+from kmtool.store import uses
 from kmtool.store.db import Db, Row, all_in, all_moved, in_clause, run_in, values_clause
 
 
@@ -50,22 +51,23 @@ def put_back(db: Db, key_id: KeyId, now_ms: int) -> str | None:
         now=now_ms,
     )
     if sku is None:
-        return None
+        return uses.give_back(db, key_id, now_ms)
     db.run("UPDATE stock SET free = free + 1 WHERE sku = :s", s=sku)
     return str(sku)
 
 
 def expire(db: Db, sku: str, now_ms: int) -> int:
     """Move free keys whose day has passed to `expired`; return how many."""
-    gone = db.run(
+    gone = db.all(
         "UPDATE keys SET state = 'expired', state_ms = :now"
-        " WHERE sku = :s AND state = 'free' AND expires_ms <= :now",
+        " WHERE sku = :s AND state = 'free' AND expires_ms <= :now RETURNING uses_left",
         s=sku,
         now=now_ms,
     )
     if gone:
-        db.run("UPDATE stock SET free = free - :n WHERE sku = :s", n=gone, s=sku)
-    return gone
+        left = sum(row["uses_left"] for row in gone)
+        db.run("UPDATE stock SET free = free - :n WHERE sku = :s", n=left, s=sku)
+    return len(gone)
 
 
 def free_counts(db: Db, skus: Sequence[str]) -> dict[str, int]:
@@ -145,6 +147,19 @@ def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
         db,
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
         " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
+        " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
+        " ORDER BY a.line_id, a.id",
+        line_ids,
+    )
+
+
+def bonds(db: Db, line_ids: Sequence[int]) -> list[Row]:
+    """Return the live allocations of lines with the state of their keys, without the keys."""
+    return all_in(
+        db,
+        "SELECT a.id, a.line_id, a.key_id, a.batch_id, a.sku, a.state, a.exclusive, a.mode,"
+        " a.cost_e5, a.amount_minor, a.currency, a.parcel_id, k.state AS key_state"
+        " FROM allocations a JOIN keys k ON k.id = a.key_id"
         " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
         " ORDER BY a.line_id, a.id",
         line_ids,
@@ -269,6 +284,14 @@ def parcels(db: Db, parcel_ids: Sequence[int]) -> dict[int, Row]:
     return {row["id"]: row for row in rows}
 
 
+def parcel_numbers(db: Db, parcel_ids: Sequence[int]) -> dict[int, Row]:
+    """Return parcels by id, without their texts."""
+    rows = all_in(
+        db, "SELECT id, order_id, n, courier, part, parts FROM parcels WHERE id IN {in}", parcel_ids
+    )
+    return {row["id"]: row for row in rows}
+
+
 def lines_of_parcels(db: Db, parcel_ids: Sequence[int]) -> dict[int, list[Row]]:
     """Return the lines of some parcels."""
     found: dict[int, list[Row]] = {}
@@ -332,12 +355,13 @@ def stamp_sent(db: Db, line_ids: Sequence[LineId], column: str, now_ms: int) -> 
 
 
 def bundle_parts(db: Db, skus: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-    """Return what bundles are made of: (SKU, units) by bundle."""
+    """Return what bundles are made of: (SKU, units) by bundle; a text has 0, it goes once."""
     found: dict[str, list[tuple[str, int]]] = {}
     for row in all_in(
         db,
-        "SELECT bundle_sku, sku, units FROM bundle_items WHERE bundle_sku IN {in}"
-        " ORDER BY bundle_sku, sku",
+        "SELECT b.bundle_sku, b.sku, CASE WHEN p.kind = 'text' THEN 0 ELSE b.units END AS units"
+        " FROM bundle_items b JOIN products p ON p.sku = b.sku WHERE b.bundle_sku IN {in}"
+        " ORDER BY b.bundle_sku, b.sku",
         skus,
     ):
         found.setdefault(row["bundle_sku"], []).append((row["sku"], row["units"]))

@@ -53,19 +53,25 @@ def possible(db: Db, sku: str, now_ms: int, buyer: Row) -> int:
     )
 
 
-def take(db: Db, sku: str, n: int, now_ms: int, buyer: Row | None) -> list[Row]:
+def take(
+    db: Db, sku: str, n: int, now_ms: int, buyer: Row | None, without: Sequence[int] = ()
+) -> list[Row]:
     """Take one use of n different keys; [] when there are fewer. A buyer gets a key once.
 
-    Without a buyer (a text) only the key in sale matters.
+    Without a buyer (a text) only the key in sale matters; `without` are keys not to be taken.
     """
     if db.run("UPDATE stock SET free = free - :n WHERE sku = :s AND free >= :n", n=n, s=sku) != 1:
         return []
     fresh = "" if buyer is None else f" AND {_NOT_YET}"
-    newest = "k.id DESC" if buyer is None else "k.expires_ms, k.batch_id, k.line_no"
+    if without:
+        marks, more = in_clause(without, "x")
+        fresh += f" AND k.id NOT IN {marks}"
+        buyer = {**(buyer or {}), **more}
     rows = db.all(
         "UPDATE keys SET uses_left = uses_left - 1, state_ms = :now, state = CASE"
         " WHEN uses = 1 THEN 'reserved' WHEN uses_left = 1 THEN 'delivered' ELSE state END"
-        f" WHERE id IN (SELECT k.id FROM keys k WHERE {_FREE}{fresh} ORDER BY {newest} LIMIT :n)"
+        f" WHERE id IN (SELECT k.id FROM keys k WHERE {_FREE}{fresh} ORDER BY"
+        " k.expires_ms, k.batch_id, k.line_no LIMIT :n)"
         " AND state = 'free' AND uses_left > 0"
         " RETURNING id, fingerprint, sealed, data_key_id, tail, batch_id, line_no, expires_ms,"
         " uses, uses_left, media",
