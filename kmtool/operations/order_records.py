@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.errors import marked
+from kmtool.operations.purchase_records import PurchaseShown
 from kmtool.operations.refund_records import DecisionShown
 
 WORDS = {
@@ -136,6 +137,7 @@ class OrderShown:
     attempts: tuple[AttemptShown, ...]
     story: tuple[Happening, ...]
     notes: tuple[NoteShown, ...] = ()
+    purchases: tuple[PurchaseShown, ...] = ()
     decisions: tuple[DecisionShown, ...] = ()
     replaced: tuple[ReplacedShown, ...] = ()
 

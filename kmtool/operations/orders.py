@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kmtool.domain.ids import OrderId
 from kmtool.errors import Stored
+from kmtool.operations import purchase_records
 from kmtool.operations.find_order import named
 from kmtool.operations.order_records import (
     AttemptShown,
@@ -89,6 +90,7 @@ def show(shop: Shop, number: str) -> OrderShown:
             Happening(row["at_ms"], row["actor"], row["action"], row["detail"])
             for row in house.audit_of(shop.db, subject)
         ),
+        purchases=purchase_records.shown(shop, order_id),
         notes=tuple(
             NoteShown(row["at_ms"], row["actor"], row["body"])
             for row in store.notes(shop.db, order_id)
