@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
+from kmtool.operations import chain, quotas
 from kmtool.operations.kinds import KINDS
 from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
@@ -109,7 +110,7 @@ def _finish_one(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None
 def succeed(shop: Shop, done: Sequence[Row], tally: Sent) -> None:
     """Effects happened: close them, write what follows from each kind, order the next."""
     db, now = shop.db, shop.now_ms()
-    seen = look(shop, done)
+    seen = look(shop, done, sealed=False)
     under_way = []
     sources = [EffectState.RETRY_AT, EffectState.HUMAN, EffectState.CANCELLED]
     for effect in seen.effects.values():
@@ -158,7 +159,10 @@ def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
 
 
 def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
-    """Definitely not sent: try again later, or ask a person when it will never work by itself."""
+    """Definitely not sent: the next route, again later, or a person when it will never work."""
+    quotas.give_back(shop, begun.effect, begun.n)
+    message, detail = begun.parcel.message, outcome.detail
+    onward = chain.gives_way(shop, begun.effect, message, outcome.result, detail)
     lines = lines_of(shop, begun.effect)
     for line in lines:
         orders.move_line(
@@ -167,8 +171,11 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
             LineState.SENDING,
             LineState.RESERVED,
             shop.now_ms(),
-            reason=reason_of(line, outcome.detail),
+            reason=reason_of(line, onward or outcome.detail),
         )
+    if onward:
+        tally.notes.append(onward)
+        return
     if outcome.result is Result.REJECTED or _tried_enough(shop, begun):
         moved = [{**line, "state": LineState.RESERVED} for line in lines]
         to_human(shop, begun.effect, moved, outcome.detail)

@@ -6,7 +6,7 @@ its orders are locked; every change goes by compare-and-set all the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kmtool.domain.ids import LineId
@@ -53,13 +53,19 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The facts of some effects: orders, parcels, lines by parcel, live allocations by line."""
+    """The facts of some effects: their state now, orders, parcels, lines by parcel, live
+    allocations by line and, of those, the ones each effect carries.
+
+    Of orders there is what sending looks at (`orders.brief`). Sealed texts and keys are there only
+    before sending.
+    """
 
     effects: dict[int, Row]
     orders: dict[int, Row]
     parcels: dict[int, Row]
     lines: dict[int, list[Row]]
     bound: dict[int, list[Row]]
+    keys: dict[int, list[Row]]
 
     def order(self, effect: Row) -> Row:
         """Return the order of an effect."""
@@ -70,31 +76,36 @@ class Slice:
         return self.lines.get(effect["parcel_id"], [])
 
     def keys_of(self, effect: Row) -> list[Row]:
-        """Return the live allocations whose keys an effect hands over: those of its own parcel.
-
-        A key from before parcels were named on it belongs to the first one.
-        """
-        own = {effect["parcel_id"]} | ({None} if effect["kind"] == EffectKind.HAND_OVER else set())
-        return [
-            key
-            for line in self.lines_of(effect)
-            for key in self.bound.get(line["id"], ())
-            if key["parcel_id"] in own
-        ]
+        """Return the live allocations whose keys an effect hands over."""
+        return self.keys.get(effect["id"], [])
 
 
-def look(shop: Shop, due: Sequence[Row]) -> Slice:
-    """Read the facts of some effects as they are now."""
+def look(shop: Shop, due: Sequence[Row], *, sealed: bool = True) -> Slice:
+    """Read the facts of some effects as they are now; `sealed` with their texts and keys."""
     db = shop.db
     parcel_ids = sorted({row["parcel_id"] for row in due if row["parcel_id"] is not None})
     lines = deliveries.lines_of_parcels(db, parcel_ids)
+    line_ids = sorted({line["id"] for found in lines.values() for line in found})
     bound: dict[int, list[Row]] = {}
-    for key in deliveries.allocations(db, sorted({x["id"] for ls in lines.values() for x in ls})):
+    for key in deliveries.allocations(db, line_ids) if sealed else deliveries.bonds(db, line_ids):
         bound.setdefault(key["line_id"], []).append(key)
+    parcels = deliveries.parcels if sealed else deliveries.parcel_numbers
     return Slice(
-        effects=effects.some(db, [row["id"] for row in due]),
-        orders=orders.some(db, sorted({row["order_id"] for row in due})),
-        parcels=deliveries.parcels(db, parcel_ids),
+        effects=effects.moves(db, [row["id"] for row in due]),
+        orders=orders.brief(db, sorted({row["order_id"] for row in due})),
+        parcels=parcels(db, parcel_ids),
         lines=lines,
         bound=bound,
+        keys={row["id"]: _keys_of(row, lines.get(row["parcel_id"], ()), bound) for row in due},
     )
+
+
+def _keys_of(effect: Row, lines: Sequence[Row], bound: Mapping[int, Sequence[Row]]) -> list[Row]:
+    """Return the keys of an effect's own parcel.
+
+    A key from before parcels were named on it belongs to the first one.
+    """
+    own = {effect["parcel_id"]} | ({None} if effect["kind"] == EffectKind.HAND_OVER else set())
+    return [
+        key for line in lines for key in bound.get(line["id"], ()) if key["parcel_id"] in own
+    ]

@@ -44,6 +44,12 @@ def some(db: Db, effect_ids: Sequence[int]) -> dict[int, Row]:
     return {row["id"]: row for row in rows}
 
 
+def moves(db: Db, effect_ids: Sequence[int]) -> dict[int, Row]:
+    """Return what changes of effects (state, tries), by id."""
+    rows = all_in(db, "SELECT id, state, tries FROM effects WHERE id IN {in}", effect_ids)
+    return {row["id"]: row for row in rows}
+
+
 def effect(db: Db, effect_id: EffectId) -> Row:
     """Return an effect."""
     row = db.one("SELECT * FROM effects WHERE id = :id", id=effect_id)
