@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from kmtool.shop import Shop
 
 app = doors.noun(_("where orders come from"))
+app.command("report", help=_("watched: what would have been sent against what was"))(
+    channel_work.report
+)
 app.command("ship-file", help=_("the platform's batch-ship file of what was delivered"))(
     channel_work.ship_file
 )

@@ -1,4 +1,4 @@
-"""`kmtool channel ship-file`: what a channel without an interface needs of its owner."""
+"""`kmtool channel ship-file|report`: what a channel needs of its owner, what watching it shows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
+from kmtool.errors import EXIT_DIFFERENCES
 from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
     from kmtool.operations.ship_files import ShipFiles
+    from kmtool.operations.watching import Compared, Report
 
 
 def ship_file(
@@ -32,6 +34,79 @@ def ship_file(
         out.hint(
             _("upload it, export the orders again, then: kmtool sync {name}").format(name=name)
         )
+
+
+def report(
+    name: str,
+    days: Annotated[int, typer.Option("--days", min=1, help=_("how many days back"))] = 14,
+) -> None:
+    """Compare what would have been sent on a watched channel with what really happened."""
+    from kmtool.operations import watching
+
+    with doors.open_shop() as shop:
+        result = watching.report(shop, name, days)
+    out.show(result, _report)
+    if any(one.kind in watching.DIFFERENT for one in result.figures):
+        out.finish(EXIT_DIFFERENCES)
+
+
+def _report(result: Report) -> Iterable[Block]:
+    from kmtool.cli.blocks import Column, Heading, Line, Marked, Moment, Money, Table
+    from kmtool.words import tell
+
+    words = _kinds()
+    yield Heading(_("{channel} ({mode}): differences").format(
+        channel=result.channel, mode=result.mode
+    ))  # fmt: skip
+    yield Table(
+        columns=(
+            Column("kind", _("Difference")), Column("order", _("Order")),
+            Column("title", _("Item"), spare=True), Column("sku", _("SKU")),
+            Column("keys", _("Keys")), Column("amount", _("Paid")),
+            Column("gate", _("Our gate")), Column("there", _("There")),
+            Column("since", _("Since")),
+        ),
+        rows=[
+            (Marked(words[one.kind], "warn"), one.order, one.title, one.sku, one.keys,
+             Money(one.amount_minor, one.currency), _gate(one), one.there, Moment(one.since_ms))
+            for one in result.differences
+        ],
+        id_key="order",
+        empty=_("none"),
+    )  # fmt: skip
+    told = _("All that was watched: {lines} lines of {orders} orders")
+    yield Heading(told.format(lines=result.lines, orders=result.orders))
+    yield Table(
+        columns=(
+            Column("kind", _("What")), Column("lines", _("Lines")), Column("keys", _("Keys")),
+            Column("amount", _("Money")),
+        ),
+        rows=[
+            (words[one.kind], one.lines, one.keys, Money(one.amount_minor, one.currency))
+            for one in result.figures
+        ],
+        empty=_("Nothing was watched in these days."),
+    )  # fmt: skip
+    yield Line(tell(result.sentence), "good" if result.justified != "watch" else "warn")
+    if result.command:
+        yield Line("→ " + result.command)
+
+
+def _gate(one: Compared) -> str:
+    from kmtool.words import tell
+
+    return f"{_(one.gate)}: {tell(one.reason)}" if one.gate else ""
+
+
+def _kinds() -> dict[str, str]:
+    return {
+        "unmapped": _("not mapped here"),
+        "held": _("shipped there, we would have held it"),
+        "unshipped": _("we would have sent it, nobody did"),
+        "refunded": _("we would have sent it, it was refunded"),
+        "waiting": _("would go, not shipped there yet"),
+        "same": _("the same"),
+    }
 
 
 def _ship_files(result: ShipFiles) -> Iterable[Block]:

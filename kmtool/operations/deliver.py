@@ -13,18 +13,17 @@ from dataclasses import dataclass, field, replace
 from kmtool.domain.ids import EffectId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, marked
-from kmtool.operations import purchases, routes, ship_files
+from kmtool.operations import purchases, routes, ship_files, watching
 from kmtool.operations.find_order import named
+from kmtool.operations.flow import send
 from kmtool.operations.ingest import ingest
 from kmtool.operations.order_replace import fill_waiting
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import disk_must_have_room, lines_of, to_human
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.resolve import put_off, resolve, use_late_proofs
-from kmtool.operations.routes import Outcome
-from kmtool.operations.send import begin, finish
 from kmtool.operations.sender import sending
-from kmtool.operations.tries import WAITING, Begun, Sent
+from kmtool.operations.tries import WAITING, Sent
 from kmtool.ports import OrderFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, orders
@@ -32,7 +31,6 @@ from kmtool.store.db import Row
 
 CARRY_KEYS = (EffectKind.HAND_OVER, EffectKind.REPLACE)
 ROUNDS_MAX = 10_000
-SLICE = 20
 FOLLOW_S = 60
 FOLLOW_MAX = 500
 LOOKS = 5
@@ -94,6 +92,7 @@ def deliver_all(
 ) -> DeliverResult:
     """Reserve and send, as the sender of this shop; `stopping` is asked after every round."""
     reserved = reserve_due(shop, chosen or None)
+    watching.observe(shop)
     only = [row["id"] for row in chosen]
     fill_waiting(shop, only)
     tally = Sent()
@@ -138,30 +137,6 @@ def send_due(shop: Shop, only: Sequence[int] = ()) -> Iterator[Sent]:
         fresh = [row for row in due if row["attempt_state"] != AttemptState.UNKNOWN]
         send(shop, reread(shop, [*again, *fresh], tally), tally)
         yield tally
-
-
-def send(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
-    """Intent, journal, network, outcome, a few effects of one route at a time.
-
-    Few, so that not much is under way when the process dies and a refund that comes is seen soon.
-    """
-    for group in _by_route(due):
-        first = group[0]
-        try:
-            features = routes.features_of(shop, first["kind"], first["route"], first["channel"])
-        except KmError as error:
-            for effect in group:
-                put_off(shop, effect, error, tally)
-            continue
-
-        def work(one: Begun) -> Outcome:
-            return routes.attempt(shop, one.parcel)
-
-        for start in range(0, len(group), SLICE):
-            begun = begin(shop, group[start : start + SLICE])
-            outcomes = routes.side_by_side(work, begun, features.parallel)
-            if begun:
-                finish(shop, list(zip(begun, outcomes, strict=True)), tally)
 
 
 def reread(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
@@ -290,11 +265,3 @@ def _seen(shop: Shop, ids: Sequence[int], reserved: Reserved) -> DeliverResult:
         failed=0,
         waiting=counts.get(LineState.RESERVED, 0) + counts.get(LineState.SENDING, 0),
     )
-
-
-def _by_route(due: Sequence[Row]) -> list[list[Row]]:
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for effect in due:
-        key = (effect["kind"], effect["route"], effect["channel"])
-        groups.setdefault(key, []).append(effect)
-    return list(groups.values())

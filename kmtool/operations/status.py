@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.recon import EXCEPTIONS
-from kmtool.domain.states import COUNTER, Gate, LineState
+from kmtool.domain.states import COUNTER, Gate, LineState, Mode
 from kmtool.errors import Stored, marked, told
 from kmtool.operations import doctor, refunds, waiting_elsewhere
 from kmtool.operations.doctor import Check
@@ -88,7 +88,7 @@ class Status:
 def status(shop: Shop) -> Status:
     """Gather the morning screen; nothing is changed."""
     now = shop.now_ms()
-    lines = store.waiting(shop.db)
+    lines = [row for row in store.waiting(shop.db) if not _others_send(shop, row)]
     needs = sorted(_needs(shop, lines), key=lambda item: (item.rank, item.since_ms or now))
     asking = {row["order_id"] for row in lines if _asks(row)}
     return Status(
@@ -135,6 +135,13 @@ def _day(shop: Shop, waiting: int) -> Day:
         waiting=waiting,
         net=tuple(Money(row["net_minor"], row["currency"]) for row in rows),
     )
+
+
+def _others_send(shop: Shop, row: Row) -> bool:
+    """Tell whether a line is held only because its channel is on watch: somebody else delivers."""
+    channel = shop.config.channels.get(row["channel"])
+    is_watched = channel is not None and channel.mode is Mode.WATCH
+    return is_watched and row["state"] == LineState.HELD
 
 
 def _asks(row: Row) -> bool:

@@ -13,7 +13,7 @@ from kmtool.config import ChannelSettings
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import OrderStatus
 from kmtool.errors import ConfigError, InputRefused, Locked, NotFound, OutsideError
-from kmtool.operations import holds, routes
+from kmtool.operations import holds, routes, watching
 from kmtool.operations.ingest import clean_fact, ingest
 from kmtool.ports import Channel, Page, Window
 from kmtool.shop import Shop
@@ -82,6 +82,7 @@ def sync_channel(
         pull = _Pull(name, channel, account, catch_up)
         for window in windows(shop, name, channel, since_ms):
             _pull(shop, pull, window, tally)
+        watching.observe(shop, [name])
     except (OutsideError, ConfigError, InputRefused) as problem:
         error, next_step, error_code = str(problem), problem.next_step(), problem.code
     return ChannelResult(

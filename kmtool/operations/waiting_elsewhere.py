@@ -6,21 +6,25 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from kmtool.domain.money import e5_to_minor
+from kmtool.domain.states import Mode
 from kmtool.errors import told
 from kmtool.operations.needs_you import NeedsYou, quoted
 from kmtool.operations.ship_files import ROUTE
 from kmtool.shop import Shop
-from kmtool.store import lending, ship_files
+from kmtool.store import lending, ship_files, watching
 
 LENT_MS = 7 * 86_400_000
 """A pool that was not read back for this long is asked about."""
-UPLOAD, READ_BACK = 4, 5
+WATCHED_MS = 86_400_000
+"""Somebody else ships what is watched; what nobody shipped for so long is asked about."""
+UPLOAD, ALONE, READ_BACK = 4, 4, 5
 
 
 def items(shop: Shop) -> Iterator[NeedsYou]:
     """Yield what waits at a platform, each with the command that settles it."""
     yield from _ship_files(shop)
     yield from _lent(shop)
+    yield from _left_alone(shop)
 
 
 def _ship_files(shop: Shop) -> Iterator[NeedsYou]:
@@ -43,3 +47,19 @@ def _lent(shop: Shop) -> Iterator[NeedsYou]:
         cost = e5_to_minor(row["cost_e5"], row["currency"])
         command = f"kmtool key lend-back {quoted(row['pool'])} FILE"
         yield NeedsYou(what, cost, row["currency"], row["since_ms"], command, 0, READ_BACK)
+
+
+def _left_alone(shop: Shop) -> Iterator[NeedsYou]:
+    for name, channel in shop.config.channels.items():
+        if channel.mode is not Mode.WATCH:
+            continue
+        for row in watching.left_alone(shop.db, name, shop.now_ms() - WATCHED_MS):
+            n = row["orders"]
+            orders = told("{n} orders" if n > 1 else "{n} order", n=n)
+            what = told(
+                "{channel} is on watch and nobody ships: {orders}", channel=name, orders=orders
+            )
+            command = f"kmtool channel set {quoted(name)} --mode ask"
+            yield NeedsYou(
+                what, row["amount_minor"], row["currency"], row["since_ms"], command, n, ALONE
+            )

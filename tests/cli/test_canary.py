@@ -85,7 +85,7 @@ sync | sync leaf | sync nowhere
 deliver --dry-run | deliver | deliver | deliver nothing
 deliver --by-hand IN su
 deliver --by-hand IN
-channel ship-file leaf --again | channel ship-file maple
+channel report maple | channel ship-file leaf --again | channel ship-file maple
 sell S1 --to demo_bo --price 28 | sell S1 --dry-run
 order list | order show O1 | order why O1 | order hold O2 | order release O2
 order refund O1 | order replace O1 --reason bad --all-keys | deliver | order note O1 asked
@@ -128,7 +128,10 @@ report latency | report latency --by hour
 run --once | run log | run stop
 status | doctor | doctor --fix
 config show | config path | config get shop.name | config check
-db check | db backup | db migrate | db query select+*+from+keys | db query select+*+from+v_keys
+db check | db backup | db backups | db drill | db restore --replay --dry-run | db adopt
+db reconcile-stock --proof x --confirm 0 | db copy --to other.db --dry-run
+db move elsewhere --dry-run | db restore nothing.db
+db migrate | db query select+*+from+keys | db query select+*+from+v_keys
 db query select+sealed+from+keys | db query select+CANARYQ7XW
 demo --help
 """
