@@ -1,0 +1,134 @@
+"""Lets effects flow out in slices: intent, journal, network, outcome.
+
+A slice is what is under way when the process dies: each of its tries is then asked about or
+repeated, and where the route bears neither, a person is asked. So a slice begins small, grows while
+the network answers quickly, and falls back when it does not. A refund that comes meanwhile is seen
+with the next slice.
+
+On a route that takes several messages at once the intents of one slice are written while the
+network works on the one before it; never more than two are under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kmtool.errors import KmError
+from kmtool.operations import routes
+from kmtool.operations.resolve import put_off
+from kmtool.operations.routes import Outcome
+from kmtool.operations.send import begin, finish
+from kmtool.operations.tries import Begun, Sent
+from kmtool.ports import Features, Repeat
+from kmtool.shop import Shop
+from kmtool.store.db import Row
+
+SLICE = 20
+"""How many effects are under way at first, and always where an unclear try costs a person."""
+SLICE_MAX = 200
+"""How many at most: about as many lines as pay for one flush to the disk."""
+QUICK_S = 1.0
+"""A slice that takes no longer lets the next one be larger."""
+
+
+@dataclass
+class _UnderWay:
+    """A slice that the network works on."""
+
+    begun: list[Begun]
+    futures: list[Future[Outcome]]
+    since: float
+
+
+class _Size:
+    """How large the next slice is."""
+
+    def __init__(self, features: Features) -> None:
+        self.now = SLICE
+        self._max = SLICE if features.repeat is Repeat.NONE else SLICE_MAX
+
+    def learn(self, took_s: float) -> None:
+        """Grow after a quick slice, begin anew after a slow one."""
+        self.now = min(self.now * 2, self._max) if took_s <= QUICK_S else SLICE
+
+
+def send(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
+    """Send effects, route by route."""
+    for group in _by_route(due):
+        first = group[0]
+        try:
+            features = routes.features_of(shop, first["kind"], first["route"], first["channel"])
+        except KmError as error:
+            for effect in group:
+                put_off(shop, effect, error, tally)
+            continue
+        if features.parallel > 1:
+            _side_by_side(shop, group, features, tally)
+        else:
+            _one_by_one(shop, group, features, tally)
+
+
+def _one_by_one(shop: Shop, group: Sequence[Row], features: Features, tally: Sent) -> None:
+    size, start = _Size(features), 0
+    while start < len(group):
+        begun = begin(shop, group[start : start + size.now])
+        start += size.now
+        since = shop.clock.monotonic()
+        outcomes = [routes.attempt(shop, one.parcel) for one in begun]
+        size.learn(shop.clock.monotonic() - since)
+        if begun:
+            finish(shop, list(zip(begun, outcomes, strict=True)), tally)
+
+
+def _side_by_side(shop: Shop, group: Sequence[Row], features: Features, tally: Sent) -> None:
+    size, start = _Size(features), 0
+    under_way: deque[_UnderWay] = deque()
+    with ThreadPoolExecutor(features.parallel) as pool:
+        try:
+            while start < len(group):
+                begun = begin(shop, group[start : start + size.now])
+                start += size.now
+                futures = [pool.submit(routes.attempt, shop, one.parcel) for one in begun]
+                under_way.append(_UnderWay(begun, futures, shop.clock.monotonic()))
+                # A route that is not known to be quick gets nothing more until it has answered.
+                while len(under_way) > (size.now > SLICE):
+                    _end(shop, under_way, size, tally)
+            while under_way:
+                _end(shop, under_way, size, tally)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # what has not begun to leave does not
+            _keep_what_is_known(shop, under_way, tally)
+            raise
+
+
+def _end(shop: Shop, under_way: deque[_UnderWay], size: _Size, tally: Sent) -> None:
+    """Wait for the oldest slice and write its outcomes."""
+    oldest = under_way[0]
+    outcomes = [future.result() for future in oldest.futures]
+    size.learn(shop.clock.monotonic() - oldest.since)
+    under_way.popleft()
+    if oldest.begun:
+        finish(shop, list(zip(oldest.begun, outcomes, strict=True)), tally)
+
+
+def _keep_what_is_known(shop: Shop, under_way: deque[_UnderWay], tally: Sent) -> None:
+    """Write the outcomes that came before an interrupt; the other tries end as unclear."""
+    known = [
+        (one, future.result())
+        for part in under_way
+        for one, future in zip(part.begun, part.futures, strict=True)
+        if not future.cancelled() and future.exception() is None
+    ]
+    if known:
+        finish(shop, known, tally)
+
+
+def _by_route(due: Sequence[Row]) -> list[list[Row]]:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for effect in due:
+        key = (effect["kind"], effect["route"], effect["channel"])
+        groups.setdefault(key, []).append(effect)
+    return list(groups.values())
