@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from bench.shops import opened, place, stock
-from kmtool.operations import deliver as delivering
+from kmtool.operations import flow
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish
@@ -34,7 +34,7 @@ def run(shop: Shop, orders: int, lines: int, prefix: str) -> dict[str, float]:
     """Deliver waiting orders without a network; return seconds by step and lines per second."""
     place(shop, orders, lines, prefix=prefix)
     took = {"reserve": 0.0, "intent": 0.0, "outcome": 0.0}
-    size = delivering.SLICE
+    size = flow.SLICE_MAX
     with sending(shop, "deliver") as mine:
         start = time.perf_counter()
         reserved = reserve_due(mine)
@@ -42,7 +42,7 @@ def run(shop: Shop, orders: int, lines: int, prefix: str) -> dict[str, float]:
         assert reserved.reserved == orders * lines, reserved
         due = [
             row
-            for row in effects.due_effects(mine.db, mine.now_ms(), orders * 2)
+            for row in effects.due_effects(mine.db, mine.now_ms(), 1_000_000)
             if row["kind"] == "hand_over"
         ]
         assert len(due) == orders
@@ -108,7 +108,8 @@ def main() -> int:
                         f"{k} {got[k]:.2f} s" for k in ("reserve", "intent", "outcome")
                     )
                     print(
-                        f"{count:>10,} keys, {lines:>2} lines an order   {got['rate']:9,.0f} lines/s  {steps}"
+                        f"{count:>10,} keys, {lines:>2} lines an order "
+                        f"{got['rate']:9,.0f} lines/s  {steps}"
                     )
     finally:
         if not given.folder:
@@ -117,7 +118,8 @@ def main() -> int:
     for lines, found in rates.items():
         flat = max(found) / min(found)
         print(
-            f"{lines:>2} lines an order: least {min(found):,.0f} (bar {BAR:,}), spread {flat:.2f} (bar {FLAT})"
+            f"{lines:>2} lines an order: least {min(found):,.0f} (bar {BAR:,}),"
+            f" spread {flat:.2f} (bar {FLAT})"
         )
         missed += min(found) < BAR or flat > FLAT
     return int(missed > 0)
