@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from kmtool.cli import doors, out
-from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Table
+from kmtool.cli import db_move, db_restore, doors, out
+from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Moment, Table
 from kmtool.errors import EXIT_DIFFERENCES
 from kmtool.operations import backup, database
-from kmtool.operations.backup import BackupResult
+from kmtool.operations.backup import BackupList, BackupResult
 from kmtool.operations.database import Answer, DatabaseCheck, Migrated
 from kmtool.words import _
 
@@ -35,6 +35,13 @@ def backup_() -> None:
     with doors.open_shop(writes=True) as shop:
         result = backup.backup(shop)
     out.show(result, _backup)
+
+
+@app.command("backups", help=_("the backups there are, and why each is kept"))
+def backups() -> None:
+    """List the backups."""
+    result = backup.listed(doors.load_config())
+    out.show(result, _backups)
 
 
 @app.command("query", help=_("a read-only question in SQL; sealed values are not shown"))
@@ -96,6 +103,30 @@ def _backup(result: BackupResult) -> Iterable[Block]:
     yield Line(_("The master key is not in it; keep that apart."), "dim")
 
 
+def _backups(result: BackupList) -> Iterable[Block]:
+    yield Table(
+        columns=(
+            Column("at", _("Made")),
+            Column("file", _("File")),
+            Column("megabytes", _("MB")),
+            Column("journal", _("Journal")),
+            Column("kept_for", _("Kept as")),
+        ),
+        rows=[
+            (
+                Moment(one.at_ms),
+                one.file,
+                round(one.bytes / 1_000_000, 1),
+                Marked(_("yes"), "good") if one.journal else Marked(_("no"), "warn"),
+                one.kept_for,
+            )
+            for one in result.backups
+        ],
+        empty=_("There is no backup yet: kmtool db backup"),
+        id_key="file",
+    )
+
+
 def _answer(result: Answer) -> Iterable[Block]:
     yield Table(
         columns=[Column(name, name) for name in result.columns],
@@ -113,3 +144,7 @@ def _migrated(result: Migrated) -> Iterable[Block]:
     yield Line(_("Brought up to date: {names}").format(names=", ".join(result.ran)), "good")
     if result.backup:
         yield Facts(((_("backup before"), result.backup),))
+
+
+for _name, _command, _line in (*db_restore.COMMANDS, *db_move.COMMANDS):
+    app.command(_name, help=_line)(_command)

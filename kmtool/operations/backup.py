@@ -26,11 +26,13 @@ from kmtool.config import Config
 from kmtool.errors import Broken, ExtraMissing, OutsideError, marked, told, verbatim
 from kmtool.journal import Journal
 from kmtool.shop import Shop
-from kmtool.store import copying, machines
+from kmtool.store import copying, house, machines
 from kmtool.store.db import connect
 
 _NAME = re.compile(r"shop-(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)(?:-\d+)?\.(?:db|dump)")
 _JOURNAL = ".journal"
+DRILLED, DRILL_FOUND = "drill_ms", "drill_found"
+"""Meta: when a backup was last restored on trial, and what came of it."""
 LAST, DAY, WEEK, MONTH = marked("last"), marked("day"), marked("week"), marked("month")
 """Why a backup is kept."""
 
@@ -64,6 +66,15 @@ class Kept:
     bytes: int
     journal: bool
     kept_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """The last restore on trial: when, did it go well, in words."""
+
+    at_ms: int | None
+    ok: bool
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,17 @@ def kept_for(config: Config, found: Sequence[Backup]) -> dict[Path, str]:
     return kept
 
 
+def drilled(shop: Shop) -> Drilled:
+    """Tell when a backup was last restored on trial, and whether it went well."""
+    at = house.meta(shop.db, DRILLED)
+    if at is None:
+        return Drilled(None, True, told("never restored on trial"))
+    days = max(0, shop.now_ms() - int(at)) // 86_400_000
+    if not (house.meta(shop.db, DRILL_FOUND) or "").startswith("ok "):
+        return Drilled(int(at), False, told("the restore on trial failed {days} d ago", days=days))
+    return Drilled(int(at), True, told("restored on trial {days} d ago", days=days))
+
+
 def verify(path: Path) -> str:
     """Open a backup as restore would; return ok or what is wrong."""
     if path.suffix == ".db":
@@ -233,7 +255,7 @@ def _dump(address: str, target: Path) -> None:
             package="pg_dump",
             mend="install PostgreSQL's client programs; pg_dump makes the backup",
         )
-    public, password = _without_password(address)
+    public, password = without_password(address)
     environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
     partial = target.with_name(target.name + ".part")
     run = subprocess.run(  # noqa: S603  (a fixed tool, no shell; the password is not an argument)
@@ -266,7 +288,7 @@ def scratch(address: str, file: Path) -> Iterator[str]:
         machines.create_database(admin, name)
         try:
             trial = _renamed(address, name)
-            public, password = _without_password(trial)
+            public, password = without_password(trial)
             run = subprocess.run(  # noqa: S603  (a fixed tool, no shell)
                 [tool, "--no-owner", "--no-privileges", "--exit-on-error",
                  f"--dbname={public}", str(file)],
@@ -288,7 +310,8 @@ def _renamed(address: str, name: str) -> str:
     return f"{scheme}://{place}/{name}{question}{options}"
 
 
-def _without_password(address: str) -> tuple[str, str]:
+def without_password(address: str) -> tuple[str, str]:
+    """Return an address without its password, and the password."""
     scheme, _there, rest = address.partition("://")
     place, slash, path = rest.partition("/")
     user, at, host = place.rpartition("@")

@@ -20,7 +20,7 @@ from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import jobs, maintenance, sessions
+from kmtool.store import jobs, machines, maintenance, sessions
 from kmtool.store.doctor import INVARIANTS, Invariant
 from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
@@ -178,6 +178,8 @@ def house_checks(shop: Shop) -> Iterator[Check]:
     yield _plain_credentials(shop)
     yield _encoding(shop)
     yield backup_check(shop)
+    yield seen_check(shop)
+    yield stock_back_check(shop)
     yield sessions_check(shop)
     yield daemon_check(shop)
     yield jobs_check(shop)
@@ -190,12 +192,32 @@ def backup_check(shop: Shop) -> Check:
         return Check("backup", False, told("there is none yet"), "kmtool db backup")
     hours = max(0, shop.now_ms() - found.at_ms) // 3_600_000
     is_fresh = hours < BACKUP_OLD_H
-    return Check(
-        "backup",
-        is_fresh,
-        told("{hours} h old", hours=hours),
-        "" if is_fresh else "kmtool db backup",
-    )
+    drill = backup.drilled(shop)
+    figure = told("{hours} h old, {drill}", hours=hours, drill=drill.told)
+    mend_it = "" if is_fresh and drill.ok else "kmtool db drill" if is_fresh else "kmtool db backup"
+    return Check("backup", is_fresh and drill.ok, figure, mend_it)
+
+
+def seen_check(shop: Shop) -> Check:
+    """Tell of keys that were sent before a restore and whose order or file is not here yet."""
+    waiting, unknown = machines.seen_figures(shop.db)
+    if not waiting:
+        return Check("seen_keys", True, told("none waits for its order"))
+    if unknown:
+        figure = told("{n} keys were sent before a restore and are not here", n=unknown)
+        return Check("seen_keys", False, figure, told("kmtool import FILE, the lost ones again"))
+    figure = told("{n} keys were sent before a restore; their orders are not here", n=waiting)
+    return Check("seen_keys", False, figure, "kmtool sync")
+
+
+def stock_back_check(shop: Shop) -> Check:
+    """Tell of keys that a restore without a journal keeps out of sale."""
+    n = machines.quarantined_count(shop.db)
+    if not n:
+        return Check("stock_back", True, told("nothing is out of sale since a restore"))
+    figure = told("{n} keys are out of sale since a restore without a journal", n=n)
+    mend_it = 'kmtool db reconcile-stock --sold FILE --proof "…"'
+    return Check("stock_back", False, figure, mend_it)
 
 
 def daemon_check(shop: Shop) -> Check:

@@ -27,7 +27,6 @@ from kmtool.errors import (
     NotSetUp,
     Refused,
     marked,
-    told,
 )
 from kmtool.operations import backup, doctor, home, sender
 from kmtool.operations.copy import compared
@@ -43,7 +42,6 @@ from kmtool.store.migrations import migrate
 
 Opener = Callable[[Config], AbstractContextManager[Shop]]
 """Opens the shop of a configuration (app.open_shop with a clock)."""
-DRILLED, DRILL_FOUND = "drill_ms", "drill_found"
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +199,8 @@ def drill(shop: Shop, open_it: Opener) -> Drill:
 
 def _note_drill(shop: Shop, what: str, *, ok: bool) -> None:
     with shop.db.tx():
-        house.set_meta(shop.db, DRILLED, str(shop.now_ms()))
-        house.set_meta(shop.db, DRILL_FOUND, ("ok " if ok else "not ok ") + what[:300])
+        house.set_meta(shop.db, backup.DRILLED, str(shop.now_ms()))
+        house.set_meta(shop.db, backup.DRILL_FOUND, ("ok " if ok else "not ok ") + what[:300])
         shop.audit("drill", "backup", ("ok " if ok else "not ok ") + what[:200])
 
 
@@ -347,11 +345,3 @@ def _quarantine(shop: Shop) -> int:
 
 def _without_journal(shop: Shop) -> tuple[Check, ...]:
     return tuple(check for check in doctor.ledger_checks(shop) if check.name != "journal")
-
-
-def drill_told(shop: Shop) -> tuple[int | None, bool, str]:
-    """Return (when the last drill was, whether it went well, what it found)."""
-    at, found = house.meta(shop.db, DRILLED), house.meta(shop.db, DRILL_FOUND) or ""
-    if at is None:
-        return None, False, told("never restored on trial")
-    return int(at), found.startswith("ok "), found.partition("ok ")[2]

@@ -175,10 +175,10 @@ def test_a_server_that_does_not_answer_leaves_nothing(shop: Shop) -> None:
 
 def test_a_password_is_not_an_argument() -> None:
     address = "postgresql://me:p%40ss@db.example:5432/shop?sslmode=require"
-    public, password = backup._without_password(address)
+    public, password = backup.without_password(address)
     assert public == "postgresql://me@db.example:5432/shop?sslmode=require"
     assert password == "p@ss"
-    assert backup._without_password("postgresql:///shop?host=/tmp") == (
+    assert backup.without_password("postgresql:///shop?host=/tmp") == (
         "postgresql:///shop?host=/tmp",
         "",
     )

@@ -362,8 +362,8 @@ def test_the_drill_restores_on_trial_and_says_when(shop: Shop, opener: Opener) -
     deliver(shop)
     done = restore.drill(shop, opener)
     assert done.ok and done.settled.replayed.waiting == 1
-    at, ok, _found = restore.drill_told(shop)
-    assert (at, ok) == (shop.now_ms(), True)
+    found = backup.drilled(shop)
+    assert (found.at_ms, found.ok) == (shop.now_ms(), True)
     assert states(shop) == {"delivered": 1, "free": 2}
     assert machines.any_seen(shop.db) is False
     newest = backup.newest(shop.config)
@@ -371,7 +371,7 @@ def test_the_drill_restores_on_trial_and_says_when(shop: Shop, opener: Opener) -
     newest.path.write_bytes(b"torn")
     with pytest.raises(Exception):  # noqa: B017
         restore.drill(shop, opener)
-    assert restore.drill_told(shop)[1] is False
+    assert not backup.drilled(shop).ok
 
 
 def test_a_stopped_sender_stays_fenced_off_after_a_restore(shop: Shop, opener: Opener) -> None:
