@@ -68,10 +68,36 @@ INVARIANTS: tuple[Invariant, ...] = (
         " || CAST(n.want AS TEXT) || ' keys' AS what FROM ("
         "  SELECT l.id, (SELECT count(*) FROM allocations a WHERE a.line_id = l.id"
         f"   AND {_LIVE}) AS have,"
-        "  l.needed * CASE WHEN l.kind = 'bundle' THEN (SELECT CAST(coalesce(sum(b.units), 0)"
-        "   AS BIGINT) FROM bundle_items b WHERE b.bundle_sku = l.sku) ELSE 1 END AS want"
-        "  FROM lines l WHERE l.state = 'delivered' AND l.kind IN ('key', 'bundle')) n"
+        "  CASE WHEN l.kind = 'text' THEN 1 WHEN l.kind = 'bundle' THEN (SELECT"
+        "   CAST(coalesce(sum(CASE WHEN p.kind = 'text' THEN 1 ELSE b.units * l.needed END), 0)"
+        "   AS BIGINT) FROM bundle_items b JOIN products p ON p.sku = b.sku"
+        "   WHERE b.bundle_sku = l.sku) ELSE l.needed END AS want"
+        "  FROM lines l WHERE l.state = 'delivered' AND l.kind IN ('key', 'text', 'bundle')) n"
         " JOIN lines l ON l.id = n.id JOIN orders o ON o.id = l.order_id WHERE n.have <> n.want",
+        "kmtool order show ORDER",
+    ),
+    Invariant(
+        "uses_kept",
+        "a key is given to no more buyers than it serves",
+        "SELECT 'key ' || k.tail || ' serves ' || CAST(k.uses AS TEXT) || ' and was given to '"
+        " || CAST(count(a.id) AS TEXT) || ', ' || CAST(k.uses_left AS TEXT) || ' are left' AS what"
+        " FROM allocations a JOIN keys k ON k.id = a.key_id"
+        " WHERE a.exclusive = 0 AND a.state <> 'withdrawn'"
+        " GROUP BY k.id, k.tail, k.uses, k.uses_left HAVING count(a.id) + k.uses_left > k.uses",
+        _LOOK,
+    ),
+    Invariant(
+        "charged_once",
+        "a top-up was charged once, and before it counts as delivered",
+        f"SELECT {_ORDER} || ' line ' || l.line_no || ' was charged '"
+        " || CAST(n.times AS TEXT) || ' times' AS what FROM (SELECT l.id, (SELECT count(*)"
+        "  FROM purchases p WHERE p.line_id = l.id"
+        "  AND p.state IN ('done', 'keys_received', 'reconciled')) AS times,"
+        "  (SELECT count(*) FROM purchases p WHERE p.line_id = l.id"
+        "  AND p.state IN ('intent', 'unknown', 'accepted')) AS unclear"
+        "  FROM lines l WHERE l.kind = 'topup') n JOIN lines l ON l.id = n.id"
+        " JOIN orders o ON o.id = l.order_id WHERE n.times + n.unclear > 1"
+        " OR (n.times = 0 AND l.state = 'delivered')",
         "kmtool order show ORDER",
     ),
     Invariant(

@@ -45,6 +45,8 @@ KINDS: tuple[str | dict[str, str], ...] = (
         settled_ms {int},
         UNIQUE (line_id, generation)
     ) {strict}""",
+    "CREATE INDEX allocations_shared ON allocations (key_id) WHERE exclusive = 0",
+    "CREATE INDEX purchases_line ON purchases (line_id)",
     "CREATE INDEX purchases_spend ON purchases (supplier, intent_ms)",
     "CREATE INDEX purchases_order ON purchases (order_id) WHERE order_id IS NOT NULL",
 )

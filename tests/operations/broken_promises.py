@@ -135,6 +135,17 @@ BREAKERS: dict[str, tuple[Callable[[Shop], None], set[str]]] = {
         sql(f"UPDATE lines SET needed = 2 WHERE id = {LINE.format('A1')}"),
         {"delivered_whole"},
     ),
+    "a key given to more buyers than it serves": (
+        sql(
+            f"UPDATE allocations SET exclusive = 0 WHERE line_id = {LINE.format('A1')}",
+            f"UPDATE keys SET uses_left = 1 WHERE id = {KEY.format('A1')}",
+        ),
+        {"uses_kept"},
+    ),
+    "a top-up that nobody was charged for": (
+        sql(f"UPDATE lines SET kind = 'topup' WHERE id = {LINE.format('A1')}"),
+        {"charged_once"},
+    ),
     "a delivered line without a good try": (
         sql(f"UPDATE attempts SET state = 'rejected' WHERE effect_id = {HANDED}"),
         {"delivered_proved"},

@@ -78,8 +78,9 @@ def test_a_bundle_needs_the_keys_of_all_its_parts(scene: Shop) -> None:
     shelf(scene, "S2", n=1, item=None)
     run(
         scene,
-        "INSERT INTO products SELECT 'B1', 'bundle', 'bundle', state, currency, NULL, NULL, NULL,"
-        " 0, '', created_ms FROM products WHERE sku = 'S1'",
+        "INSERT INTO products (sku, title, kind, state, currency, buffer, guide, created_ms)"
+        " SELECT 'B1', 'bundle', 'bundle', state, currency, 0, '', created_ms FROM products"
+        " WHERE sku = 'S1'",
         "INSERT INTO bundle_items VALUES ('B1', 'S1', 1)",
         f"UPDATE lines SET kind = 'bundle', sku = 'B1' WHERE id = {LINE.format('A1')}",
     )
