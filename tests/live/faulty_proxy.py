@@ -52,10 +52,14 @@ _ANSWER = tuple[int, list[tuple[str, str]], bytes]
 
 
 class FaultyProxy:
-    """The proxy between `with` and its end."""
+    """The proxy between `with` and its end.
 
-    def __init__(self, seed: int) -> None:
-        self._chance = random.Random(seed)
+    Without a seed only what `script` says goes wrong: one trouble per write.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._chance = None if seed is None else random.Random(seed)
+        self.script: list[Trouble] = []
         self._lock = threading.Lock()
         self.done: Counter[str] = Counter()
         self._server = _Server((HOST, 0), _Handler)
@@ -72,6 +76,8 @@ class FaultyProxy:
         is_write = method != "GET"
         with self._lock:
             self.done["writes" if is_write else "reads"] += 1
+            if self._chance is None:
+                return self.script.pop(0) if self.script and is_write else None
             thrown = self._chance.randrange(1000)
             for trouble, share in (WRITES if is_write else READS).items():
                 thrown -= share

@@ -52,6 +52,8 @@ TOML = """schema = 1
 name = "测试小店"
 [data]
 private = ".private"
+[sync]
+first = "1m"
 [deliver]
 reread_after = "1s"
 tries_max = 20

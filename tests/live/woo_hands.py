@@ -93,13 +93,13 @@ class Owner:
         """Pay an order that waited for it."""
         self.do("PUT", f"/orders/{number}", {"status": "processing", "set_paid": True})
 
-    def disturb(self, number: str, deed: str, chance: random.Random) -> str:
+    def disturb(self, number: str, deed: str, chance: random.Random | None = None) -> str:
         """Do one thing to an order; return what was done (a refusal is said so)."""
-        path = f"/orders/{number}"
+        path, dice = f"/orders/{number}", chance or random.Random(1)
         try:
             match deed:
                 case "note" | "touch":
-                    self.do("PUT", path, {"customer_note": f"demo {deed} {chance.random():.6f}"})
+                    self.do("PUT", path, {"customer_note": f"demo {deed} {dice.random():.6f}"})
                 case "quantity":
                     line = self.ask(path)["line_items"][0]
                     changed = {"id": line["id"], "quantity": line["quantity"] % 3 + 1}
@@ -115,7 +115,7 @@ class Owner:
                     self.do("PUT", path, {"status": "on-hold"})
                 case "on_hold_and_back":
                     self.do("PUT", path, {"status": "on-hold"})
-                    CLOCK.sleep(chance.random() * 2)
+                    CLOCK.sleep(dice.random() * 2)
                     self.do("PUT", path, {"status": "processing"})
                 case "completed_by_hand":
                     self.do("PUT", path, {"status": "completed"})
