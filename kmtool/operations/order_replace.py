@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kmtool.domain.ids import KeyId, LineId, OrderId
+from kmtool.domain.ids import LineId, OrderId
 from kmtool.domain.states import (
     AllocationState,
     EffectKind,
@@ -24,7 +24,8 @@ from kmtool.errors import NeedsAnswer, Refused, StateMoved, marked, told
 from kmtool.operations.debits import Charge, add_debit, amount_of
 from kmtool.operations.find_order import named
 from kmtool.operations.pack_replacement import bind_and_pack
-from kmtool.operations.refunds import STILL, all_delivered, refund_blocks
+from kmtool.operations.refunds import CHANGED, STILL, all_delivered, refund_blocks
+from kmtool.operations.take import available, take
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
 from kmtool.store import refunds as store
@@ -86,7 +87,7 @@ def plan(shop: Shop, number: str, wish: ReplaceWish) -> ReplacePlan:
         number=order["number"],
         line=line["line_no"],
         keys=tuple(f"…{row['tail']}" for row in chosen),
-        free=min(deliveries.free_counts(shop.db, skus).get(sku, 0) for sku in skus),
+        free=min(available(shop, skus).get(sku, 0) for sku in skus),
         cost_minor=sum(amount_of(row) for row in chosen),
         currency=order["currency"],
         so_far=so_far,
@@ -148,7 +149,8 @@ def fill_waiting(shop: Shop, only: Sequence[int] = ()) -> int:
         with shop.db.tx():
             order = orders.get(shop.db, OrderId(row["order_id"]), lock=True)
             line = next(x for x in orders.lines(shop.db, order["id"]) if x["id"] == row["line_id"])
-            if refund_blocks(order) or line["state"] != LineState.HUMAN or order["hold_reason"]:
+            stopped = order["hold_reason"] or line["reason"].startswith(CHANGED)
+            if refund_blocks(order) or line["state"] != LineState.HUMAN or stopped:
                 continue
             deliveries.lock_stock(shop.db, [order["id"]])
             count += bool(fill(shop, order, line))
@@ -161,22 +163,24 @@ def fill(shop: Shop, order: Row, line: Row) -> list[str]:
     wanted = store.wanted(db, line["id"])
     if not wanted:
         return []
-    taken: list[Row] = []
-    for row in wanted:
-        keys = deliveries.take_free(db, row["sku"], 1, now)
-        if not keys:
-            for key in taken:
-                deliveries.put_back(db, KeyId(key["id"]), now)
-            _wait_for_stock(shop, line_id, row["sku"], len(wanted))
-            return []
-        taken.append({**keys[0], "sku": row["sku"]})
+    pieces = [
+        {"id": row["id"], "order_id": order["id"], "sku": row["sku"], "kind": "key", "needed": 1}
+        for row in wanted
+    ]
+    found = take(shop, pieces, {})
+    if found is None:
+        _wait_for_stock(shop, line_id, wanted)
+        return []
+    taken = [found[row["id"]][0] for row in wanted]
     bind_and_pack(shop, order, line, list(zip(wanted, taken, strict=True)))
     orders.move_line(db, line_id, LineState.HUMAN, LineState.RESERVED, now)
     return [f"…{key['tail']}" for key in taken]
 
 
-def _wait_for_stock(shop: Shop, line_id: LineId, sku: str, n: int) -> None:
-    free = deliveries.free_counts(shop.db, [sku]).get(sku, 0)
+def _wait_for_stock(shop: Shop, line_id: LineId, wanted: Sequence[Row]) -> None:
+    skus = sorted({row["sku"] for row in wanted})
+    free = available(shop, skus)
+    short = next((sku for sku in skus if free.get(sku, 0) < len(wanted)), skus[0])
     orders.move_line(
         shop.db,
         line_id,
@@ -184,7 +188,12 @@ def _wait_for_stock(shop: Shop, line_id: LineId, sku: str, n: int) -> None:
         LineState.HUMAN,
         shop.now_ms(),
         gate=Gate.STOCK,
-        reason=told("{n} keys to be replaced, {free} of {sku} in stock", n=n, free=free, sku=sku),
+        reason=told(
+            "{n} keys to be replaced, {free} of {sku} in stock",
+            n=len(wanted),
+            free=free.get(short, 0),
+            sku=short,
+        ),
     )
 
 

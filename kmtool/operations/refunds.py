@@ -218,11 +218,8 @@ def changed_after(shop: Shop, order: Row, line: Row, what: str) -> bool:
     reason = told("{changed}: {what}", changed=told(CHANGED), what=what)
     shop.audit("line_changed", _name(order), f"line {line['line_no']}: {what}")
     mine = [e for e in effects.effects_of(db, OrderId(order["id"])) if _carries(shop, e, line)]
-    for effect in mine:
-        if effect["kind"] == EffectKind.REPLACE:
-            take_back(shop, effect, reason)
-        elif unpack(shop, effect, reason):
-            return True
+    if any(unpack(shop, e, reason) for e in mine if e["kind"] != EffectKind.REPLACE):
+        return True
     if state in {LineState.SENDING, LineState.HUMAN}:
         orders.set_line_reason(db, line_id, reason)  # it goes to a person when the answer is here
         return False
