@@ -9,7 +9,7 @@ or a person decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmtool.clock import local_text
 from kmtool.domain.ids import EffectId
@@ -35,13 +35,15 @@ _STILL = (EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT)
 @dataclass(frozen=True, slots=True)
 class Turned:
     """Why a route does not carry a message now. `broken`: it carries nothing for anybody; `full`:
-    its quota is used up, until `opens_ms` (None: for this order it stays so)."""
+    its quota is used up, until `opens_ms` (None: for this order it stays so); `moved`: another one
+    carries it."""
 
     route: str
     reason: str
     broken: bool = False
     full: bool = False
     opens_ms: int | None = None
+    moved: bool = False
 
 
 def names(shop: Shop, channel: str) -> tuple[str, ...]:
@@ -61,19 +63,20 @@ class Chosen:
 
 
 def choose(
-    shop: Shop,
     rooms: Rooms,
     order: Row,
     bound: Sequence[Line],
     write: Writer,
     message: Callable[[Written, int], Message],
+    *,
+    may_part: bool = True,
 ) -> Chosen:
     """Return the first route of the chain that carries some lines now, whole or in parts.
 
     `write` renders a part, `message` makes what a courier is asked about of the n-th one (from 0).
     Raises `Rejected` with what turned each route down.
     """
-    channel, turned = order["channel"], []
+    shop, channel, turned = rooms.shop, order["channel"], []
     for route in names(shop, channel):
         if route == SCREEN:
             return Chosen(route, (Part(tuple(bound), write(bound, (1, 1))),))
@@ -82,7 +85,7 @@ def choose(
         except KmError as error:
             turned.append(Turned(route, str(error), broken=True))
             continue
-        parts = split.parts(bound, write, most)
+        parts = split.parts(bound, write, most if may_part else None)
         if parts is None:
             turned.append(
                 Turned(route, told("a key is longer than a message of it: {most}", most=most))
@@ -94,9 +97,13 @@ def choose(
             rooms.plan(route, channel, order["id"], len(parts))
             return Chosen(route, tuple(parts))
         turned.append(found)
-    raise Rejected(
-        who=", ".join(one.route for one in turned), detail="{reason}", reason=why(turned)
-    )
+    raise refused(turned)
+
+
+def refused(turned: Sequence[Turned]) -> Rejected:
+    """Return the error of a chain that carries a message by none of its routes."""
+    who = ", ".join(one.route for one in turned)
+    return Rejected(who=who, detail="{reason}", reason=why(turned))
 
 
 def refusal(shop: Shop, rooms: Rooms, message: Message, order_id: int) -> tuple[str, bool]:
@@ -174,13 +181,51 @@ def why(turned: Sequence[Turned]) -> str:
     return joined(told("{route}: {reason}", route=one.route, reason=one.reason) for one in turned)
 
 
+def take_room(shop: Shop, rooms: Rooms, effect: Row, message: Message) -> Turned | None:
+    """Count a send that is about to leave, in the transaction of its intent; None when it may.
+
+    Without room it goes by the next route, or waits until its own opens.
+    """
+    left = rooms.left(effect["route"], effect["channel"], effect["order_id"])
+    if left.left:
+        rooms.use(effect["route"], effect["channel"], effect, effect["tries"] + 1)
+        return None
+    turned = full(shop, effect["route"], left)
+    if fall_back(shop, effect, message, turned.reason):
+        return replace(turned, moved=True)
+    if turned.opens_ms is not None:
+        effects.move_effect(
+            shop.db,
+            EffectId(effect["id"]),
+            _STILL,
+            EffectState.RETRY_AT,
+            shop.now_ms(),
+            due_ms=turned.opens_ms,
+            reason=told("{route}: {reason}", route=turned.route, reason=turned.reason),
+        )
+    return turned
+
+
+def carrier(shop: Shop, order_id: int, message: Message) -> str:
+    """Return the first route that carries a message as it is; raises `Rejected`."""
+    rooms, turned = Rooms(shop, [order_id]), []
+    for route in names(shop, message.channel):
+        if route == SCREEN:
+            return route
+        found = turned_down(rooms, shop, route, order_id, [message])
+        if found is None:
+            return route
+        turned.append(found)
+    raise refused(turned)
+
+
 def gives_way(shop: Shop, effect: Row, message: Message | None, result: Result, detail: str) -> str:
     """Let a hand-over go by the next route after a try that certainly did not send; say how.
 
     A refusal or a closed door does so at once, a route that is only down after `fallback_after`.
     Returns nothing when it stays where it is.
     """
-    if message is None or effect["channel"] == COUNTER:
+    if message is None or effect["channel"] == COUNTER or _by_hand(shop, effect):
         return ""
     tried = route_uses.tries(shop.db, EffectId(effect["id"]))
     if result is Result.RETRIABLE and not _long_down(shop, effect, tried):
@@ -248,6 +293,19 @@ def _next(
         if turned.opens_ms is not None and waits is None:
             waits = route, turned.opens_ms
     return waits
+
+
+def waits_by_hand(shop: Shop, line: Row) -> bool:
+    """Tell whether what is next of a line waits for a person to paste it."""
+    return any(_by_hand(shop, effect) for effect in route_uses.of_line(shop.db, line["id"]))
+
+
+def _by_hand(shop: Shop, effect: Row) -> bool:
+    """Tell whether a person carries it: what they skip stays theirs."""
+    try:
+        return routes.courier(shop, effect["route"], effect["channel"]).features.by_hand
+    except KmError:
+        return False
 
 
 def _long_down(shop: Shop, effect: Row, tried: Sequence[Row]) -> bool:

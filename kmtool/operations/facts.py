@@ -13,6 +13,7 @@ from kmtool.domain.gates import Limits
 from kmtool.domain.money import minor_to_e5
 from kmtool.domain.states import LineKind
 from kmtool.operations import shared
+from kmtool.operations.quotas import Rooms
 from kmtool.operations.take import Parts, available, needs
 from kmtool.shop import Shop
 from kmtool.store import deliveries, holds, house, orders, products, rollups, uses
@@ -63,6 +64,10 @@ class Facts:
     shared: dict[str, str] = field(default_factory=dict)
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
+    rooms: Rooms = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rooms = Rooms(self.shop, self.orders, packing=True)
 
     def listing(self, order: Row, line: Row) -> Row | None:
         """Return the listing a line was sold by."""
@@ -165,7 +170,8 @@ def gather(shop: Shop, order_ids: Sequence[int]) -> Facts:
     sold = sorted({line["sku"] for line in lines if line["sku"]})
     bundles = sorted({line["sku"] for line in lines if line["sku"] and line["kind"] == "bundle"})
     facts.parts = deliveries.bundle_parts(db, bundles)
-    facts.products = products.by_sku(db, sold)
+    inside = {sku for parts in facts.parts.values() for sku, _ in parts}
+    facts.products = products.by_sku(db, sorted(inside.union(sold)))
     facts.listings = products.listings_of(
         db, {(facts.orders[line["order_id"]]["channel"], line["item_id"]) for line in lines}
     )

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind
 from kmtool.errors import Broken
+from kmtool.operations import parts, pictured
 from kmtool.operations.handed import deliver_lines
+from kmtool.operations.messages import MARK
 from kmtool.operations.pack import message_of, open_key, parcel_label
 from kmtool.operations.refund_sending import replaced, reply_parcel, was_answered
 from kmtool.operations.refunds import apply_refund, refund_blocks
@@ -54,9 +56,13 @@ def message_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
     if effect["generation"] > 1:
         marker += f"-{effect['generation']}"
     keys = tuple(open_key(shop, row) for row in seen.keys_of(effect))
-    if not all(key.text() in written["text"] for key in keys):
+    numbered = list(zip((row["key_id"] for row in seen.keys_of(effect)), keys, strict=True))
+    if not all(pictured.shown(*one).text() in written["text"] for one in numbered):
         raise Broken(detail="the sealed text does not hold the keys that are bound now")
-    message = message_of(order, marker, written["subject"], written["text"], keys)
+    mark = written.get("mark", MARK)
+    message = message_of(order, marker, written["subject"], written["text"], keys, mark)
+    files = pictured.attachments(numbered)
+    message = replace(message, attachments=files) if files else message
     kind = EffectKind(effect["kind"])
     return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)
 
@@ -70,9 +76,13 @@ def order_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
 
 def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> None:
     """The buyers have their keys: lines delivered, costs booked, «shipped» ordered."""
-    found = [(seen.order(effect), line) for effect in done for line in seen.lines_of(effect)]
+    whole = [effect for effect in done if not parts.is_part(seen, effect)]
+    for effect in done if len(whole) < len(done) else ():
+        if parts.is_part(seen, effect):
+            tally.delivered += parts.arrived(shop, seen, effect)
+    found = [(seen.order(effect), line) for effect in whole for line in seen.lines_of(effect)]
     carried: dict[int, list[Row]] = {}
-    for effect in done:
+    for effect in whole:
         for key in seen.keys_of(effect):
             carried.setdefault(key["line_id"], []).append(key)
     deliver_lines(shop, found, carried)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
-from kmtool.domain.states import EffectKind, EffectState, LineState, RefundState
+from kmtool.domain.states import AllocationState, EffectKind, EffectState, LineState, RefundState
 from kmtool.errors import Refused, StateMoved, marked, told
+from kmtool.operations import chain
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
@@ -176,7 +177,9 @@ def _bound(shop: Shop, effect: Row) -> bool:
         return False
     is_replacement = effect["kind"] == EffectKind.REPLACE
     bound = store.parcel_allocations(shop.db, parcel, is_replacement=is_replacement)
-    return bool(bound) and (effect["state"] != EffectState.CANCELLED or bool(effect["tries"]))
+    seen = any(row["state"] != AllocationState.RESERVED for row in bound)
+    is_over = effect["state"] == EffectState.CANCELLED and not effect["tries"]
+    return bool(bound) and (seen or not is_over)
 
 
 def _again(shop: Shop, order: Row, effect: Row) -> int:
@@ -220,6 +223,7 @@ def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
                 source = LineState.HUMAN
             if source is LineState.HUMAN and not all_delivered(shop, line):
                 orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
+        chain.start_over(shop, effect)
     effects.settle_unknown(db, EffectId(effect["id"]), "repeated by a person", now)
     effects.move_effect(db, EffectId(effect["id"]), [state], EffectState.RETRY_AT, now, due_ms=now)
 

@@ -8,6 +8,7 @@ from kmtool.domain.gates import Shut, walk
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.errors import Stored, told
+from kmtool.operations import chain
 from kmtool.operations.facts import Facts, gather
 from kmtool.operations.find_order import named
 from kmtool.operations.order_records import WORDS, GateShown, LineWhy, OrderWhy
@@ -69,6 +70,9 @@ def _next(shop: Shop, order: Row, line: Row, state: LineState) -> str:
         return f"kmtool order redeliver {number}"
     if state is LineState.DELIVERED and _not_marked(shop, order):
         return f"kmtool order redeliver {number}"
+    waits = LineState.RESERVED, LineState.UNKNOWN
+    if state in waits and chain.waits_by_hand(shop, line):
+        return f"kmtool deliver --by-hand {number}"
     return {
         LineState.RESERVED: "kmtool deliver",
         LineState.UNKNOWN: "kmtool deliver",

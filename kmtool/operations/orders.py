@@ -136,7 +136,7 @@ def _attempts(shop: Shop, order_id: OrderId) -> tuple[AttemptShown, ...]:
     return tuple(
         AttemptShown(
             effect=found[row["effect_id"]]["kind"],
-            route=found[row["effect_id"]]["route"],
+            route=row["route"] or found[row["effect_id"]]["route"],
             state=found[row["effect_id"]]["state"],
             n=row["n"],
             outcome=row["state"],

@@ -7,55 +7,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kmtool.domain.ids import ParcelId
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, EffectKind
-from kmtool.errors import KmError, Rejected
-from kmtool.operations import routes
+from kmtool.operations import chain, pictured
+from kmtool.operations.chain import SCREEN as SCREEN
 from kmtool.operations.facts import Facts
-from kmtool.operations.messages import MessageLine, Templates
+from kmtool.operations.messages import MARK, Templates, Written
+from kmtool.operations.quotas import Rooms
+from kmtool.operations.split import TURN_MS, Line, Part
 from kmtool.ports import Buyer, Message
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects
+from kmtool.store import deliveries, effects, route_uses
 from kmtool.store.db import Row
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
-SCREEN = "screen"
-"""The route of a sale by hand: the keys stand on the screen."""
 
 
 def courier_name(shop: Shop, channel: str) -> str:
     """Return the first route of a channel; the counter hands over on the screen."""
-    found = shop.config.channels.get(channel)
-    if found is None:
-        return SCREEN
-    if found.couriers:
-        return found.couriers[0]
-    return "by_hand"
+    return chain.names(shop, channel)[0]
 
 
-def route_refusal(shop: Shop, order: Row) -> tuple[str, bool]:
-    """Return (why the route cannot reach this buyer, whether it is broken for every buyer)."""
+def route_refusal(shop: Shop, order: Row, rooms: Rooms | None = None) -> tuple[str, bool]:
+    """Return (why no route reaches this buyer, whether all are broken for every buyer)."""
     if order["channel"] == COUNTER:
         return "", False
     if order["channel"] not in shop.config.channels:
         return f"there is no [channels.{order['channel']}] in kmtool.toml", True
     marker = f"{order['code']}-0"
-    return refusal(shop, order, message_of(order, marker, "", "", ()))
-
-
-def refusal(shop: Shop, order: Row, message: Message) -> tuple[str, bool]:
-    """Ask the route whether it would take a message; trouble of the route itself is told apart."""
-    try:
-        name = courier_name(shop, order["channel"])
-        return routes.courier(shop, name, order["channel"]).refusal(message), False
-    except KmError as error:
-        return str(error), True
+    message = message_of(order, marker, "", "", ())
+    return chain.refusal(
+        shop, rooms or Rooms(shop, [order["id"]], packing=True), message, order["id"]
+    )
 
 
 def message_of(
-    order: Row, marker: str, subject: str, text: str, keys: tuple[Secret, ...]
+    order: Row,
+    marker: str,
+    subject: str,
+    text: str,
+    keys: tuple[Secret, ...],
+    mark: str = MARK,
 ) -> Message:
     """Return a message as couriers see it, ending in the mark by which it is found again."""
     return Message(
@@ -63,7 +58,7 @@ def message_of(
         channel=order["channel"],
         order_number=order["number"],
         subject=subject,
-        text=Secret(f"{text}发货编号：{marker}\n"),
+        text=Secret(f"{text}{mark.replace('{marker}', marker)}\n"),
         marker=marker,
         buyer=buyer_of(order),
         keys=keys,
@@ -85,90 +80,147 @@ def address_digest(shop: Shop, order: Row) -> str:
     return shop.vault.digest(f"{order['buyer_email']}|{order['buyer_phone']}".encode())[:32]
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A parcel before it is written: the lines it hands over, the keys that stand in it."""
+
+    order: Row
+    row: Row
+    line_ids: tuple[int, ...]
+    part: Part
+    place: tuple[int, int]
+
+
 def pack(
     shop: Shop,
     facts: Facts,
     bound: Sequence[tuple[Row, Sequence[tuple[Row, Sequence[Row]]]]],
     numbers: Mapping[int, int] | None = None,
-) -> list[ParcelId]:
-    """Write a parcel for each order with the lines that go and their keys; return the parcels.
+) -> list[tuple[Row, Sequence[Row], ParcelId]]:
+    """Write the parcels of orders with the lines that go and their keys: one each, or its parts.
 
-    `numbers` (order → n) is for parcels that had a number before. Raises `KmError` when a text must
-    not be sent: then nothing of the chunk may stay.
+    Returns (line, keys, parcel): which keys stand in which. `numbers` (order → n) is for parcels
+    that had a number before; they are not parted. Raises `KmError` when a text must not be sent:
+    then nothing of the chunk may stay.
     """
-    db, now = shop.db, facts.now_ms
-    numbers = numbers or deliveries.next_parcels(db, [order["id"] for order, _ in bound])
-    known = Templates(shop)
-    rows = [
-        _parcel(shop, facts, known, order, numbers[order["id"]], lines) for order, lines in bound
+    db = shop.db
+    first = numbers or deliveries.next_parcels(db, [order["id"] for order, _ in bound])
+    known, rooms = Templates(shop), facts.rooms
+    packed = [
+        one
+        for order, lines in bound
+        for one in _parcels(_Work(shop, facts, known, rooms, not numbers), order, first, lines)
     ]
-    found = deliveries.add_parcels(db, rows, [[line["id"] for line, _ in ls] for _, ls in bound])
-    parcels = [found[row["order_id"], row["n"]] for row in rows]
+    found = deliveries.add_parcels(
+        db, [one.row for one in packed], [list(one.line_ids) for one in packed]
+    )
+    for one in packed:
+        if one.place[1] > 1:
+            route_uses.set_parts(db, found[one.order["id"], one.row["n"]], *one.place)
+    _hand_over(shop, packed, found)
+    return [
+        (line, keys, found[one.order["id"], one.row["n"]])
+        for one in packed
+        for line, keys in one.part.bound
+    ]
+
+
+def _hand_over(
+    shop: Shop, packed: Sequence[Packed], found: Mapping[tuple[int, int], ParcelId]
+) -> None:
+    """Put the hand-overs of parcels on record; the later parts of a message wait for their turn."""
     effects.add_effects(
-        db,
+        shop.db,
         [
             {
-                "order_id": order["id"],
-                "parcel_id": parcel,
-                "parcel_n": row["n"],
+                "order_id": one.order["id"],
+                "parcel_id": found[one.order["id"], one.row["n"]],
+                "parcel_n": one.row["n"],
                 "kind": EffectKind.HAND_OVER,
                 "generation": 1,
-                "channel": order["channel"],
-                "route": row["courier"],
-                "due_ms": now,
-                "created_ms": now,
+                "channel": one.order["channel"],
+                "route": one.row["courier"],
+                "due_ms": one.row["created_ms"] + (TURN_MS if one.place[0] > 1 else 0),
+                "created_ms": one.row["created_ms"],
             }
-            for (order, _), row, parcel in zip(bound, rows, parcels, strict=True)
+            for one in packed
         ],
     )
     shop.audit_many(
         [
             (
                 "reserved",
-                f"order:{order['channel']}:{order['number']}",
-                f"{sum(len(keys) for _, keys in lines)} keys, parcel {row['n']}",
+                f"order:{one.order['channel']}:{one.order['number']}",
+                f"{sum(len(keys) for _, keys in one.part.bound)} keys, parcel {one.row['n']}",
             )
-            for (order, lines), row in zip(bound, rows, strict=True)
+            for one in packed
         ]
     )
-    return parcels
 
 
-def _parcel(
-    shop: Shop,
-    facts: Facts,
-    known: Templates,
+@dataclass(frozen=True, slots=True)
+class _Work:
+    shop: Shop
+    facts: Facts
+    known: Templates
+    rooms: Rooms
+    may_part: bool
+
+
+def _parcels(
+    work: _Work,
     order: Row,
-    n: int,
+    first: Mapping[int, int],
     lines: Sequence[tuple[Row, Sequence[Row]]],
-) -> Row:
-    """Return the row of a parcel: its text rendered, asked of its route, and sealed."""
-    shown = []
-    for line, keys in lines:
-        product = facts.products[line["sku"]]
-        opened = tuple(open_key(shop, key) for key in keys)
-        shown.append(
-            MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
+) -> list[Packed]:
+    """Return the parcels of an order: texts rendered, asked of their route, and sealed."""
+    n = first[order["id"]]
+    opened = {key["id"]: open_key(work.shop, key) for _, keys in lines for key in keys}
+
+    def write(bound: Sequence[Line], part: tuple[int, int]) -> Written:
+        products = work.facts.products
+        shown = [
+            one
+            for line, keys in bound
+            for one in pictured.message_lines(products, line, keys, opened)
+        ]
+        written = work.known.write(order["channel"], order["number"], order["code"], shown, part)
+        ids = [key["id"] for _, keys in bound for key in keys]
+        files = pictured.attachments((number, opened[number]) for number in ids)
+        return replace(written, attachments=files) if files else written
+
+    def message(written: Written, at: int) -> Message:
+        marker, text = f"{order['code']}-{n + at}", written.text.text()
+        found = message_of(order, marker, written.subject, text, (), written.mark)
+        return replace(found, attachments=written.attachments) if written.attachments else found
+
+    whole = [(line, list(keys)) for line, keys in lines]
+    chosen = chain.choose(work.rooms, order, whole, write, message, may_part=work.may_part)
+    return [
+        Packed(
+            order,
+            _row(work, order, n + at, chosen.route, part.written),
+            tuple(line["id"] for line, _ in lines),
+            part,
+            (at + 1, len(chosen.parts)),
         )
-    written = known.write(order["channel"], order["number"], order["code"], shown)
-    if order["channel"] != COUNTER:
-        marker = f"{order['code']}-{n}"
-        message = message_of(order, marker, written.subject, written.text.text(), ())
-        refused, _ = refusal(shop, order, message)
-        if refused:
-            raise Rejected(
-                who=courier_name(shop, order["channel"]), detail="{reason}", reason=refused
-            )
-    body = _encode({"subject": written.subject, "text": written.text.text()})
-    sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
+        for at, part in enumerate(chosen.parts)
+    ]
+
+
+def _row(work: _Work, order: Row, n: int, route: str, written: Written) -> Row:
+    """Return the row of a parcel with its sealed text."""
+    body = {"subject": written.subject, "text": written.text.text(), "mark": written.mark}
+    text = Secret(json.dumps(body, ensure_ascii=False))
+    sealed, data_key = work.shop.vault.seal(text, parcel_label(order, n))
     return {
         "order_id": order["id"],
         "n": n,
-        "courier": courier_name(shop, order["channel"]),
-        "address_digest": address_digest(shop, order),
+        "courier": route,
+        "address_digest": address_digest(work.shop, order),
         "sealed": sealed,
         "data_key_id": data_key,
-        "created_ms": facts.now_ms,
+        "created_ms": work.facts.now_ms,
     }
 
 

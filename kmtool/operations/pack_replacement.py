@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kmtool.domain.ids import OrderId
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, EffectKind
-from kmtool.errors import Rejected
+from kmtool.operations import chain
 from kmtool.operations.messages import MessageLine, Written, language_of, rendered, source
 from kmtool.operations.pack import (
     address_digest,
@@ -19,7 +19,6 @@ from kmtool.operations.pack import (
     message_of,
     open_key,
     parcel_label,
-    refusal,
 )
 from kmtool.operations.take import bind
 from kmtool.shop import Shop
@@ -40,9 +39,7 @@ def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, 
     if order["channel"] != COUNTER:
         marker = f"{order['code']}-{n}"
         message = message_of(order, marker, written.subject, written.text.text(), ())
-        refused, _ = refusal(shop, order, message)
-        if refused:
-            raise Rejected(who=route, detail="{reason}", reason=refused)
+        route = chain.carrier(shop, order_id, message)
     body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
     sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
     row = {

@@ -20,12 +20,14 @@ from kmtool.store.db import Row
 class Rooms:
     """What the quotas of routes leave for some orders: read once, counted on in memory.
 
-    `hold` and `write` belong into the transaction of the intents: what was counted under the lock
-    of a route is on record before anything is sent by it.
+    With `packing`, what is bound already and waits to leave by a route takes its room too. `hold`
+    and `write` belong into the transaction of the intents: what was counted under the lock of a
+    route is on record before anything is sent by it.
     """
 
-    def __init__(self, shop: Shop, order_ids: Iterable[int]) -> None:
-        self._shop = shop
+    def __init__(self, shop: Shop, order_ids: Iterable[int], *, packing: bool = False) -> None:
+        self.shop = shop
+        self._packing = packing
         self._orders = sorted(set(order_ids))
         self._limits: dict[tuple[str, str], Limits] = {}
         self._quotas_of: dict[tuple[str, str], tuple[Quota, ...]] = {}
@@ -36,8 +38,8 @@ class Rooms:
     def limits(self, route: str, channel: str) -> Limits:
         """Return what a route bears; raises `KmError` when it cannot be built."""
         if (route, channel) not in self._limits:
-            declared = routes.courier(self._shop, route, channel).features
-            own = self._shop.config.couriers.get(route)
+            declared = routes.courier(self.shop, route, channel).features
+            own = self.shop.config.couriers.get(route)
             self._limits[route, channel] = limits(
                 declared.text_max,
                 declared.quota,
@@ -51,7 +53,7 @@ class Rooms:
     def hold(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Lock those of some (route, channel) that have a quota, and count them anew."""
         held = {route for route, channel in pairs if self._quotas(route, channel)}
-        route_uses.lock(self._shop.db, sorted(held), self._shop.now_ms())
+        route_uses.lock(self.shop.db, sorted(held), self.shop.now_ms())
         for route in held:
             self._of_route.pop(route, None)
             self._of_order.pop(route, None)
@@ -61,13 +63,16 @@ class Rooms:
         quotas = self._quotas(route, channel)
         if not quotas:
             return room((), (), (), 0)
-        now, db = self._shop.now_ms(), self._shop.db
+        now, db = self.shop.now_ms(), self.shop.db
         if route not in self._of_route:
             of_route = [quota for quota in quotas if quota.scope == ROUTE]
             since = now - max((quota.period_ms for quota in of_route), default=0)
             most = max((quota.limit for quota in of_route), default=0)
             self._of_route[route] = route_uses.of_route(db, route, since, most) if of_route else []
             self._of_order[route] = route_uses.of_orders(db, route, self._orders)
+            for row in route_uses.bound(db, route) if self._packing else ():
+                self._of_route[route].insert(0, now)
+                self._of_order[route].setdefault(row["order_id"], []).insert(0, now)
         mine = self._of_order[route].get(order_id, [])
         return room(quotas, mine, self._of_route[route], now, wanted)
 
@@ -81,7 +86,7 @@ class Rooms:
                     "order_id": effect["order_id"],
                     "effect_id": effect["id"],
                     "n": n,
-                    "at_ms": self._shop.now_ms(),
+                    "at_ms": self.shop.now_ms(),
                 }
             )
 
@@ -89,13 +94,13 @@ class Rooms:
         """Count messages that were packed for a route, for as long as this look lasts."""
         if self._quotas(route, channel):
             self.left(route, channel, order_id)  # what is on record comes first
-            moments = [self._shop.now_ms()] * messages
+            moments = [self.shop.now_ms()] * messages
             self._of_route[route][:0] = moments
             self._of_order[route].setdefault(order_id, [])[:0] = moments
 
     def write(self) -> None:
         """Put what was used on record."""
-        route_uses.add(self._shop.db, self._new)
+        route_uses.add(self.shop.db, self._new)
         self._new.clear()
 
     def _quotas(self, route: str, channel: str) -> tuple[Quota, ...]:

@@ -186,7 +186,7 @@ def _unclear(
     number = deliveries.next_parcels(db, [order["id"]])[order["id"]]
     try:
         facts = gather(shop, [order["id"]])
-        parcel = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})[0]
+        parcel = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})[0][2]
     except KmError as error:
         why = told("sent before; its text cannot be written: {error}", error=error)
         for line, _keys in ready:

@@ -22,6 +22,7 @@ from kmtool.domain.states import (
 )
 from kmtool.errors import marked, told
 from kmtool.operations import topup
+from kmtool.operations.split import undo as undo_parts
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
 from kmtool.store import refunds as store
@@ -169,6 +170,7 @@ def unpack(shop: Shop, effect: Row, why: str) -> int:
         db, EffectId(effect["id"]), STILL, EffectState.CANCELLED, now, reason=why
     ):
         return 0
+    undo_parts(shop, effect["parcel_id"], why)
     for row in bound:
         if deliveries.withdraw(db, row["id"]):
             deliveries.put_back(db, KeyId(row["key_id"]), now)

@@ -162,7 +162,7 @@ def _decide_one(shop: Shop, facts: Facts, order: Row, decided: _Decided) -> None
 def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
     """Lay out what the gates look at for one line."""
     channel = shop.config.channels.get(order["channel"])
-    refused, broken = route_refusal(shop, order)
+    refused, broken = route_refusal(shop, order, facts.rooms)
     _, money = facts.hour_of_sku(line)
     burst_sku, burst_keys, pieces = facts.busiest(line)
     product = facts.products.get(line["sku"] or "")
@@ -282,15 +282,8 @@ def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> No
     keyed = [(order, [x for x in lines if x["kind"] != "topup"]) for order, lines in go]
     keyed = [(order, lines) for order, lines in keyed if lines]
     packed = [(order, [(line, taken[line["id"]]) for line in lines]) for order, lines in keyed]
-    parcels = pack(shop, facts, packed) if packed else []
-    bind(
-        shop,
-        [
-            (line, taken[line["id"]], parcel)
-            for (_, lines), parcel in zip(keyed, parcels, strict=True)
-            for line in lines
-        ],
-    )
+    if packed:
+        bind(shop, pack(shop, facts, packed))
     for order, lines in go:
         for line in lines:
             if line["kind"] == "topup":

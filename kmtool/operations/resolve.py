@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Broken, KmError, marked, told
-from kmtool.operations import routes
+from kmtool.operations import chain, quotas, routes
 from kmtool.operations.kinds import parcel_of
 from kmtool.operations.outcome import succeed
 from kmtool.operations.permit import lines_of, must_be_live, to_human
@@ -75,6 +75,8 @@ def put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
             to_human(shop, effect, lines, why)
             tally.needs_you += len(lines) or 1
             return
+        if _onward(shop, effect, error):
+            return
         now = shop.now_ms()
         effects.move_effect(
             shop.db,
@@ -87,6 +89,17 @@ def put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
         )
     tally.failed += len(lines) or 1
     tally.notes.append(f"{error}. {error.next_step()}")
+
+
+def _onward(shop: Shop, effect: Row, error: KmError) -> str:
+    """Let a hand-over whose route cannot be used go by the next one; say how."""
+    if effect["parcel_id"] is None:
+        return ""
+    try:
+        message = parcel_of(shop, effect).message
+    except Broken:
+        return ""  # its own turn brings it to a person
+    return chain.fall_back(shop, effect, message, str(error)) if message else ""
 
 
 def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
@@ -110,6 +123,7 @@ def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
         if done:
             succeed(shop, [effect], tally)
             return
+        quotas.give_back(shop, effect, effect["tries"])
         lines = lines_of(shop, effect)
         if effect["tries"] >= shop.config.deliver.tries_max:
             to_human(shop, effect, lines, f"sent {effect['tries']} times, and it never arrives")

@@ -13,6 +13,7 @@ from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import EffectKind, EffectState, LineState
 from kmtool.errors import Broken, told
 from kmtool.journal import JournalEntry
+from kmtool.operations import chain, parts
 from kmtool.operations.kinds import KINDS
 from kmtool.operations.outcome import finish as finish
 from kmtool.operations.permit import (
@@ -22,6 +23,7 @@ from kmtool.operations.permit import (
     stopped_by,
     to_human,
 )
+from kmtool.operations.quotas import Rooms
 from kmtool.operations.refunds import apply_refund, refund_blocks
 from kmtool.operations.routes import Parcel
 from kmtool.operations.tries import WAITING, Begun, Slice, look
@@ -69,8 +71,11 @@ def _intend(shop: Shop, due: Sequence[Row]) -> tuple[list[Begun], list[JournalEn
         orders.lock(shop.db, [effect["order_id"] for effect in due])
         paused = house.pauses(shop.db)
         seen = look(shop, due)
-        found = (_permitted(shop, seen, effect, paused) for effect in due)
+        rooms = Rooms(shop, seen.orders)
+        rooms.hold((row["route"], row["channel"]) for row in due if row["parcel_id"] is not None)
+        found = (_permitted(shop, seen, rooms, effect, paused) for effect in due)
         leaving = [one for one in found if one is not None]
+        rooms.write()
         return _numbered(shop, *_record(shop, seen, leaving)) if leaving else ([], [])
 
 
@@ -83,9 +88,13 @@ def _numbered(
     return begun, [replace(entry, n=n + i) for i, entry in enumerate(entries, 1)]
 
 
-def _permitted(shop: Shop, seen: Slice, effect: Row, paused: dict[str, Row]) -> _Leaving | None:
-    order = seen.order(effect)
+def _permitted(
+    shop: Shop, seen: Slice, rooms: Rooms, effect: Row, paused: dict[str, Row]
+) -> _Leaving | None:
+    order, route = seen.order(effect), effect["route"]
     effect = {**effect, **seen.effects[effect["id"]]}
+    if effect["route"] != route:
+        return None  # it goes by another route now
     if effect["state"] not in WAITING or (effect["attempt_n"] or 0) != effect["tries"]:
         return None  # another session was faster
     if refund_blocks(order) and effect["kind"] != EffectKind.REFUND_REPLY:
@@ -96,13 +105,19 @@ def _permitted(shop: Shop, seen: Slice, effect: Row, paused: dict[str, Row]) -> 
     if stopped:
         _put_off(shop, effect, stopped)
         return None
-    if lines and not may_leave(shop, seen, effect):
+    if parts.waits(shop, seen, effect) or (lines and not may_leave(shop, seen, effect)):
         return None
     try:
         parcel = KINDS[EffectKind(effect["kind"])].compose(shop, seen, effect)
     except Broken as error:
         to_human(shop, effect, lines, error.message())
         return None
+    if parcel.message is not None:
+        turned = chain.take_room(shop, rooms, effect, parcel.message)
+        if turned is not None:
+            if turned.opens_ms is None and not turned.moved:
+                to_human(shop, effect, lines, turned.reason)
+            return None
     return _Leaving(effect, order, lines, parcel)
 
 
@@ -176,7 +191,9 @@ def _payload(parcel: Parcel) -> bytes:
 def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
     """Keys may be seen from now on; lines that wait for this are under way."""
     db, now = shop.db, shop.now_ms()
-    deliveries.expose(db, [key for one in leaving for key in seen.keys_of(one.effect)], now)
+    deliveries.expose(
+        db, [key for one in leaving for key in parts.keys_shown(seen, one.effect)], now
+    )
     lines = {line["id"]: line for one in leaving for line in one.lines}.values()
     for source in MOVING:
         ids = [line["id"] for line in lines if line["state"] == source]

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kmtool.domain import packing
-from kmtool.domain.ids import EffectId, ParcelId
-from kmtool.domain.states import EffectState
+from kmtool.domain.ids import ParcelId
 from kmtool.operations.messages import Written
 from kmtool.shop import Shop
 from kmtool.store import deliveries, route_uses
@@ -67,31 +66,6 @@ def _grouped(items: Sequence[tuple[Row, Row | None]]) -> list[Line]:
         if key is not None:
             keys.append(key)
     return list(found.values())
-
-
-def is_its_turn(shop: Shop, parcel: Row) -> bool:
-    """Tell whether the parts before a parcel have arrived."""
-    if parcel["part"] == 1:
-        return True
-    return all(
-        one["state"] == EffectState.DONE
-        for one in route_uses.parts_of(shop.db, parcel)
-        if one["n"] < parcel["n"]
-    )
-
-
-def next_part(shop: Shop, effect: Row, parcel: Row) -> bool:
-    """After a part has arrived let the next one go; False when it was the last, or the only one."""
-    if parcel["parts"] == 1 or effect["generation"] > 1:
-        return False
-    left = [
-        one
-        for one in route_uses.parts_of(shop.db, parcel)
-        if one["state"] != EffectState.DONE and one["n"] != parcel["n"]
-    ]
-    if left:
-        route_uses.due_in(shop.db, EffectId(left[0]["effect_id"]), shop.now_ms())
-    return bool(left)
 
 
 def siblings(shop: Shop, parcel: Row) -> list[int]:

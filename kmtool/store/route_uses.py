@@ -75,12 +75,13 @@ def of_orders(db: Db, route: str, order_ids: Sequence[int]) -> dict[int, list[in
     return found
 
 
-def waiting(db: Db) -> list[Row]:
-    """Return (channel, route) of the hand-overs that wait, with how many there are."""
+def bound(db: Db, route: str) -> list[Row]:
+    """Return the orders of messages that wait to leave by a route and did not use it yet."""
     return db.all(
-        "SELECT channel, route, count(*) AS n FROM effects"
-        " WHERE state IN ('pending', 'retry_at') AND kind IN ('hand_over', 'replace')"
-        " GROUP BY channel, route ORDER BY channel, route"
+        "SELECT e.order_id FROM effects e WHERE e.state IN ('pending', 'retry_at')"
+        " AND e.route = :route AND e.parcel_id IS NOT NULL AND NOT EXISTS (SELECT 1"
+        "  FROM route_uses u WHERE u.effect_id = e.id AND u.state = 'used') ORDER BY e.id",
+        route=route,
     )
 
 
@@ -138,6 +139,16 @@ def parts_of(db: Db, parcel: Row) -> list[Row]:
         o=parcel["order_id"],
         base=parcel["n"] - parcel["part"],
         parts=parcel["parts"],
+    )
+
+
+def of_line(db: Db, line_id: int) -> list[Row]:
+    """Return the effects that wait and carry a line."""
+    return db.all(
+        "SELECT e.id, e.route, e.channel FROM effects e"
+        " JOIN parcel_lines p ON p.parcel_id = e.parcel_id"
+        " WHERE p.line_id = :l AND e.state IN ('pending', 'retry_at') ORDER BY e.id",
+        l=line_id,
     )
 
 

@@ -1,0 +1,101 @@
+"""The sending of a message in parts: one after the other, the lines delivered with the last.
+
+While parts are left the lines go back to `reserved` and wait for the next one; the keys of a part
+that arrived are delivered and booked with it.
+"""
+
+from __future__ import annotations
+
+from kmtool.domain.ids import EffectId, LineId
+from kmtool.domain.states import EffectState, KeyState, LineState
+from kmtool.errors import marked
+from kmtool.operations.handed import UNDER_WAY, book, deliver_lines
+from kmtool.operations.refunds import reason_of
+from kmtool.operations.split import TURN_MS
+from kmtool.operations.tries import WAITING, Slice
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, orders, route_uses
+from kmtool.store.db import Row
+
+
+def is_part(seen: Slice, effect: Row) -> bool:
+    """Tell whether an effect carries one of several parts."""
+    parcel = seen.parcels.get(effect["parcel_id"])
+    return parcel is not None and parcel["parts"] > 1
+
+
+def waits(shop: Shop, seen: Slice, effect: Row) -> bool:
+    """Put a part off while one before it has not arrived; tell whether it has to wait.
+
+    What a person sends again goes out without order.
+    """
+    if effect["generation"] > 1 or not is_part(seen, effect):
+        return False
+    parcel = seen.parcels[effect["parcel_id"]]
+    before = [one for one in route_uses.parts_of(shop.db, parcel) if one["n"] < parcel["n"]]
+    if all(one["state"] == EffectState.DONE for one in before):
+        return False
+    now = shop.now_ms()
+    effects.move_effect(
+        shop.db,
+        EffectId(effect["id"]),
+        WAITING,
+        EffectState(effect["state"]),
+        now,
+        due_ms=now + TURN_MS,
+        reason=marked("it waits for the part before it"),
+    )
+    return True
+
+
+def keys_shown(seen: Slice, effect: Row) -> list[Row]:
+    """Return the keys that may be seen once an effect leaves: with a part, those of all parts."""
+    if not is_part(seen, effect):
+        return seen.keys_of(effect)
+    return [key for line in seen.lines_of(effect) for key in seen.bound.get(line["id"], ())]
+
+
+def arrived(shop: Shop, seen: Slice, effect: Row) -> int:
+    """Write that a part arrived; return how many lines are delivered with it: 0 with parts left."""
+    order, lines = seen.order(effect), seen.lines_of(effect)
+    parcel = seen.parcels[effect["parcel_id"]]
+    carried: dict[int, list[Row]] = {}
+    for key in seen.keys_of(effect):
+        carried.setdefault(key["line_id"], []).append(key)
+    found = [(order, line) for line in lines]
+    name = f":p{parcel['n']}"
+    again = effect["generation"] > 1
+    if not _let_the_next_go(shop, parcel, again):
+        deliver_lines(shop, found, carried, name)
+        return len(lines)
+    exposed = [
+        key["key_id"]
+        for keys in carried.values()
+        for key in keys
+        if key["key_state"] == KeyState.EXPOSED
+    ]
+    deliveries.deliver_keys(shop.db, exposed, shop.now_ms())
+    book(shop, found, carried, name)
+    for line in lines:
+        if line["state"] in UNDER_WAY and not (again and line["state"] == LineState.HUMAN):
+            orders.move_line(
+                shop.db,
+                LineId(line["id"]),
+                LineState(line["state"]),
+                LineState.RESERVED,
+                shop.now_ms(),
+                reason=reason_of(line, ""),
+            )
+    return 0
+
+
+def _let_the_next_go(shop: Shop, parcel: Row, again: bool) -> bool:
+    """Make the next part due; tell whether one is left."""
+    left = [
+        one
+        for one in route_uses.parts_of(shop.db, parcel)
+        if one["state"] != EffectState.DONE and (again or one["n"] != parcel["n"])
+    ]
+    if left and not again:
+        route_uses.due_in(shop.db, EffectId(left[0]["effect_id"]), shop.now_ms())
+    return bool(left)
