@@ -20,6 +20,7 @@ from typing import Any
 from kmtool import resources
 from kmtool.domain.secret import Secret
 from kmtool.errors import ConfigError
+from kmtool.ports import Attachment
 from kmtool.shop import Shop
 from kmtool.store import templates
 
@@ -50,6 +51,7 @@ class Written:
     subject: str
     text: Secret
     mark: str = MARK
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
