@@ -227,6 +227,8 @@ class Fake:
         fault = self.world.shelf_faults.pop(0) if self.world.shelf_faults else ""
         if fault == "rejected":
             raise Rejected(who="fake", detail="not allowed")
+        if fault == "bug":
+            raise KeyError("a bug in the adapter")
         if fault != "unknown":
             change = self.world.hidden.discard if on else self.world.hidden.add
             change((item_id, variant_id))

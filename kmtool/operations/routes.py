@@ -26,6 +26,7 @@ from kmtool.ports import (
     Channel,
     Courier,
     Features,
+    Item,
     Message,
     OrderFact,
     OrderRef,
@@ -153,6 +154,31 @@ def read_order(shop: Shop, name: str, number: str) -> OrderFact | KmError | None
         return OutsideError(
             who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__
         )
+
+
+def items(name: str, of: Channel) -> list[Item]:
+    """Return what a channel lists; an adapter's bug is the trouble of its channel only."""
+    try:
+        return list(of.list_items())
+    except KmError:
+        raise
+    except Exception as error:
+        raise OutsideError(
+            who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__
+        ) from error
+
+
+def set_shelf(of: Channel, item_id: str, variant_id: str, *, on: bool) -> Outcome:
+    """Put a listing on or off the shelf; whatever is not documented is unknown."""
+    try:
+        of.set_shelf(item_id, variant_id, on=on)
+    except Unknown as error:
+        return Outcome(Result.UNKNOWN, detail=str(error))
+    except KmError as error:
+        return Outcome(Result.REJECTED, detail=str(error))
+    except Exception as error:  # noqa: BLE001  (the edge: a bug must not stop the other listings)
+        return Outcome(Result.UNKNOWN, detail=f"{type(error).__name__} in the adapter")
+    return Outcome(Result.OK)
 
 
 def pages(name: str, of: Channel, window: Window) -> Iterator[Page]:

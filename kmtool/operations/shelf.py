@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kmtool.errors import KmError, OutsideError, Unknown, marked
+from kmtool.errors import OutsideError, marked
 from kmtool.operations import channels, routes, stock_push
+from kmtool.operations.routes import Result
 from kmtool.operations.sync import ChannelResult
 from kmtool.ports import Channel, Item
 from kmtool.shop import Shop
@@ -87,7 +88,7 @@ def guard(shop: Shop, synced: ChannelResult) -> ShelfResult:
     if not due and not open_moves:
         return ShelfResult(name)
     try:
-        items = {(one.item_id, one.variant_id): one for one in channel.list_items()}
+        items = {(one.item_id, one.variant_id): one for one in routes.items(name, channel)}
     except OutsideError as error:
         return ShelfResult(name, failed=len(due), error=str(error))
     _settle(shop, channel, open_moves, items)
@@ -115,7 +116,7 @@ def items(shop: Shop, name: str) -> ItemList:
     currency = settings.currency or shop.config.shop.currency
     known = store.mapped(shop.db, name)
     found = []
-    for one in routes.channel(shop, name).list_items():
+    for one in routes.items(name, routes.channel(shop, name)):
         row = known.get((one.item_id, one.variant_id))
         found.append(
             ItemInfo(
@@ -205,21 +206,13 @@ def _move(shop: Shop, channel: Channel, row: Row, figure: int, wanted: str) -> t
         move = store.begin(db, row["id"], wanted, figure, shop.now_ms())
     if move is None:
         return "unknown", ""
-    state, trouble = "ok", ""
-    try:
-        channel.set_shelf(row["item_id"], row["variant_id"], on=wanted == "on")
-    except Unknown as error:
-        state, trouble = "unknown", str(error)
-    except KmError as error:
-        state, trouble = "rejected", str(error)
-    except Exception as error:  # noqa: BLE001  (the edge: a bug must not stop the other listings)
-        state, trouble = "unknown", f"{type(error).__name__} in the adapter"
+    ended = routes.set_shelf(channel, row["item_id"], row["variant_id"], on=wanted == "on")
     with db.tx():
-        if state == "ok":
+        if ended.result is Result.OK:
             _done(shop, move, row, wanted)
         else:
-            store.end(db, move, state, trouble, shop.now_ms())
-    return state, trouble
+            store.end(db, move, ended.result, ended.detail, shop.now_ms())
+    return ended.result, ended.detail
 
 
 def _done(shop: Shop, move_id: int, row: Row, wanted: str) -> None:

@@ -152,6 +152,13 @@ def test_a_refusal_is_told_and_tried_at_a_slow_pace(guarded: Shop, clock: Manual
     assert "stock ran out" in guard.off_now(guarded)["listing:shop1:i1"]
 
 
+def test_a_bug_in_an_adapter_leaves_it_open(guarded: Shop, clock: ManualClock) -> None:
+    shelf(guarded, n=0)
+    world().shelf_faults = ["bug"]
+    found = look(guarded, clock)
+    assert (found.unclear, found.error) == (1, "KeyError in the adapter")
+
+
 def test_a_list_that_cannot_be_read_moves_nothing(
     guarded: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
