@@ -21,7 +21,7 @@ from jobs import catalog
 from jobs.catalog import FOLLOWS, JOBS, Given, Job
 from kmtool.errors import EXIT_BROKEN, EXIT_PARTLY, KmError, NotFound, OutsideError
 from kmtool.locks import FileLock
-from kmtool.operations import alerts, recovery
+from kmtool.operations import alerts, recovery, sender
 from kmtool.operations.alerts import Watched
 from kmtool.operations.doctor import Health
 from kmtool.operations.stock_push import PushResult
@@ -252,7 +252,11 @@ def _lock_name(shop: Shop, job: Job) -> str:
 
 @contextmanager
 def _locked(shop: Shop, name: str) -> Iterator[bool]:
-    """Yield whether the lock of a job is ours; it is given back at the end."""
+    """Yield whether the lock of a job is ours; it is given back at the end.
+
+    After a take-over the locks have other names: a stopped process may still hold the old ones.
+    """
+    name = sender.with_epoch(shop.db, name)
     if shop.db.dialect == "postgresql":
         number = store.lock_number(name)
         mine = sessions.try_advisory(shop.db, number)

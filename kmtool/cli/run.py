@@ -28,6 +28,9 @@ def run(
     only: Annotated[
         str, typer.Option("--only", metavar="JOB", help=_("with --once: only this job"))
     ] = "",
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help=_("fence off a sender that hangs, and send instead"))
+    ] = False,
 ) -> None:
     """Keep the shop going until it is stopped (Ctrl-C, or `kmtool run stop`)."""
     if context.invoked_subcommand:
@@ -40,6 +43,8 @@ def run(
 
     config = doors.load_config(writes=True)
     with logs.to_file(config):
+        if take_over:
+            _take_over()
         if not once:
             from jobs.daemon import Daemon
 
@@ -67,6 +72,21 @@ def log(job: JobName = "") -> None:
     with doors.open_shop() as shop:
         result = job_runs.runs(shop, out.row_limit(), job)
     out.show(result, runs_view)
+
+
+def _take_over() -> None:
+    """Ask, then fence off whoever sends; it notices at its next step and ends."""
+    from kmtool.operations import sender
+
+    with doors.open_shop(writes=True) as shop:
+        found = sender.senders(shop)
+        for row in found:
+            told = _("`kmtool {kind}`, process {pid} on {host}, last seen {when}")
+            out.note(told.format(kind=row["kind"], pid=row["pid"], host=row["host"],
+                                 when=out.when(row["heartbeat_ms"])))  # fmt: skip
+        if found:
+            out.confirm(_("Fence it off and send from here?"))
+        sender.take_over(shop)
 
 
 def _run_once(only: str) -> None:

@@ -120,7 +120,16 @@ def _hold_sender(shop: Shop, epoch: int, stack: ExitStack) -> None:
 
 
 def _sender_lock(shop: Shop, epoch: int) -> Path:
-    return _folder(shop) / (f"{SENDER}-{epoch}" if epoch else SENDER)
+    return _folder(shop) / _in_epoch(SENDER, epoch)
+
+
+def with_epoch(db: Db, name: str) -> str:
+    """Return the name of a lock as it is since the last take-over."""
+    return _in_epoch(name, _epoch(db))
+
+
+def _in_epoch(name: str, epoch: int) -> str:
+    return f"{name}-{epoch}" if epoch else name
 
 
 def _epoch(db: Db) -> int:
