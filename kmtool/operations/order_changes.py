@@ -167,8 +167,11 @@ def _bound(shop: Shop, effect: Row) -> bool:
     A parcel that was undone has none, nor has one whose keys were all replaced; lines that are over
     get nothing more.
     """
-    if effect["kind"] == EffectKind.MARK_SHIPPED:
+    if effect["kind"] in {EffectKind.MARK_SHIPPED, EffectKind.NOTIFY}:
         return True
+    if effect["kind"] == EffectKind.PURCHASE:  # what was charged is never charged again
+        over = effect["state"] == EffectState.CANCELLED and not effect["tries"]
+        return not over and effect["state"] != EffectState.DONE
     if effect["kind"] not in {EffectKind.HAND_OVER, EffectKind.REPLACE}:
         return False
     parcel = ParcelId(effect["parcel_id"])
@@ -223,7 +226,8 @@ def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
                 source = LineState.HUMAN
             if source is LineState.HUMAN and not all_delivered(shop, line):
                 orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
-        chain.start_over(shop, effect)
+        if effect["kind"] != EffectKind.PURCHASE:
+            chain.start_over(shop, effect)
     effects.settle_unknown(db, EffectId(effect["id"]), "repeated by a person", now)
     effects.move_effect(db, EffectId(effect["id"]), [state], EffectState.RETRY_AT, now, due_ms=now)
 

@@ -263,7 +263,7 @@ def all_delivered(shop: Shop, line: Row) -> bool:
 
 
 def stop_effects(shop: Shop, order_id: OrderId) -> None:
-    """Nothing more is sent; an attempt whose outcome is unclear is still asked about.
+    """Nothing more is sent; what is unclear, or bought and not finished, is still asked about.
 
     An answer to the refund itself goes out.
     """
@@ -272,6 +272,8 @@ def stop_effects(shop: Shop, order_id: OrderId) -> None:
             continue
         attempts = effects.attempts_of(shop.db, [effect["id"]])
         if attempts and attempts[-1]["state"] in {"unknown", "intent"}:
+            continue
+        if effect["kind"] == EffectKind.PURCHASE and attempts and attempts[-1]["state"] == "ok":
             continue
         effects.move_effect(
             shop.db,

@@ -1,0 +1,389 @@
+"""Top-ups: the account is checked, the money guarded, one number for all tries, the proof kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from adapters.demo_shop import DemoShop, Good
+from kmtool.app import create_shop, open_shop
+from kmtool.clock import ManualClock
+from kmtool.domain.states import Mode, OrderStatus, RefundState
+from kmtool.errors import NotFound, Refused
+from kmtool.operations import orders, products, purchase_records, topup
+from kmtool.operations.deliver import deliver
+from kmtool.operations.house import pause, resume
+from kmtool.operations.order_changes import hold, redeliver, release
+from kmtool.operations.products import Fields, Mapping
+from kmtool.ports import LineFact, OrderFact, RefundFact
+from kmtool.shop import Shop
+from tests.fakes import order
+from tests.operations.delivery_kit import broken, effects, line, outside, pull, tick
+from tests.operations.import_kit import balances
+from tests.operations.stock import shelf
+
+PHONE = "13800138000"
+TOML = """
+[suppliers.toplab]
+adapter = "demo"
+spend_per_day = "{day}"
+spend_per_order = "{one}"
+credentials = {{ token = "demo-token", secret = "demo-secret" }}
+options = {{ url = "{url}", read_seconds = 0.3 }}
+"""
+
+
+@pytest.fixture
+def lab(clock: ManualClock) -> Iterator[DemoShop]:
+    """The supplier: 10 yuan of credit cost 9.80."""
+    with DemoShop(clock) as found:
+        found.supply.add_good(Good("TEL-10", "话费 10 元", 980, takes=r"1[0-9]{10}"))
+        yield found
+    assert found.troubles == []
+
+
+@pytest.fixture
+def limits() -> tuple[str, str]:
+    return "500.00", "100.00"
+
+
+@pytest.fixture
+def shop(
+    make_config: Any, clock: ManualClock, lab: DemoShop, limits: tuple[str, str]
+) -> Iterator[Shop]:
+    config = make_config(TOML.format(url=lab.url, day=limits[0], one=limits[1]))
+    create_shop(config, clock)
+    with open_shop(config, clock=clock) as opened:
+        products.add(
+            opened,
+            "TEL",
+            Fields(
+                title="话费 10 元", kind="topup", account_rule="phone-cn", supplier="toplab",
+                supplier_item="TEL-10", cap_minor=980,
+            ),
+        )  # fmt: skip
+        products.map_listing(opened, Mapping("shop1", "t1", "", "TEL"))
+        yield opened
+
+
+def wish(number: str = "A1", account: str = PHONE, quantity: int = 1, **more: Any) -> OrderFact:
+    lines = (LineFact("1", "t1", "", "话费 10 元", quantity, 1000 * quantity, account),)
+    return order(number, lines=lines, **more)
+
+
+def settled(shop: Shop, rounds: int = 12, ms: int = 15_000) -> None:
+    for _ in range(rounds):
+        deliver(shop)
+        tick(shop, ms)
+
+
+def bought(shop: Shop) -> list[dict[str, Any]]:
+    return shop.db.all("SELECT * FROM purchases ORDER BY id")
+
+
+def told(number: str = "A1") -> str:
+    return "\n".join(outside().received.get(number, []))
+
+
+def test_an_account_is_charged_and_the_buyer_told(shop: Shop, lab: DemoShop) -> None:
+    pull(shop, wish())
+    assert deliver(shop).delivered == 1
+    settled(shop, 2)
+    assert lab.supply.charged(PHONE) == 1
+    (row,) = bought(shop)
+    assert (row["state"], row["charged_minor"], row["agreed_minor"]) == ("done", 980, 980)
+    assert row["our_no"].isascii() and row["our_no"].startswith("KM") and len(row["our_no"]) <= 40
+    assert line(shop)["state"] == "delivered" and "A1" in outside().shipped
+    assert PHONE in told() and "到账" in told() and row["their_no"] in told()
+    assert balances(shop)["cost:topup"] == 980 and balances(shop)["asset:supplier:toplab"] == -980
+    (shown,) = orders.show(shop, "A1").purchases
+    assert (shown.their_no, shown.proof, shown.difference) == (row["their_no"], row["proof"], "")
+    assert broken(shop) == []
+
+
+def test_several_pieces_are_one_purchase(shop: Shop, lab: DemoShop) -> None:
+    pull(shop, wish(quantity=3))
+    settled(shop, 2)
+    assert lab.supply.charged(PHONE) == 3 and len(bought(shop)) == 1
+    assert bought(shop)[0]["charged_minor"] == 2940
+
+
+@pytest.mark.parametrize("account", ["", "12345", "not a phone"])
+def test_an_account_that_does_not_fit_waits_for_a_word(
+    shop: Shop, lab: DemoShop, account: str
+) -> None:
+    pull(shop, wish(account=account))
+    assert deliver(shop).held == {"address": 1}
+    with pytest.raises(Refused):
+        topup.set_account(shop, "A1", "123")
+    done = topup.set_account(shop, "A1", "+86 138-0013-8000")
+    assert done.account == PHONE
+    pull(shop, wish(account=account, revision_ms=shop.now_ms()))
+    settled(shop, 2)
+    assert lab.supply.charged(PHONE) == 1 and line(shop)["state"] == "delivered"
+    with pytest.raises(Refused, match="its account stands"):
+        topup.set_account(shop, "A1", "13900139000")
+    with pytest.raises(NotFound):
+        topup.set_account(shop, "A1", PHONE, "7")
+
+
+def test_what_takes_time_is_waited_for(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.delay_ms = 90_000
+    pull(shop, wish())
+    assert deliver(shop).delivered == 0
+    assert line(shop)["state"] == "sending" and bought(shop)[0]["state"] == "accepted"
+    assert told() == "" and broken(shop) == []
+    settled(shop)
+    assert line(shop)["state"] == "delivered" and lab.supply.charged(PHONE) == 1
+    assert len(lab.supply.orders) == 1 and broken(shop) == []
+
+
+FAULTS = ["lost_reply", "half_reply", "error_after", "nonsense", "error_before", "closed_before",
+          "nonsense_before", "undocumented", "busy", "denied"]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_purchase_is_made_once_whatever_becomes_of_the_answer(
+    shop: Shop, lab: DemoShop, fault: str
+) -> None:
+    lab.fail("place", fault)
+    pull(shop, wish())
+    deliver(shop)
+    assert broken(shop) == []
+    settled(shop, 30)
+    assert lab.supply.charged(PHONE) == 1 and len(lab.supply.orders) == 1
+    assert len({row["our_no"] for row in bought(shop)}) == 1
+    assert line(shop)["state"] == "delivered" and broken(shop) == []
+    assert balances(shop)["cost:topup"] == 980
+
+
+@pytest.mark.parametrize("fault", ["closed_before", "error_before", "nonsense_before"])
+def test_what_is_not_found_is_tried_again_after_the_grace_period(
+    shop: Shop, lab: DemoShop, fault: str
+) -> None:
+    lab.fail("place", fault)
+    pull(shop, wish())
+    deliver(shop)
+    tick(shop, 3_000)
+    deliver(shop)
+    assert lab.calls.count("place") == 1 and line(shop)["state"] == "unknown"
+    tick(shop, 10_000)
+    deliver(shop)
+    assert lab.calls.count("place") == 2 and lab.supply.charged(PHONE) == 1
+
+
+def test_a_supplier_that_is_away_is_asked_later(shop: Shop, lab: DemoShop) -> None:
+    with lab.offline():
+        pull(shop, wish())
+        assert deliver(shop).failed == 1
+        assert line(shop)["state"] == "reserved" and bought(shop)[0]["state"] == "planned"
+    settled(shop)
+    assert lab.supply.charged(PHONE) == 1
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_a_crash_never_buys_twice(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    place = type(shop.adapters.supplier("toplab")).place
+
+    def die(self: Any, wish: Any) -> Any:
+        if at == "after":
+            place(self, wish)
+        raise KeyboardInterrupt
+
+    pull(shop, wish())
+    with monkeypatch.context() as patch:
+        patch.setattr(type(shop.adapters.supplier("toplab")), "place", die)
+        with pytest.raises(KeyboardInterrupt):
+            deliver(shop)
+    assert bought(shop)[0]["state"] == "intent"
+    settled(shop)
+    assert lab.supply.charged(PHONE) == 1 and len(lab.supply.orders) == 1
+    assert line(shop)["state"] == "delivered" and broken(shop) == []
+
+
+def test_a_refusal_needs_a_person_and_then_another_number(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.goods["TEL-10"].left = 0
+    pull(shop, wish())
+    assert deliver(shop).needs_you == 1
+    assert line(shop)["state"] == "human" and "sold out" in line(shop)["reason"]
+    lab.supply.goods["TEL-10"].left = 5
+    redeliver(shop, "A1")
+    settled(shop, 3)
+    assert [row["state"] for row in bought(shop)] == ["rejected", "done"]
+    assert len({row["our_no"] for row in bought(shop)}) == 2
+    assert lab.supply.charged(PHONE) == 1 and broken(shop) == []
+
+
+def test_what_fails_there_is_paid_back_and_may_be_tried_anew(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.fail_next = 1
+    pull(shop, wish())
+    assert deliver(shop).needs_you == 1
+    assert [row["state"] for row in bought(shop)] == ["failed"]
+    assert "cost:topup" not in balances(shop)
+    redeliver(shop, "A1")
+    settled(shop, 3)
+    assert [row["state"] for row in bought(shop)] == ["failed", "done"]
+    assert lab.supply.charged(PHONE) == 1 and broken(shop) == []
+
+
+def test_the_price_may_not_pass_the_cap(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.goods["TEL-10"].price_minor = 981
+    pull(shop, wish())
+    assert deliver(shop).needs_you == 1
+    assert "above the cap" in line(shop)["reason"] and lab.supply.balance_minor == 100_000
+
+
+def test_another_amount_than_agreed_is_looked_at(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.surcharge_minor = 30
+    pull(shop, wish())
+    settled(shop, 2)
+    (shown,) = orders.show(shop, "A1").purchases
+    assert "10.10" in shown.difference and balances(shop)["cost:topup"] == 1010
+    assert purchase_records.settle_charged(shop, "A1", "their fee").purchases == 1
+    assert orders.show(shop, "A1").purchases[0].difference == ""
+    with pytest.raises(Refused, match="as agreed"):
+        purchase_records.settle_charged(shop, "A1", "again")
+
+
+@pytest.mark.parametrize("limits", [("19.60", "100.00")])
+def test_the_limit_of_a_day_counts_what_is_unclear(shop: Shop, lab: DemoShop) -> None:
+    lab.fail("place", "lost_reply")
+    pull(shop, *(wish(f"A{n}", f"1380013800{n}") for n in range(3)))
+    result = deliver(shop)
+    assert result.held == {"price": 1} or len(lab.supply.orders) == 2
+    settled(shop, 4)
+    assert len(lab.supply.orders) == 2
+    waiting = shop.db.all("SELECT gate, reason FROM lines WHERE state = 'held'")
+    assert [row["gate"] for row in waiting] == ["price"] and "limit" in waiting[0]["reason"]
+    tick(shop, 86_400_000)
+    settled(shop, 3)
+    assert len(lab.supply.orders) == 3 and broken(shop) == []
+
+
+@pytest.mark.parametrize("limits", [("500.00", "9.79"), ("0.00", "0.00")])
+def test_the_limit_of_one_purchase_holds(shop: Shop, lab: DemoShop) -> None:
+    pull(shop, wish())
+    assert deliver(shop).held == {"price": 1}
+    release(shop, "A1")
+    assert deliver(shop).held == {"price": 1}
+    assert lab.supply.orders == {}
+
+
+def test_terms_that_are_missing_shut_the_product_gate(shop: Shop) -> None:
+    products.add(shop, "U1", Fields(kind="topup"))
+    products.map_listing(shop, Mapping("shop1", "u1", "", "U1"))
+    pull(shop, order("A1", item="u1"))
+    assert deliver(shop).held == {"product": 1}
+    assert "no supplier" in line(shop)["reason"]
+
+
+def test_a_refund_before_the_intent_buys_nothing(shop: Shop, lab: DemoShop) -> None:
+    pause(shop, "shop1", "wait")
+    pull(shop, wish())
+    deliver(shop)
+    pull(shop, replace(wish(revision_ms=shop.now_ms()), refund=RefundState.FULL,
+                       status=OrderStatus.CLOSED))  # fmt: skip
+    resume(shop, "shop1")
+    settled(shop, 2)
+    assert line(shop)["state"] == "cancelled" and lab.supply.orders == {}
+    assert broken(shop) == []
+
+
+def refunded(shop: Shop, state: RefundState = RefundState.OPEN) -> OrderFact:
+    facts = (RefundFact("R1", 1000, "open", shop.now_ms()),)
+    return replace(wish(revision_ms=shop.now_ms()), refund=state, refunds=facts)
+
+
+def test_a_refund_while_it_is_unclear_is_a_case_and_still_asked_about(
+    shop: Shop, lab: DemoShop
+) -> None:
+    lab.fail("place", "lost_reply")
+    pull(shop, wish())
+    deliver(shop)
+    assert line(shop)["state"] == "unknown"
+    pull(shop, refunded(shop))
+    assert line(shop)["state"] == "refund_case"
+    settled(shop, 4)
+    assert line(shop)["state"] == "refund_case" and bought(shop)[0]["state"] == "done"
+    assert balances(shop)["cost:topup"] == 980 and told() == ""
+    assert broken(shop) == []
+
+
+def test_a_refund_while_it_is_worked_on_is_a_case_and_followed(shop: Shop, lab: DemoShop) -> None:
+    lab.supply.delay_ms = 60_000
+    pull(shop, wish())
+    deliver(shop)
+    pull(shop, refunded(shop))
+    settled(shop, 8)
+    assert line(shop)["state"] == "refund_case" and bought(shop)[0]["state"] == "done"
+    assert len(lab.supply.orders) == 1 and broken(shop) == []
+
+
+def test_a_refund_that_is_withdrawn_leaves_what_was_charged_delivered(
+    shop: Shop, lab: DemoShop
+) -> None:
+    pull(shop, wish())
+    settled(shop, 2)
+    pull(shop, refunded(shop))
+    assert line(shop)["state"] == "refund_case"
+    tick(shop, 1_000)
+    pull(shop, wish(revision_ms=shop.now_ms()))
+    assert line(shop)["state"] == "delivered"
+    settled(shop, 3)
+    assert lab.supply.charged(PHONE) == 1 and len(lab.supply.orders) == 1 and broken(shop) == []
+
+
+def test_hold_calls_a_planned_purchase_off_and_its_number_stays(shop: Shop, lab: DemoShop) -> None:
+    from kmtool.operations.reserve import reserve_due
+
+    pull(shop, wish())
+    reserve_due(shop)
+    first = bought(shop)[0]
+    hold(shop, "A1", "look")
+    assert bought(shop)[0]["state"] == "cancelled" and line(shop)["state"] == "ready"
+    release(shop, "A1")
+    settled(shop, 2)
+    assert [row["our_no"] for row in bought(shop)] == [first["our_no"]]
+    assert lab.supply.charged(PHONE) == 1 and broken(shop) == []
+
+
+def test_a_line_of_keys_beside_a_top_up_goes_its_own_way(shop: Shop, lab: DemoShop) -> None:
+    shelf(shop, "S1", 1)
+    lab.supply.delay_ms = 60_000
+    both = (
+        LineFact("1", "i1", "", "item", 1, 1000),
+        LineFact("2", "t1", "", "话费", 1, 1000, PHONE),
+    )
+    pull(shop, order("A1", lines=both))
+    assert deliver(shop).delivered == 1
+    assert "KEY-S1-00000" in told() and "A1" not in outside().shipped
+    settled(shop, 8)
+    assert "A1" in outside().shipped and PHONE in told()
+    assert [e["state"] for e in effects(shop, "notify")] == ["done"]
+    assert broken(shop) == []
+
+
+def test_a_channel_on_ask_asks(shop: Shop, lab: DemoShop) -> None:
+    channels = dict(shop.config.channels)
+    channels["shop1"] = replace(channels["shop1"], mode=Mode.ASK)
+    asking = replace(shop, config=replace(shop.config, channels=channels))
+    pull(asking, wish())
+    assert deliver(asking).held == {"mode": 1} and lab.supply.orders == {}
+    release(asking, "A1")
+    settled(asking, 2)
+    assert lab.supply.charged(PHONE) == 1
+
+
+def test_a_message_that_cannot_be_sent_changes_nothing_about_the_money(
+    shop: Shop, lab: DemoShop
+) -> None:
+    outside().faults += ["lost"]
+    pull(shop, wish())
+    settled(shop, 12)
+    assert line(shop)["state"] == "delivered" and lab.supply.charged(PHONE) == 1
+    assert len(outside().received["A1"]) == 1 and broken(shop) == []
