@@ -64,6 +64,7 @@ class Facts:
     shared: dict[str, str] = field(default_factory=dict)
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
+    refusals: dict[int, tuple[str, bool]] = field(default_factory=dict)
     rooms: Rooms = field(init=False)
 
     def __post_init__(self) -> None:

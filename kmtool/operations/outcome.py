@@ -19,6 +19,7 @@ from kmtool.operations.tries import Begun, Sent, look
 from kmtool.shop import Shop
 from kmtool.store import effects, orders, sessions
 from kmtool.store.db import Moved, Row, all_moved
+from kmtool.store.unswept import unswept
 
 UNCLEAR_ASK_MS = 2_000
 GIVE_UP_MS = 24 * 3_600_000
@@ -31,7 +32,8 @@ def finish(shop: Shop, done: Sequence[tuple[Begun, Outcome]], tally: Sent) -> No
     for again in range(AGAIN_MAX):
         part = Sent()
         try:
-            live = _finish(shop, done, part)
+            with unswept():
+                live = _finish(shop, done, part)
         except Moved:
             if len(done) > 1:
                 for one in done:

@@ -11,12 +11,12 @@ undone and its orders are decided one by one, so that the others go on without i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kmtool.domain.gates import Shut, Situation, first_shut
 from kmtool.domain.ids import OrderId
-from kmtool.domain.states import Gate, LineState, Mode, OrderStatus, RefundState
+from kmtool.domain.states import Gate, LineKind, LineState, Mode, OrderStatus, RefundState
 from kmtool.errors import KmError, Locked, NotSetUp, told
 from kmtool.operations import topup
 from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather, parts_of
@@ -28,8 +28,9 @@ from kmtool.operations.take import bind, needs, take
 from kmtool.shop import Shop
 from kmtool.store import deliveries, holds, orders, rollups
 from kmtool.store.db import Moved, Row, all_moved
+from kmtool.store.unswept import unswept
 
-CHUNK = 100
+CHUNK = 200
 """Orders decided by one transaction: enough to pay for its flush to the disk, few enough that a
 command beside the daemon never waits long."""
 DELIVER = "kmtool deliver"
@@ -87,7 +88,7 @@ def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved) -> None:
     """Decide some orders at once; when that fails, one by one."""
     part = Reserved()
     try:
-        with shop.db.tx():
+        with unswept(), shop.db.tx():
             decide(shop, ids, part)
     except (Locked, NotSetUp):
         raise
@@ -162,7 +163,9 @@ def _decide_one(shop: Shop, facts: Facts, order: Row, decided: _Decided) -> None
 def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
     """Lay out what the gates look at for one line."""
     channel = shop.config.channels.get(order["channel"])
-    refused, broken = route_refusal(shop, order, facts.rooms)
+    if order["id"] not in facts.refusals:
+        facts.refusals[order["id"]] = route_refusal(shop, order, facts.rooms)
+    refused, broken = facts.refusals[order["id"]]
     _, money = facts.hour_of_sku(line)
     burst_sku, burst_keys, pieces = facts.busiest(line)
     product = facts.products.get(line["sku"] or "")
@@ -270,27 +273,47 @@ def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> No
         go, taken = _take_what_is_there(shop, facts, decided)
     if facts.held:
         holds.claim(db, sorted(taken), now)
-    by_state: dict[LineState, list[int]] = {}
-    for _, lines in go:
-        for line in lines:
-            by_state.setdefault(LineState(line["state"]), []).append(line["id"])
-    for source, ids in by_state.items():
-        moved = orders.move_lines(
-            db, ids, source, LineState.RESERVED, now, stamp="reserved_ms", through=LineState.READY
-        )
-        all_moved(moved, len(ids))
-    keyed = [(order, [x for x in lines if x["kind"] != "topup"]) for order, lines in go]
-    keyed = [(order, lines) for order, lines in keyed if lines]
-    packed = [(order, [(line, taken[line["id"]]) for line in lines]) for order, lines in keyed]
-    if packed:
-        bind(shop, pack(shop, facts, packed))
-    for order, lines in go:
-        for line in lines:
-            if line["kind"] == "topup":
-                topup.plan(shop, order, line)
+    _to_reserved(shop, [line for _, lines in go for line in lines], now)
+    _fill(shop, facts, go, taken)
     _count(shop, facts, go)
     tally.reserved += sum(len(lines) for _, lines in go)
     tally.order_ids += [order["id"] for order, _ in go]
+
+
+def _to_reserved(shop: Shop, lines: Sequence[Row], now_ms: int) -> None:
+    by_state: dict[LineState, list[int]] = {}
+    for line in lines:
+        by_state.setdefault(LineState(line["state"]), []).append(line["id"])
+    for source, ids in by_state.items():
+        moved = orders.move_lines(
+            shop.db,
+            ids,
+            source,
+            LineState.RESERVED,
+            now_ms,
+            stamp="reserved_ms",
+            through=LineState.READY,
+        )
+        all_moved(moved, len(ids))
+
+
+def _fill(
+    shop: Shop,
+    facts: Facts,
+    go: Sequence[tuple[Row, list[Row]]],
+    taken: Mapping[int, list[Row]],
+) -> None:
+    """Pack what has keys, plan a purchase for each top-up."""
+    packed = []
+    for order, lines in go:
+        keyed = [(line, taken[line["id"]]) for line in lines if line["kind"] != LineKind.TOPUP]
+        if keyed:
+            packed.append((order, keyed))
+        for line in lines:
+            if line["kind"] == LineKind.TOPUP:
+                topup.plan(shop, order, line)
+    if packed:
+        bind(shop, pack(shop, facts, packed))
 
 
 def _take_what_is_there(

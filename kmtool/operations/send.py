@@ -7,7 +7,7 @@ is resolved by asking; only routes that bear it get the same text again. Nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import EffectKind, EffectState, LineState
@@ -31,6 +31,7 @@ from kmtool.operations.tries import Sent as Sent
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders
 from kmtool.store.db import Moved, Row, all_moved
+from kmtool.store.unswept import unswept
 
 STOPPED_MS = 15_000
 MOVING = (LineState.RESERVED, LineState.UNKNOWN)
@@ -56,7 +57,8 @@ def begin(shop: Shop, due: Sequence[Row]) -> list[Begun]:
     assert not shop.db.rehearsing, "a rehearsal sends nothing"
     disk_must_have_room(shop)
     try:
-        begun, entries = _intend(shop, due)
+        with unswept():
+            begun, entries = _intend(shop, due)
     except Moved:
         if len(due) == 1:
             return []  # somebody is at work on it right now
@@ -76,16 +78,9 @@ def _intend(shop: Shop, due: Sequence[Row]) -> tuple[list[Begun], list[JournalEn
         found = (_permitted(shop, seen, rooms, effect, paused) for effect in due)
         leaving = [one for one in found if one is not None]
         rooms.write()
-        return _numbered(shop, *_record(shop, seen, leaving)) if leaving else ([], [])
-
-
-def _numbered(
-    shop: Shop, begun: list[Begun], entries: list[JournalEntry]
-) -> tuple[list[Begun], list[JournalEntry]]:
-    """Count what this session will have journalled: a database that knows fewer is an old copy."""
-    assert shop.session is not None
-    n = machines.count_journalled(shop.db, shop.session, len(entries)) if entries else 0
-    return begun, [replace(entry, n=n + i) for i, entry in enumerate(entries, 1)]
+        if not leaving:
+            return [], []
+        return _record(shop, seen, leaving), _entries(shop, seen, leaving)
 
 
 def _permitted(
@@ -134,9 +129,7 @@ def _put_off(shop: Shop, effect: Row, stopped: str) -> None:
     )
 
 
-def _record(
-    shop: Shop, seen: Slice, leaving: Sequence[_Leaving]
-) -> tuple[list[Begun], list[JournalEntry]]:
+def _record(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Begun]:
     """Put the attempts on record: effects under way, keys exposed, lines sending, audit."""
     db, now = shop.db, shop.now_ms()
     by_tries: dict[int, list[int]] = {}
@@ -169,7 +162,7 @@ def _record(
             for one in leaving
         ]
     )
-    begun = [
+    return [
         Begun(
             one.effect,
             attempts[one.effect["id"]],
@@ -179,7 +172,6 @@ def _record(
         )
         for one in leaving
     ]
-    return begun, [entry for one in leaving for entry in _entries(shop, seen, one)]
 
 
 def _payload(parcel: Parcel) -> bytes:
@@ -203,9 +195,15 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
     deliveries.stamp_sent(db, others, "sent_ms", now)
 
 
-def _entries(shop: Shop, seen: Slice, one: _Leaving) -> list[JournalEntry]:
+def _entries(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[JournalEntry]:
+    """Return the journal's records, numbered by what this session will have journalled with them:
+    a database that knows fewer is an old copy."""
     assert shop.session is not None
-    keys = seen.keys_of(one.effect)
+    found = []
+    for one in leaving:
+        lines = {line["id"]: line for line in one.lines}
+        found += [(one, lines[key["line_id"]], key) for key in seen.keys_of(one.effect)]
+    before = machines.count_journalled(shop.db, shop.session, len(found)) if found else 0
     return [
         JournalEntry(
             kind="SEND",
@@ -214,9 +212,8 @@ def _entries(shop: Shop, seen: Slice, one: _Leaving) -> list[JournalEntry]:
             line=line["line_no"],
             fingerprint=bytes(key["fingerprint"]).hex(),
             session=int(shop.session),
+            n=n,
             parcel=one.effect["parcel_n"],
         )
-        for line in one.lines
-        for key in keys
-        if key["line_id"] == line["id"]
+        for n, (one, line, key) in enumerate(found, before + 1)
     ]
