@@ -46,15 +46,18 @@ def screen(result: Status) -> Iterable[Block]:
     if result.runs_out:
         yield Heading(_("Runs out"))
         for one in result.runs_out[:FEW]:
-            told = _("  {days} days  {sku}: {free} left, {sold} sold in 14 days").format(
-                days=f"{one.days:g}", sku=one.sku, free=one.free, sold=one.sold
-            )
+            told = _("  low: kmtool import FILE --sku {sku} ({free} left)")
+            if one.days is not None:
+                told = _("  {days} days  {sku}: {free} left, {sold} sold in 14 days")
+            days = f"{one.days or 0:g}"
+            told = told.format(days=days, sku=one.sku, free=one.free, sold=one.sold)
             yield Line(_fit(told), "warn")
     if result.owed:
         owed = (f"{one.account} {out.money(one.amount_minor, one.currency)}" for one in result.owed)
         yield Line(_fit(_("Owed by channels: {owed}").format(owed=", ".join(owed))))
     if result.paused:
-        yield Line(_fit(_("Paused: {what}").format(what=", ".join(result.paused))), "warn")
+        why = [f"{one.scope} ({one.reason})" if one.reason else one.scope for one in result.pauses]
+        yield Line(_fit(_("Paused: {what}").format(what=", ".join(why))), "warn")
     yield Line(_fit(_health(result.checks)))
     for check in result.checks:
         if not check.ok:
@@ -103,12 +106,10 @@ def _health(checks: Iterable[Check]) -> str:
 
 
 def _amount(one: NeedsYou) -> str:
-    return "" if one.amount_minor is None else out.money(one.amount_minor, one.currency)
+    return out.money(one.amount_minor, one.currency)
 
 
-def _age(now_ms: int, since_ms: int | None) -> str:
-    if since_ms is None:
-        return ""
+def _age(now_ms: int, since_ms: int) -> str:
     minutes = max(0, now_ms - since_ms) // 60_000
     if minutes < 60:
         return f"{minutes}m"

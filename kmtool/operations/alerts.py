@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kmtool.errors import Broken, KmError
-from kmtool.operations import audit, chain, doctor
+from kmtool.operations import audit, brakes, chain, doctor
 from kmtool.operations.sync import ChannelResult
 from kmtool.shop import Shop
 from kmtool.store import alerts as store
@@ -25,7 +25,7 @@ WAITING_AFTER_MS = 2 * 3_600_000
 HOUR_MS = 3_600_000
 AT_ONCE = 50
 LOGIN = "KM-E704"
-_QUIET_GATES = frozenset({"order_wait", "pause", "paid"})
+_QUIET_GATES = frozenset({"order_wait", "pause", "paid", *brakes.BRAKES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ def watch(shop: Shop) -> Watched:
     settle(shop, "needs_you", _waiting(shop), tally)
     settle(shop, "quota", chain.full_routes(shop), tally)
     backup = doctor.backup_check(shop)
+    settle(shop, brakes.CODE, brakes.tripped(shop), tally)
     settle(shop, "reveals", _reveals(shop), tally)
     settle(shop, "backup", {} if backup.ok else {"shop": f"backup: {backup.figure}"}, tally)
     sent, failed, notes = tell(shop)

@@ -15,6 +15,7 @@ from kmtool.domain.states import COUNTER, Gate, LineState, Mode
 from kmtool.errors import Stored, marked, told
 from kmtool.operations import doctor, refunds, waiting_elsewhere
 from kmtool.operations.doctor import Check
+from kmtool.operations.house import Pause, paused
 from kmtool.operations.needs_you import NeedsYou as NeedsYou
 from kmtool.operations.needs_you import quoted
 from kmtool.shop import Shop
@@ -83,6 +84,7 @@ class Status:
     owed: tuple[Owed, ...]
     paused: tuple[str, ...]
     checks: tuple[Check, ...]
+    pauses: tuple[Pause, ...] = ()
 
 
 def status(shop: Shop) -> Status:
@@ -98,6 +100,7 @@ def status(shop: Shop) -> Status:
         runs_out=tuple(runs_out(shop)),
         owed=tuple(owed(shop)),
         paused=tuple(house.pauses(shop.db)),
+        pauses=paused(shop),
         checks=(
             doctor.daemon_check(shop),
             doctor.backup_check(shop),

@@ -10,12 +10,12 @@ a line count lines. A channel's clock that runs ahead makes no negative duration
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kmtool.store.db import Db, Row
 
-HOUR_MS = 3_600_000
+PAGE = 10_000
 _BY_HAND = (
     "EXISTS (SELECT 1 FROM effects e WHERE e.order_id = o.id AND e.kind = 'hand_over'"
     " AND e.route IN ('by_hand', 'screen', 'sheet'))"
@@ -52,23 +52,45 @@ STEPS: tuple[Step, ...] = (
 )
 
 
-def figures(db: Db, step: Step, since_ms: int, *, by_hour: bool, offset_ms: int) -> list[Row]:
-    """Return channel, hour (of the day the step began, or None), waited, n, p50, p95, most."""
-    hour = f"(({step.start} + :offset) / {HOUR_MS}) % 24" if by_hour else "0"
-    params: dict[str, object] = {"since": since_ms}
-    if by_hour:
-        params["offset"] = offset_ms
-    return db.all(
-        "SELECT channel, hour, waited, CAST(max(n) AS BIGINT) AS n, max(taken) AS most,"
-        " max(CASE WHEN place = (n * 50 + 99) / 100 THEN taken END) AS p50,"
-        " max(CASE WHEN place = (n * 95 + 99) / 100 THEN taken END) AS p95"
-        " FROM (SELECT channel, hour, waited, taken,"
-        "  row_number() OVER (PARTITION BY channel, hour, waited ORDER BY taken) AS place,"
-        "  count(*) OVER (PARTITION BY channel, hour, waited) AS n"
-        f"  FROM (SELECT o.channel, {hour} AS hour, {_taken(step)}) v) w"
-        " GROUP BY channel, hour, waited ORDER BY channel, waited, hour",
-        **params,
+def order_stamps(db: Db, since_ms: int) -> Iterator[Row]:
+    """Yield the stamps of orders paid since a moment; `acknowledged_ms` is its last line's."""
+    yield from _pages(
+        db,
+        "SELECT o.id, o.channel, o.paid_ms AS at, o.seen_ms, o.marked_ms,"
+        " (SELECT max(l.acknowledged_ms) FROM lines l WHERE l.order_id = o.id) AS acknowledged_ms,"
+        f" CASE WHEN {_ORDER_WAITED} THEN 1 ELSE 0 END AS waited FROM orders o"
+        " WHERE o.paid_ms >= :at AND (o.paid_ms, o.id) > (:at, :id) AND o.history = 0"
+        " ORDER BY o.paid_ms, o.id LIMIT :page",
+        since_ms,
     )
+
+
+def line_stamps(db: Db, since_ms: int) -> Iterator[Row]:
+    """Yield the stamps of lines reserved since a moment."""
+    yield from _pages(
+        db,
+        "SELECT l.id, o.channel, o.paid_ms, o.seen_ms, l.reserved_ms AS at, l.sent_ms,"
+        f" l.acknowledged_ms, CASE WHEN l.waited <> '' OR {_ORDER_WAITED} THEN 1 ELSE 0 END"
+        " AS waited FROM lines l JOIN orders o ON o.id = l.order_id"
+        " WHERE l.reserved_ms >= :at AND (l.reserved_ms, l.id) > (:at, :id) AND o.history = 0"
+        " ORDER BY l.reserved_ms, l.id LIMIT :page",
+        since_ms,
+    )
+
+
+def count_lines(db: Db, since_ms: int) -> int:
+    """Return how many lines were reserved since a moment."""
+    return int(db.value("SELECT count(*) FROM lines WHERE reserved_ms >= :s", s=since_ms))
+
+
+def _pages(db: Db, sql: str, since_ms: int) -> Iterator[Row]:
+    at, last = since_ms, 0
+    while True:
+        rows = db.all(sql, at=at, id=last, page=PAGE)
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        at, last = rows[-1]["at"], rows[-1]["id"]
 
 
 def by_itself(db: Db, step: Step, since_ms: int, ended_ms: int) -> dict[str, list[int]]:

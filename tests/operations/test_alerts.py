@@ -106,7 +106,9 @@ def test_a_failed_notifier_gets_it_later_and_the_other_not_twice(
 
 def test_what_waits_for_hours_is_told_per_order(shop: Shop, clock: ManualClock) -> None:
     shelf(shop, n=30)
-    world().orders["A1"] = order("A1", amount=1, at_ms=START + 1)
+    with shop.db.tx():
+        shop.db.run("UPDATE listings SET price_minor = 2000")
+    world().orders["A1"] = order("A1", at_ms=START + 1)
     clock.advance(15_000)
     sync(shop)
     deliver(shop)

@@ -129,7 +129,7 @@ def test_a_pause_is_one_item_and_stands_on_the_screen(shop: Shop, clock: ManualC
     pull(shop, clock, order("A1", at_ms=START + 1), order("A2", at_ms=START + 2))
     deliver(shop)
     assert commands(shop)["kmtool resume all"].what == "all is paused: 2 orders"
-    assert "Paused: all" in text_of(shop)
+    assert "Paused: all (lunch)" in text_of(shop)
 
 
 def test_low_stock_is_told_one_by_one_or_together(shop: Shop) -> None:
