@@ -20,7 +20,7 @@ from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import jobs, machines, maintenance, sessions
+from kmtool.store import jobs, machines, maintenance, seen_keys, sessions
 from kmtool.store.doctor import INVARIANTS, Invariant
 from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
@@ -200,7 +200,7 @@ def backup_check(shop: Shop) -> Check:
 
 def seen_check(shop: Shop) -> Check:
     """Tell of keys that were sent before a restore and whose order or file is not here yet."""
-    waiting, unknown = machines.seen_figures(shop.db)
+    waiting, unknown = seen_keys.seen_figures(shop.db)
     if not waiting:
         return Check("seen_keys", True, told("none waits for its order"))
     if unknown:

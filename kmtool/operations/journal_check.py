@@ -15,7 +15,7 @@ from kmtool.journal import JournalEntry
 from kmtool.operations.replay import Place, last_word
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import house, machines
+from kmtool.store import house, machines, seen_keys
 
 UNSENT = (KeyState.FREE, KeyState.RESERVED)
 
@@ -58,9 +58,9 @@ def older(shop: Shop) -> str:
 def compare(shop: Shop) -> Compared:
     """Compare every record with the keys; raises `Broken` when one was changed."""
     sent, records, _last = last_word(shop.journal)
-    waiting = machines.seen_fingerprints(shop.db)
+    waiting = seen_keys.seen_fingerprints(shop.db)
     known = store.key_states(shop.db, list(sent))
-    shared = machines.shared_keys(shop.db)
+    shared = seen_keys.shared_keys(shop.db)
     wrong: list[str] = []
     for fingerprint, places in sent.items():
         state, tail = known.get(fingerprint, ("not here", ""))
@@ -96,8 +96,8 @@ def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:
     if not sent:
         return ""
     known = store.key_states(shop.db, list(sent))
-    shared = machines.shared_keys(shop.db)
-    waiting = machines.seen_fingerprints(shop.db)
+    shared = seen_keys.shared_keys(shop.db)
+    waiting = seen_keys.seen_fingerprints(shop.db)
     for fingerprint, place in sent.items():
         state = known.get(fingerprint, ("not here", ""))[0]
         lost = state == "not here" and fingerprint not in waiting

@@ -22,7 +22,7 @@ from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders
+from kmtool.store import deliveries, effects, house, machines, orders, seen_keys
 from kmtool.store.db import Row
 
 SENT_BEFORE = marked("its keys were sent before this copy was made current; asking")
@@ -40,10 +40,10 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
     Call it inside a transaction, with the order's row locked. A line whose key is not in this
     database goes to a person: no other key leaves for it by itself.
     """
-    waiting = machines.seen_of_order(shop.db, order["channel"], order["number"])
+    waiting = seen_keys.seen_of_order(shop.db, order["channel"], order["number"])
     if not waiting:
         return 0
-    keys = machines.keys_of(shop.db, [bytes(row["fingerprint"]) for row in waiting])
+    keys = seen_keys.keys_of(shop.db, [bytes(row["fingerprint"]) for row in waiting])
     here = {row["line_no"]: row for row in orders.lines(shop.db, OrderId(order["id"]))}
     parcels: dict[int, list[tuple[Row, list[Row]]]] = {}
     bound: list[int] = []
@@ -56,13 +56,14 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
             to_person(shop, line, LOST_KEY)
             continue
         live = _bind(shop, line, [keys[bytes(row["fingerprint"])] for row in mine])
-        if live:
-            parcels.setdefault(mine[-1]["parcel_n"], []).append((line, live))
+        ready = _prepared(shop, order, line, live) if live else line
+        for n, some in _by_parcel(mine, live).items():
+            parcels.setdefault(n, []).append((ready, some))
         bound += [row["id"] for row in mine]
     number = session or shop.session or int(house.meta(shop.db, machines.REPLAYED) or 0)
     for n, lines in sorted(parcels.items()):
         _unclear(shop, order, n, lines, number)
-    machines.seen_bound(shop.db, bound, shop.now_ms())
+    seen_keys.seen_bound(shop.db, bound, shop.now_ms())
     if bound and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
         apply_refund(shop, OrderId(order["id"]))
     return len(bound)
@@ -70,7 +71,7 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
 
 def rebind_new(shop: Shop, order: Row) -> None:
     """Let an order that a channel brings take the keys that were sent for it (usually none)."""
-    if machines.any_seen(shop.db):
+    if seen_keys.any_seen(shop.db):
         rebind(shop, order)
 
 
@@ -79,11 +80,11 @@ def claim(shop: Shop, batch_id: int) -> int:
 
     Call it in the transaction of the import, after the keys and their counter are written.
     """
-    if not machines.any_seen(shop.db):
+    if not seen_keys.any_seen(shop.db):
         return 0
-    found = machines.seen_in_batch(shop.db, batch_id)
+    found = seen_keys.seen_in_batch(shop.db, batch_id)
     for row in found:
-        machines.take_out(shop.db, row["id"], shop.now_ms())
+        seen_keys.take_out(shop.db, row["id"], shop.now_ms())
     for channel, number in dict.fromkeys((row["channel"], row["number"]) for row in found):
         order = orders.find(shop.db, channel, number, lock=True)
         if order is not None:
@@ -94,8 +95,8 @@ def claim(shop: Shop, batch_id: int) -> int:
 def resume(shop: Shop, bond: Row, session: int) -> None:
     """Its key was reserved for this very line when the copy was made, and sent since."""
     db, now = shop.db, shop.now_ms()
-    machines.expose_bond(db, bond["id"], now)
-    machines.take_out(db, bond["key_id"], now)
+    seen_keys.expose_bond(db, bond["id"], now)
+    seen_keys.take_out(db, bond["key_id"], now)
     line = line_of(shop, bond)
     for effect in effects.effects_of(db, OrderId(bond["order_id"])):
         if _carries(shop, effect, bond["line_id"]):
@@ -111,7 +112,7 @@ def unreserve(shop: Shop, bond: Row) -> None:
             unpack(shop, effect, marked("the journal knows better"))
     rows = deliveries.allocations(shop.db, [bond["line_id"]])
     if any(row["id"] == bond["id"] and row["state"] == AllocationState.RESERVED for row in rows):
-        machines.undo_bond(shop.db, bond["id"])
+        seen_keys.undo_bond(shop.db, bond["id"])
         to_person(shop, line_of(shop, bond), ANOTHER)
 
 
@@ -159,7 +160,7 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
         values = {name: key[name] for name in ("batch_id", "sku", "mode", "cost_e5", "currency")}
         exclusive = int(key["uses"] <= 1)
         bond = {"line_id": line["id"], "key_id": key["id"], "exclusive": exclusive, "now": now}
-        machines.bind(db, {**values, **bond})
+        seen_keys.bind(db, {**values, **bond})
     if line["state"] == LineState.CLOSED:
         return []
     if LineState(line["state"]) not in WAITING and not lost:
@@ -170,31 +171,41 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
     if line["sku"] and line["kind"] == "key" and line["needed"]:
         extra = max(0, len(rows) - line["needed"])
     for row in sorted(rows, key=lambda row: int(row["id"]))[:extra]:
-        machines.replace_bond(db, row["id"], row["key_id"], now)
+        seen_keys.replace_bond(db, row["id"], row["key_id"], now)
     return list(keys[extra:])
 
 
+def _by_parcel(seen: Sequence[Row], keys: Sequence[Row]) -> dict[int, list[Row]]:
+    """Return which keys of a line stood in which parcel (a long message went in parts)."""
+    number = {bytes(row["fingerprint"]): int(row["parcel_n"]) for row in seen}
+    found: dict[int, list[Row]] = {}
+    for key in keys:
+        found.setdefault(number[bytes(key["fingerprint"])], []).append(key)
+    return found
+
+
 def _unclear(
-    shop: Shop, order: Row, n: int, bound: Sequence[tuple[Row, list[Row]]], session: int
+    shop: Shop, order: Row, n: int, ready: Sequence[tuple[Row, list[Row]]], session: int
 ) -> None:
     """Write the parcel again with one try whose outcome is unclear: asking settles it.
 
     Its number is the one it had: by that its message is found on the other side.
     """
     db, now = shop.db, shop.now_ms()
-    ready = [(_prepared(shop, order, line, keys), keys) for line, keys in bound]
     number = deliveries.next_parcels(db, [order["id"]])[order["id"]]
     try:
         facts = gather(shop, [order["id"]])
-        parcel = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})[0][2]
+        packed = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})
     except KmError as error:
         why = told("sent before; its text cannot be written: {error}", error=error)
         for line, _keys in ready:
-            to_person(shop, line, why)
+            to_person(shop, line_of(shop, {"order_id": order["id"], "line_id": line["id"]}), why)
         return
-    machines.carried_by(db, [line["id"] for line, _keys in ready], parcel)
+    for line, keys, parcel in packed:
+        seen_keys.carried_by(db, line["id"], [key["id"] for key in keys], parcel)
+    parcels = {parcel for _line, _keys, parcel in packed}
     for effect in effects.effects_of(db, OrderId(order["id"])):
-        if effect["parcel_id"] == parcel:
+        if effect["parcel_id"] in parcels:
             _asked(shop, effect, session)
     for line, _keys in ready:
         orders.move_line(db, LineId(line["id"]), LineState.READY, LineState.RESERVED, now)
@@ -236,7 +247,7 @@ def _prepared(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Row:
     db, now = shop.db, shop.now_ms()
     line_id, state = LineId(line["id"]), LineState(line["state"])
     if line["sku"] is None or (line["kind"] == "key" and line["needed"] != len(keys)):
-        machines.set_line_keys(db, line_id, line["sku"] or keys[0]["sku"], len(keys))
+        seen_keys.set_line_keys(db, line_id, line["sku"] or keys[0]["sku"], len(keys))
     if state is LineState.CANCELLED:
         orders.move_line(db, line_id, state, LineState.NEW, now)
         state = LineState.NEW

@@ -20,7 +20,7 @@ from kmtool.operations.ingest import ingest
 from kmtool.operations.rebind import line_of, rebind, resume, to_person, unreserve
 from kmtool.ports import Buyer, LineFact, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import house, machines, orders, products
+from kmtool.store import house, machines, orders, products, seen_keys
 from kmtool.store.db import Row
 
 _SEEN = {KeyState.EXPOSED, KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.RETURNED}
@@ -77,8 +77,8 @@ def replay(shop: Shop) -> Replayed:
     with shop.db.tx():
         session = _skip_sessions(shop, last)
         fingerprints = list(sent)
-        keys = machines.keys_of(shop.db, fingerprints)
-        bonds = machines.bonds(shop.db, [key["id"] for key in keys.values()])
+        keys = seen_keys.keys_of(shop.db, fingerprints)
+        bonds = seen_keys.bonds(shop.db, [key["id"] for key in keys.values()])
         seen: list[Row] = []
         for fingerprint, places in sent.items():
             key = keys.get(fingerprint)
@@ -89,14 +89,14 @@ def replay(shop: Shop) -> Replayed:
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))
                 if key is not None:
                     _take_out(shop, key, done)
-        machines.remember_seen(shop.db, seen)
+        seen_keys.remember_seen(shop.db, seen)
         _counter_sales(shop)
-        for row in machines.seen_orders(shop.db):
+        for row in seen_keys.seen_orders(shop.db):
             if row["here"]:
                 order = orders.find(shop.db, row["channel"], row["number"], lock=True)
                 assert order is not None
                 done.bound += rebind(shop, order, session)
-        done.waiting, done.unknown = machines.seen_figures(shop.db)
+        done.waiting, done.unknown = seen_keys.seen_figures(shop.db)
         shop.audit(
             "journal_replayed",
             "journal",
@@ -144,7 +144,7 @@ def _stands(
         if bond["state"] == AllocationState.RESERVED:
             unreserve(shop, bond)
         else:  # it was seen there, released by proof, and sent elsewhere
-            machines.undo_bond(shop.db, bond["id"])
+            seen_keys.undo_bond(shop.db, bond["id"])
             shop.audit("key_release", f"key:{key['id']}", "the journal holds its release")
             line = line_of(shop, bond)
             to_person(shop, line, marked("its key was released and sent elsewhere since"))
@@ -158,18 +158,18 @@ def _is_shared(key: Row, bonds: Sequence[Row]) -> bool:
 
 def _take_out(shop: Shop, key: Row, done: Replayed) -> None:
     if key["uses"] > 1:
-        machines.use_once(shop.db, key["id"], shop.now_ms())
+        seen_keys.use_once(shop.db, key["id"], shop.now_ms())
     elif KeyState(key["state"]) not in _SEEN:
-        machines.take_out(shop.db, key["id"], shop.now_ms())
+        seen_keys.take_out(shop.db, key["id"], shop.now_ms())
 
 
 def _counter_sales(shop: Shop) -> None:
     """Sales by hand come from no channel: their orders are written again, at today's price."""
-    for row in machines.seen_orders(shop.db, COUNTER):
+    for row in seen_keys.seen_orders(shop.db, COUNTER):
         if row["here"] or row["unknown"]:
             continue
-        seen = machines.seen_of_order(shop.db, COUNTER, row["number"])
-        keys = machines.keys_of(shop.db, [bytes(one["fingerprint"]) for one in seen])
+        seen = seen_keys.seen_of_order(shop.db, COUNTER, row["number"])
+        keys = seen_keys.keys_of(shop.db, [bytes(one["fingerprint"]) for one in seen])
         sku = next(iter(keys.values()))["sku"]
         product = products.product(shop.db, sku)
         assert product is not None

@@ -24,7 +24,7 @@ from kmtool.operations.sell import SaleWish, sell
 from kmtool.operations.stock_back import reconcile_stock
 from kmtool.operations.sync import sync
 from kmtool.shop import Shop
-from kmtool.store import copying, house, machines
+from kmtool.store import copying, house, machines, seen_keys
 from kmtool.store.db import connect
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, states, tick
@@ -365,7 +365,7 @@ def test_the_drill_restores_on_trial_and_says_when(shop: Shop, opener: Opener) -
     found = backup.drilled(shop)
     assert (found.at_ms, found.ok) == (shop.now_ms(), True)
     assert states(shop) == {"delivered": 1, "free": 2}
-    assert machines.any_seen(shop.db) is False
+    assert seen_keys.any_seen(shop.db) is False
     newest = backup.newest(shop.config)
     assert newest is not None
     newest.path.write_bytes(b"torn")
