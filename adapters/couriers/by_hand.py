@@ -17,6 +17,7 @@ FEATURES = Features(
     proved="tests",
     repeat=Repeat.NONE,
     by_hand=True,
+    attachments=True,
 )
 
 

@@ -69,6 +69,8 @@ def _asker(board: Clipboard) -> Callable[[Task], Answer]:
             out.note(_("  the message is on the clipboard: paste it into the chat"))
         else:
             _print(text)
+        for file in task.files:
+            out.note(_("  send this picture with it: {file}").format(file=file))
         return _answer(board, task)
 
     return ask

@@ -54,7 +54,9 @@ def _view(sale: Sale) -> Iterable[Block]:
             title=sale.title,
             number=sale.number,
             money=out.money(sale.total_minor, sale.currency),
-            left=sale.left,
+            left=_("no limit") if sale.left is None else sale.left,
         ),
         "good",
     )
+    for file in sale.files:
+        yield Line(_("send this picture: {file}").format(file=file))

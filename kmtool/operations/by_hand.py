@@ -19,6 +19,7 @@ from kmtool.operations.deliver import by_hand_routes, reread
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import lines_of
+from kmtool.operations.picture_files import save_all
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish
@@ -57,7 +58,8 @@ _LEFT = {
 class Task:
     """One message to paste. `again` says that it was perhaps sent before.
 
-    `amount_minor` is what the lines of this message paid; `since_ms` when the order was paid.
+    `amount_minor` is what the lines of this message paid; `since_ms` when the order was paid;
+    `files` are the pictures to be sent with it, where they lie.
     """
 
     n: int
@@ -73,6 +75,7 @@ class Task:
     now_ms: int
     items: tuple[str, ...]
     can_go_back: bool
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,11 @@ def due(shop: Shop, only: Sequence[int] = ()) -> list[Row]:
     A sale on the screen counts when its process died before the answer was written down.
     """
     routes = by_hand_routes(shop)
-    found = effects.waiting_on(shop.db, routes, EffectKind.HAND_OVER, ROUND_MAX, only)
+    found = [
+        row
+        for kind in (EffectKind.HAND_OVER, EffectKind.NOTIFY)
+        for row in effects.waiting_on(shop.db, routes, kind, ROUND_MAX, only)
+    ]
     left_ms = shop.now_ms() - LEFT_MS
     return [
         row
@@ -191,6 +198,7 @@ def _task(shop: Shop, effect: Row, message: Message, n: int, of: int, *, back: b
         now_ms=shop.now_ms(),
         items=tuple(f"{line['quantity']} × {line['title'] or line['sku']}" for line in lines),
         can_go_back=back,
+        files=tuple(str(p) for p in save_all(shop, message.marker, message.attachments)),
     )
 
 

@@ -44,6 +44,7 @@ _ASKED = {
     "amount_minor": "amount",
     "item_id": "item",
     "variant_id": "variant",
+    "account": "account",
 }
 _TAKEN = (*_ASKED, "title", "sku")
 

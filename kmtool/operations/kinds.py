@@ -57,7 +57,8 @@ def message_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
         marker += f"-{effect['generation']}"
     keys = tuple(open_key(shop, row) for row in seen.keys_of(effect))
     numbered = list(zip((row["key_id"] for row in seen.keys_of(effect)), keys, strict=True))
-    if not all(pictured.shown(*one).text() in written["text"] for one in numbered):
+    keys = tuple(pictured.shown(*one) for one in numbered)
+    if not all(key.text() in written["text"] for key in keys):
         raise Broken(detail="the sealed text does not hold the keys that are bound now")
     mark = written.get("mark", MARK)
     message = message_of(order, marker, written["subject"], written["text"], keys, mark)

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from kmtool.clock import business_day
 from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused, told
 from kmtool.operations.ingest import ingest
+from kmtool.operations.picture_files import save_all
+from kmtool.operations.products import show
 from kmtool.operations.reserve import Reserved, decide, preview
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
 from kmtool.ports import Buyer, LineFact, Message, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, machines, orders, products
+from kmtool.store import effects, orders, products, seen_keys
 from kmtool.store.db import Row
 
 MENDED = (Gate.PAUSE, Gate.PRODUCT, Gate.STOCK)
@@ -37,7 +40,10 @@ class SaleWish:
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """A finished sale. `messages` is empty unless a program asked for the keys in its document."""
+    """A finished sale. `messages` is empty unless a program asked for the keys in its document.
+
+    `left` is None for what never runs out; `files` are the pictures that were sold.
+    """
 
     number: str
     sku: str
@@ -46,8 +52,9 @@ class Sale:
     total_minor: int
     currency: str
     code: str
-    left: int
+    left: int | None
     messages: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
@@ -60,6 +67,7 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
     if product is None:
         raise NotFound(kind="product", name=wish.sku)
     price = wish.price_minor if wish.price_minor is not None else product["price_minor"] or 0
+    files: tuple[Path, ...] = ()
     with sending(shop, "sell", by_hand=True) as mine:
         order = _write_order(mine, wish, price, product["title"], product["currency"])
         due = [
@@ -68,8 +76,10 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
             if row["order_id"] == order["id"]
         ]
         for one in [] if mine.db.rehearsing else begin(mine, due):
-            assert one.parcel.message is not None
-            hand(one.parcel.message)
+            message = one.parcel.message
+            assert message is not None
+            files += save_all(mine, message.marker, message.attachments)
+            hand(message)
             finish(mine, [(one, Outcome(Result.OK, "shown"))], Sent())
     return Sale(
         number=order["number"],
@@ -79,7 +89,8 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
         total_minor=price * wish.quantity,
         currency=product["currency"],
         code=order["code"],
-        left=deliveries.free_counts(shop.db, [wish.sku]).get(wish.sku, 0),
+        left=show(shop, wish.sku).free,
+        files=tuple(str(path) for path in files),
     )
 
 
@@ -125,6 +136,6 @@ def _next_number(shop: Shop) -> str:
     while True:
         n += 1
         number = f"S{day}-{n:04d}"
-        taken = machines.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
+        taken = seen_keys.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
         if not taken and orders.find(shop.db, COUNTER, number) is None:
             return number

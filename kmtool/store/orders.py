@@ -194,7 +194,7 @@ def change_line(db: Db, line_id: LineId, values: Row) -> bool:
         db.run(
             "UPDATE lines SET quantity = :quantity, amount_minor = :amount_minor, title = :title,"
             " sku = :sku, kind = :kind, needed = :needed, item_id = :item_id,"
-            f" variant_id = :variant_id WHERE id = :id AND state IN {OPEN}",
+            f" variant_id = :variant_id, account = :account WHERE id = :id AND state IN {OPEN}",
             id=line_id,
             **values,
         )

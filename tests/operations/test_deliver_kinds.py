@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kmtool.app import create_shop, open_shop
+from kmtool.clock import ManualClock
 from kmtool.operations import products, texts
+from kmtool.operations.by_hand import Answer, Task, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.import_records import Terms
 from kmtool.operations.key_sources import Source
 from kmtool.operations.order_changes import hold, release
 from kmtool.operations.products import Fields, Mapping
+from kmtool.operations.sell import Sale, SaleWish, sell
 from kmtool.ports import Buyer
 from kmtool.shop import Shop
 from kmtool.store import doctor
@@ -309,3 +315,69 @@ def test_a_key_given_more_often_than_it_serves_is_found(shop: Shop) -> None:
 
 def test_terms_say_how_often(shop: Shop) -> None:
     assert Terms(sku="S1", supplier="s").uses is None
+
+
+def test_pictures_are_attached_and_shown_by_name(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace as changed
+
+    from tests import fakes
+    from tests.operations.test_stock_kinds import JPEG, PNG
+
+    monkeypatch.setattr(fakes.Fake, "features", changed(fakes.FEATURES, attachments=True))
+    sent = []
+    outside().during_send = sent.append
+    pictures(shop, Source("a-0001.png", PNG), Source("b-0002.jpg", JPEG), sku="P1")
+    listed(shop, "P1")
+    outside().faults.append("unknown")
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    tick(shop, 130_000)
+    assert deliver(shop).delivered == 1
+    first, second = sent
+    assert first.attachments == second.attachments and len(second.attachments) == 2
+    assert {one.data.reveal() for one in second.attachments} == {PNG, JPEG}
+    assert all(one.name in got("A1") for one in second.attachments)
+    assert broken(shop) == []
+
+
+def test_a_sale_by_hand_of_every_kind(shop: Shop) -> None:
+    from tests.operations.test_stock_kinds import PNG
+
+    told: list[str] = []
+
+    def sold(sku: str) -> Sale:
+        return sell(shop, SaleWish(sku, price_minor=9000), lambda m: told.append(m.text.text()))
+
+    bring(shop, "KEY-SHARED-1\n", uses=2)
+    assert (sold("S1").left, sold("S1").left) == (1, 0)
+    text_product(shop)
+    assert sold("T1").left is None
+    shelf(shop, "S4", 2, item=None)
+    products.add(shop, "B1", Fields(parts=(("S4", 2), ("T1", 1))))
+    assert sold("B1").left == 0 and "KEY-S4-00001" in told[-1] and "KEY-TEXT" in told[-1]
+    pictures(shop, Source("a-0001.png", PNG), sku="P1")
+    (file,) = sold("P1").files
+    assert Path(file).read_bytes() == PNG and Path(file).stat().st_mode & 0o077 == 0
+    assert broken(shop) == []
+
+
+def test_by_hand_names_the_pictures_to_send(make_config: Any, clock: ManualClock) -> None:
+    from tests.operations.test_stock_kinds import PNG
+
+    config = make_config(courier="by_hand")
+    create_shop(config, clock)
+    with open_shop(config, clock=clock) as shop:
+        pictures(shop, Source("a-0001.png", PNG), sku="P1")
+        listed(shop, "P1")
+        pull(shop, order("A1"))
+        seen = []
+
+        def ask(task: Task) -> Answer:
+            seen.append(task)
+            return Answer.SENT
+
+        assert by_hand(shop, [], ask).sent == 1
+        assert Path(seen[0].files[0]).read_bytes() == PNG
+        assert line(shop)["state"] == "delivered" and broken(shop) == []
