@@ -56,7 +56,7 @@ def take_back(shop: Shop, effect: Row) -> Row:
             {
                 **values,
                 "order_id": order["id"],
-                "kind": EffectKind.HAND_OVER,
+                "kind": effect["kind"],
                 "generation": effect["generation"] + 1,
                 "due_ms": now,
                 "created_ms": now,

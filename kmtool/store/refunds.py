@@ -240,22 +240,17 @@ def replaced_of(db: Db, order: Row, since_ms: int) -> tuple[int, int]:
 def parcel_allocations(db: Db, parcel_id: ParcelId, is_replacement: bool) -> list[Row]:
     """Return the live allocations whose keys stand in a parcel's text, with what opens them.
 
-    Keys that came for a bad one stand in their own parcel only.
+    A key from before parcels were named on it belongs to the first one, never to a replacement.
     """
     columns = (
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
         " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
     )
     live = " AND a.state NOT IN ('withdrawn', 'replaced') ORDER BY a.line_id, a.id"
-    if is_replacement:
-        return db.all(
-            columns + " JOIN replacements r ON r.new_allocation_id = a.id WHERE r.parcel_id = :p"
-            + live,
-            p=parcel_id,
-        )  # fmt: skip
+    own = "a.parcel_id = :p" if is_replacement else "(a.parcel_id = :p OR a.parcel_id IS NULL)"
     return db.all(
         columns + " JOIN parcel_lines c ON c.line_id = a.line_id WHERE c.parcel_id = :p"
-        " AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.new_allocation_id = a.id)" + live,
+        f" AND {own}" + live,
         p=parcel_id,
     )
 
