@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmtool.clock import iso_text
-from kmtool.errors import Locked, NotFound, Refused, UsageError
+from kmtool.errors import Broken, Locked, NotFound, Refused, UsageError
 from kmtool.locks import FileLock
 from kmtool.operations import anchors
 from kmtool.operations.anchors import Anchor, Head
@@ -149,6 +150,17 @@ def anchor(shop: Shop, *, accept: str = "") -> Anchored:
         return _anchor(shop, accept)
     finally:
         lock.release()
+
+
+def accept_restored(shop: Shop, why: str) -> None:
+    """Take the audit as an older backup has it: what was anchored since is lost with the rest.
+
+    A file of anchors that was changed stays as it is; doctor tells of it.
+    """
+    if not anchors.path_of(shop).exists() or shop.db.rehearsing:
+        return
+    with suppress(Broken):
+        anchor(shop, accept=why)
 
 
 def foot(shop: Shop) -> str:

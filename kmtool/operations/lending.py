@@ -19,6 +19,7 @@ from kmtool.domain.states import LineKind
 from kmtool.errors import NotFound, Refused, UsageError, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import pool_forms
+from kmtool.operations.audit import opened
 from kmtool.operations.pack import open_key
 from kmtool.operations.permit import disk_must_have_room, must_be_live
 from kmtool.operations.pool_forms import PoolForm
@@ -229,6 +230,7 @@ def _hand(shop: Shop, number: str, form: PoolForm, path: Path) -> Lent:
         keys = store.keys_of(shop.db, row["id"])
         journalled = entries(shop, "SEND", keys)
         shop.audit("key.lend_file", f"lending:{number}", f"{len(keys)} keys to {path.name}")
+        opened(shop, (key["key_id"] for key in keys), "key.lent", f"{row['pool']}: {path.name}")
     shop.journal.append(journalled)
     written = pool_forms.write(
         path, form, [open_key(shop, key) for key in keys], shop.config.shop.name, shop.now_ms()

@@ -28,7 +28,7 @@ from kmtool.errors import (
     Refused,
     marked,
 )
-from kmtool.operations import backup, doctor, home, sender
+from kmtool.operations import audit, backup, doctor, home, sender
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
 from kmtool.operations.journal_check import older
@@ -321,6 +321,7 @@ def _arrived(shop: Shop, file: Path, settled: Settled) -> str:
         home.settle(shop, "restored")
     with shop.db.tx():
         shop.audit("db.restore", file.name, told_of(settled))
+    audit.accept_restored(shop, f"db restore {file.name}")
     found = home.away(shop)
     return "" if found is None else found.why
 

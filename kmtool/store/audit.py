@@ -20,8 +20,9 @@ from kmtool.store.db import Db, Row
 COMMANDS = 0
 """The chain of whatever has no session."""
 GENESIS = "audit.genesis"
-SEEN = ("key.reveal", "key.export", "key.evidence", "key.shown")
-"""A person saw the key that is the row's object (the index `audit_seen` names them too)."""
+SEEN = ("key.reveal", "key.export", "key.evidence", "key.shown", "key.lent")
+"""A person saw the key that is the row's object, or it was placed into a platform's pool. All but
+the last are counted as reveals (and named by the index `audit_seen`)."""
 PAGE = 10_000
 LOWEST = -(2**63)
 COLUMNS = "seq, at_ms, session_id, actor, action, object, detail, chain, n, prev, hash"
@@ -226,7 +227,7 @@ def sightings(db: Db, key_id: int) -> list[Row]:
     """Return the rows that say who opened a key, oldest first."""
     return db.all(
         "SELECT at_ms, actor, action, detail, session_id FROM audit"
-        f" WHERE object = :object AND action IN {_SEEN} ORDER BY seq",
+        f" WHERE object = :object AND (action IN {_SEEN} OR action = 'key.lent') ORDER BY seq",
         object=f"key:{key_id}",
     )
 

@@ -369,3 +369,26 @@ def test_nobody_saw_a_key_that_is_not_there(shop: Shop) -> None:
             audit.who_saw(shop, **asked)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="which key"):
         audit.who_saw(shop)
+
+
+def test_a_restore_takes_the_record_as_the_backup_has_it(told: Shop) -> None:
+    as_attacker(told.db)
+    cut(told.db, 3, 4)
+    assert not audit_verify.verify(told).ok
+    audit.accept_restored(told, "db restore shop-20261122.db")
+    assert audit_verify.verify(told).ok
+    assert audit.listing(told, Wanted(action="audit.accept"), 1).entries[0].detail == (
+        "db restore shop-20261122.db"
+    )
+
+
+def test_a_restore_without_anchors_writes_none(shop: Shop) -> None:
+    audit.accept_restored(shop, "x")
+    assert not anchors.path_of(shop).exists()
+
+
+def test_a_key_placed_into_a_pool_was_seen_but_is_no_reveal(shop: Shop) -> None:
+    with shop.db.tx():
+        audit.opened(shop, [1, 2], "key.lent", "kq: lent.csv")
+    assert store.seen_since(shop.db, 0)["n"] == 0
+    assert [row["action"] for row in store.sightings(shop.db, 1)] == ["key.lent"]
