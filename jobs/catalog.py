@@ -15,7 +15,7 @@ from jobs.schedule import Daily, Every, Schedule, parse
 from kmtool.config import Config
 from kmtool.errors import UnknownSetting
 from kmtool.operations import alerts, audit, backup, doctor, inbox, latency, shelf
-from kmtool.operations.deliver import deliver_all
+from kmtool.operations.deliver import deliver_all, nudge
 from kmtool.operations.stock_push import PushResult, push_stock
 from kmtool.operations.sync import ChannelResult, SyncResult, sync_channel
 from kmtool.shop import Shop
@@ -54,13 +54,18 @@ class Job:
 
 
 def _sync(shop: Shop, given: Given) -> SyncResult:
-    """Pull channel after channel; each is told its stock right after it was read."""
+    """Pull channel after channel; each is told its stock right after it was read.
+
+    What was found new is delivered at once, not at the next time of `deliver`.
+    """
     results = []
     for name in shop.config.channels:
         if given.stopping():
             break
         result = sync_channel(shop, name)
         results.append(result)
+        if (result.orders_new or result.orders_changed) and not is_off(shop.config, "deliver"):
+            nudge(shop)
         alerts.note_sync(shop, [result])
         if not result.error:
             given.then("stock", result)

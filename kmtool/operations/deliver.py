@@ -233,9 +233,14 @@ def _rehearse(shop: Shop, chosen: Sequence[Row]) -> DeliverResult:
 def _order_it(shop: Shop, chosen: Sequence[Row]) -> Reserved:
     """Another process sends: write the effects and nudge it."""
     reserved = reserve_due(shop, chosen or None)
+    nudge(shop)
+    return reserved
+
+
+def nudge(shop: Shop) -> None:
+    """Let a running daemon deliver at once instead of at its next time."""
     with shop.db.tx():
         house.set_meta(shop.db, NUDGE, str(shop.now_ms()))
-    return reserved
 
 
 def _due_orders(shop: Shop) -> list[int]:
