@@ -231,7 +231,7 @@ def _stock(result: Stock) -> Iterable[Block]:
         columns=(Column("sku", _("SKU")), Column("title", _("Title")), Column("free", _("Free")),
                  Column("held", _("Held")), Column("low", _("Low"))),
         rows=[
-            (row.sku, row.title, row.free, row.held or None,
+            (row.sku, row.title, _("no limit") if row.free is None else row.free, row.held or None,
              Marked(_("low"), "warn") if row.low else "")
             for row in result.products
         ],

@@ -97,15 +97,18 @@ def _list(result: Suppliers) -> Iterable[Block]:
         columns=(
             Column("code", _("Supplier")), Column("name", _("Name")), Column("mode", _("Mode")),
             Column("settle_days", _("T+")), Column("batches", _("Batches")),
-            Column("keys", _("Keys")),
+            Column("keys", _("Keys")), Column("adapter", _("Interface")),
         ),
-        rows=[(s.code, s.name, s.mode, s.settle_days, s.batches, s.keys) for s in result.suppliers],
+        rows=[
+            (s.code, s.name, s.mode, s.settle_days, s.batches, s.keys, s.adapter)
+            for s in result.suppliers
+        ],
         empty=_("No suppliers yet: kmtool supplier add CODE, or kmtool import --new."),
     )  # fmt: skip
 
 
 def _one(result: Supplier) -> Iterable[Block]:
-    from kmtool.cli.blocks import Facts
+    from kmtool.cli.blocks import Facts, Money
 
     yield Facts(
         (
@@ -117,5 +120,17 @@ def _one(result: Supplier) -> Iterable[Block]:
             (_("Payee"), result.payee),
             (_("Batches"), result.batches),
             (_("Keys"), result.keys),
+        )
+    )
+    if not result.adapter:
+        return
+    yield Facts(
+        (
+            (_("Interface"), result.adapter),
+            (_("Spent today"), Money(result.spent_today_minor, result.currency)),
+            (_("Most in a day"), Money(result.spend_per_day_minor, result.currency)),
+            (_("Most at once"), Money(result.spend_per_order_minor, result.currency)),
+            (_("Bought"), result.purchases),
+            (_("Not finished"), result.unclear),
         )
     )

@@ -231,6 +231,7 @@ def credentials_of(config: Config) -> Iterator[tuple[str, str]]:
     groups = (
         ("channels", config.channels),
         ("couriers", config.couriers),
+        ("suppliers", config.suppliers),
         ("notify", config.notify),
     )
     for group, named in groups:

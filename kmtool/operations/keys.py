@@ -13,7 +13,7 @@ from kmtool.clock import NEVER_MS
 from kmtool.domain.ids import KeyId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.secret import Secret, tail_of
-from kmtool.domain.states import KeyState
+from kmtool.domain.states import KeyState, is_unlimited
 from kmtool.errors import NotFound, Refused, StateMoved, UsageError, told
 from kmtool.shop import Shop
 from kmtool.store import keys as store
@@ -131,7 +131,7 @@ class StockRow:
 
     sku: str
     title: str
-    free: int
+    free: int | None
     low: bool
     held: int = 0
     keys: Mapping[str, int] | None = None
@@ -228,7 +228,7 @@ def stock(shop: Shop, sku: str = "") -> Stock:
             StockRow(
                 sku=row["sku"],
                 title=row["title"],
-                free=row["free"],
+                free=None if is_unlimited(row["kind"]) else row["free"],
                 held=row["held"],
                 low=row["kind"] == "key" and row["free"] <= low,
                 keys=store.stock_states(shop.db, sku) if sku else None,

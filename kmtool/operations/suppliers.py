@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from kmtool.errors import NotFound, Refused, UsageError
 from kmtool.operations.products import check_code
+from kmtool.operations.topup import day_began_ms
 from kmtool.shop import Shop
+from kmtool.store import purchases
 from kmtool.store import suppliers as store
 from kmtool.store.db import Row
 
@@ -20,7 +23,10 @@ OWN = "own"
 
 @dataclass(frozen=True, slots=True)
 class Supplier:
-    """A supplier and its terms; `settle_days` is T+N in natural days."""
+    """A supplier and its terms; `settle_days` is T+N in natural days.
+
+    `adapter` is empty for one without an interface; what follows it speaks of purchases there.
+    """
 
     code: str
     name: str
@@ -30,6 +36,12 @@ class Supplier:
     payee: str
     batches: int
     keys: int
+    adapter: str = ""
+    spend_per_day_minor: int | None = None
+    spend_per_order_minor: int | None = None
+    spent_today_minor: int | None = None
+    purchases: int = 0
+    unclear: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +106,33 @@ def change(
 def show(shop: Shop, code: str) -> Supplier:
     """Return one supplier; raises `NotFound`."""
     row = store.supplier(shop.db, code)
-    if row is None:
+    if row is None and code not in shop.config.suppliers:
         raise NotFound(kind="supplier", name=code)
-    return _supplier(shop, row)
+    return _supplier(shop, row or _only_interface(shop, code))
 
 
 def every(shop: Shop) -> Suppliers:
-    """Return all suppliers, by code."""
-    return Suppliers(tuple(_supplier(shop, row) for row in store.suppliers(shop.db)))
+    """Return all suppliers, by code; one that has only an interface is among them."""
+    found = [_supplier(shop, row) for row in store.suppliers(shop.db)]
+    known = {one.code for one in found}
+    found += [
+        _supplier(shop, _only_interface(shop, name))
+        for name in shop.config.suppliers
+        if name not in known
+    ]
+    return Suppliers(tuple(sorted(found, key=lambda one: one.code)))
+
+
+def _only_interface(shop: Shop, name: str) -> Row:
+    """A [suppliers.NAME] without terms of its own: top-ups are bought there, nothing is settled."""
+    return {
+        "code": name,
+        "name": name,
+        "mode": MODES[1],
+        "settle_days": 0,
+        "currency": shop.config.shop.currency,
+        "payee": "",
+    }
 
 
 def _insert(shop: Shop, code: str, name: str, mode: str, settle_days: int, payee: str) -> bool:
@@ -140,4 +171,20 @@ def _supplier(shop: Shop, row: Row) -> Supplier:
         payee=row["payee"],
         batches=totals["batches"],
         keys=totals["keys"],
+        **_interface(shop, row["code"]),
     )
+
+
+def _interface(shop: Shop, code: str) -> dict[str, Any]:
+    settings = shop.config.suppliers.get(code)
+    if settings is None:
+        return {}
+    made = purchases.tally(shop.db, code)
+    return {
+        "adapter": settings.adapter,
+        "spend_per_day_minor": settings.spend_per_day_minor,
+        "spend_per_order_minor": settings.spend_per_order_minor,
+        "spent_today_minor": purchases.spent(shop.db, code, day_began_ms(shop)),
+        "purchases": made["done"],
+        "unclear": made["unclear"],
+    }

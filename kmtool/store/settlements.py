@@ -51,7 +51,8 @@ def open_keys(db: Db, supplier: str, currency: str) -> list[Row]:
     """Return delivered consignment keys of a supplier that are on no sheet, oldest first."""
     return db.all(
         "SELECT a.id AS allocation_id, a.state, a.batch_id, a.sku, a.cost_e5, a.amount_minor,"
-        " a.delivered_ms, k.tail, k.line_no, k.state AS key_state, l.state AS line_state,"
+        " a.delivered_ms, k.tail, k.line_no, l.state AS line_state, CASE WHEN a.exclusive = 0"
+        " AND k.state IN ('free', 'expired') THEN 'delivered' ELSE k.state END AS key_state,"
         " o.number AS order_number, o.refund, o.hold_reason, b.number AS batch, b.file_sha256,"
         f" {_BORNE} AS borne"
         " FROM allocations a JOIN batches b ON b.id = a.batch_id JOIN keys k ON k.id = a.key_id"
@@ -149,26 +150,43 @@ def other_currencies(db: Db, supplier: str, currency: str) -> list[str]:
     return [row["currency"] for row in rows]
 
 
+_ENDED = "k.state IN ('defective', 'void', 'expired', 'returned')"
+_UNSOLD = (
+    f"{_ENDED} AND NOT EXISTS (SELECT 1 FROM allocations a"
+    " WHERE a.key_id = k.id AND a.delivered_ms IS NOT NULL)"
+)
+
+
 def batch_stock(db: Db, supplier: str, currency: str) -> list[Row]:
-    """Return per batch of a supplier: title, keys held, ended unsold, delivered, settled."""
+    """Return per batch of a supplier: title, keys held, ended unsold, delivered, settled.
+
+    What is paid when it was sold counts in uses, each with its share of the key's cost; what was
+    bought, in keys. Texts cost nothing and are left out.
+    """
     return db.all(
-        "WITH held AS (SELECT k.batch_id, count(*) AS held, sum(CASE WHEN k.state IN"
-        " ('defective', 'void', 'expired', 'returned') AND NOT EXISTS (SELECT 1 FROM allocations a"
-        " WHERE a.key_id = k.id AND a.delivered_ms IS NOT NULL) THEN 1 ELSE 0 END) AS ended"
+        "WITH held AS (SELECT k.batch_id, count(*) AS held, sum(k.uses) AS uses,"
+        f" sum(CASE WHEN {_UNSOLD} THEN 1 ELSE 0 END) AS ended,"
+        f" sum(CASE WHEN k.uses > 1 AND {_ENDED} THEN k.uses_left"
+        f"  WHEN k.uses = 1 AND {_UNSOLD} THEN 1 ELSE 0 END) AS ended_uses"
         " FROM keys k GROUP BY k.batch_id),"
         " sold AS (SELECT a.batch_id, count(DISTINCT a.key_id) AS sold FROM allocations a"
         " WHERE a.delivered_ms IS NOT NULL GROUP BY a.batch_id),"
         " settled AS (SELECT x.batch_id, count(*) AS settled FROM settlement_lines x"
         " WHERE x.kind = 'sale' GROUP BY x.batch_id)"
         " SELECT b.id AS batch_id, b.number AS batch, b.file_name, b.file_sha256, b.sku, p.title,"
-        " b.mode, b.cost_e5, b.accepted - b.removed AS received,"
-        " CAST(coalesce(h.held, 0) AS BIGINT) AS held,"
-        " CAST(coalesce(h.ended, 0) AS BIGINT) AS ended,"
+        " b.mode, CAST(CASE WHEN b.mode = 'buyout' OR coalesce(h.held, 0) = 0 THEN b.cost_e5"
+        "  ELSE b.cost_e5 * h.held / h.uses END AS BIGINT) AS cost_e5,"
+        " CAST(b.accepted - b.removed + CASE WHEN b.mode = 'buyout' THEN 0"
+        "  ELSE coalesce(h.uses - h.held, 0) END AS BIGINT) AS received,"
+        " CAST(coalesce(CASE WHEN b.mode = 'buyout' THEN h.held ELSE h.uses END, 0) AS BIGINT)"
+        " AS held,"
+        " CAST(coalesce(CASE WHEN b.mode = 'buyout' THEN h.ended ELSE h.ended_uses END, 0)"
+        " AS BIGINT) AS ended,"
         " CAST(coalesce(d.sold, 0) AS BIGINT) AS sold,"
         " CAST(coalesce(t.settled, 0) AS BIGINT) AS settled"
         " FROM batches b JOIN products p ON p.sku = b.sku LEFT JOIN held h ON h.batch_id = b.id"
         " LEFT JOIN sold d ON d.batch_id = b.id LEFT JOIN settled t ON t.batch_id = b.id"
-        " WHERE b.supplier = :s AND b.currency = :c AND b.kind = 'stock'"
+        " WHERE b.supplier = :s AND b.currency = :c AND b.kind = 'stock' AND p.kind <> 'text'"
         " ORDER BY b.sku, b.imported_ms, b.id",
         s=supplier,
         c=currency,

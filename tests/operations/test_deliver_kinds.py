@@ -381,3 +381,19 @@ def test_by_hand_names_the_pictures_to_send(make_config: Any, clock: ManualClock
         assert by_hand(shop, [], ask).sent == 1
         assert Path(seen[0].files[0]).read_bytes() == PNG
         assert line(shop)["state"] == "delivered" and broken(shop) == []
+
+
+def test_the_uses_of_a_shared_key_are_settled_to_its_cost(shop: Shop) -> None:
+    from kmtool.operations import settle
+
+    shared(shop, "KEY-SHARED-1\nKEY-SHARED-2\n", uses=3, cost_e5=1_000_000)
+    shop.db.run("UPDATE suppliers SET settle_days = 0")
+    pull(shop, *(buyer(f"A{n}", f"u{n}", amount=400) for n in range(4)))
+    assert deliver(shop).delivered == 4
+    sheet = settle.preview(shop, "sup1")
+    assert (sheet.keys, sheet.difference_minor) == (4, 0)
+    assert 1332 <= sheet.payable_minor <= 1336
+    closed = settle.close(shop, "sup1")
+    (batch,) = shop.db.all("SELECT * FROM settlement_batches")
+    assert (batch["received"], batch["sold"], batch["closing"]) == (6, 4, 2)
+    assert closed.payable_minor == sheet.payable_minor
