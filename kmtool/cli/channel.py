@@ -31,6 +31,9 @@ app = doors.noun(_("where orders come from"))
 app.command("report", help=_("watched: what would have been sent against what was"))(
     channel_work.report
 )
+app.command("release", help=_("let all orders go that wait for your word (mode ask)"))(
+    channel_work.release
+)
 app.command("ship-file", help=_("the platform's batch-ship file of what was delivered"))(
     channel_work.ship_file
 )

@@ -1,4 +1,4 @@
-"""`kmtool channel ship-file|report`: what a channel needs of its owner, what watching it shows."""
+"""`kmtool channel release|report|ship-file`: what a channel needs of its owner."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
+    from kmtool.operations.order_close import Released
     from kmtool.operations.ship_files import ShipFiles
     from kmtool.operations.watching import Compared, Report
 
@@ -34,6 +35,29 @@ def ship_file(
         out.hint(
             _("upload it, export the orders again, then: kmtool sync {name}").format(name=name)
         )
+
+
+def release(name: str, dry_run: doors.DryRun = False) -> None:
+    """Let every order of a channel go that waits for your word."""
+    from kmtool.operations import order_close
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        found = order_close.asking(shop, name)
+        if found.count and not dry_run:
+            question = _("Let {n} orders of {name} worth {money} go?")
+            money = out.money(found.amount_minor, found.currency)
+            out.confirm(question.format(n=found.count, name=name, money=money))
+        result = order_close.release_all(shop, name)
+    out.show(result, _released)
+    out.hint(_("next: kmtool deliver"))
+
+
+def _released(result: Released) -> Iterable[Block]:
+    from kmtool.cli.blocks import Line
+
+    money = out.money(result.amount_minor, result.currency)
+    told = _("{n} orders of {channel} worth {money} go with the next delivery")
+    yield Line(told.format(n=len(result.orders), channel=result.channel, money=money), "good")
 
 
 def report(

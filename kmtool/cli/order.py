@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kmtool.cli import doors, order_account, order_by_hand, order_cases, out
+from kmtool.cli import doors, order_account, order_by_hand, order_cases, order_close, out
 from kmtool.errors import UsageError
 from kmtool.words import _
 
@@ -111,6 +111,9 @@ app.command("refund", help=_("a refund case: look at it, agree, refuse, record")
 app.command("replace", help=_("another key for a bad one"))(order_cases.replace)
 app.command("evidence", help=_("the sheet for a dispute, to -o FILE"))(order_cases.evidence)
 app.command("add", help=_("write down an order that came by chat"))(order_by_hand.add)
+app.command("close", help=_("send nothing more of it: it was delivered otherwise"))(
+    order_close.close
+)
 app.command("note", help=_("keep a note on an order"))(order_by_hand.note)
 app.command("account", help=_("the account that a top-up charges"))(order_account.account)
 app.command("charged", help=_("an amount charged otherwise is right"))(order_account.charged)

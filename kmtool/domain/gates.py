@@ -135,7 +135,7 @@ def pieces(s: Situation) -> Shut | None:
     return Shut(
         Gate.AMOUNT,
         told("the line is for {quantity} pieces", quantity=s.quantity),
-        f"kmtool order show {s.number}",
+        f"kmtool order close {s.number}",
     )
 
 

@@ -10,15 +10,15 @@ _PLAIN = re.compile(r"\w[\w.:@+/-]*")
 
 @dataclass(frozen=True, slots=True)
 class NeedsYou:
-    """One thing for a person: its money (None when there is none), since when, the command.
+    """One thing for a person: its money, since when, the command.
 
     What the owner has to fill in stands in capitals (`FILE`, `SKU`). `rank` orders the screen.
     """
 
     what: str
-    amount_minor: int | None
+    amount_minor: int
     currency: str
-    since_ms: int | None
+    since_ms: int
     command: str
     orders: int = 0
     rank: int = field(default=0, repr=False)

@@ -1,30 +1,97 @@
-"""What waits for the owner outside of the order lines: files to upload, keys lent to pools."""
+"""What waits for the owner outside of the order lines.
+
+What could not be told or answered, amounts charged otherwise, files to upload, keys lent to pools,
+orders nobody ships, differences of the reconciliation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from kmtool.domain.money import e5_to_minor
+from kmtool.domain.money import e5_to_minor, format_minor
+from kmtool.domain.recon import EXCEPTIONS
 from kmtool.domain.states import Mode
-from kmtool.errors import told
+from kmtool.errors import Stored, marked, told
 from kmtool.operations.needs_you import NeedsYou, quoted
 from kmtool.operations.ship_files import ROUTE
 from kmtool.shop import Shop
-from kmtool.store import lending, ship_files, watching
+from kmtool.store import lending, purchases, ship_files, watching
+from kmtool.store import status as store
+from kmtool.store.db import Row
 
 LENT_MS = 7 * 86_400_000
 """A pool that was not read back for this long is asked about."""
 WATCHED_MS = 86_400_000
 """Somebody else ships what is watched; what nobody shipped for so long is asked about."""
-UPLOAD, ALONE, READ_BACK = 4, 4, 5
+EACH_MAX = 50
+NOT_THROUGH, UPLOAD, ALONE, READ_BACK, DIFFERENCE = 1, 4, 4, 5, 5
 
 
 def items(shop: Shop) -> Iterator[NeedsYou]:
-    """Yield what waits at a platform, each with the command that settles it."""
+    """Yield what waits elsewhere, each with the command that settles it."""
+    yield from _not_through(shop)
+    yield from _charged(shop)
     yield from _ship_files(shop)
     yield from _lent(shop)
     yield from _left_alone(shop)
+    yield from _exceptions(shop)
+
+
+def _not_through(shop: Shop) -> Iterator[NeedsYou]:
+    """Yield what happened and could not be told: to the channel, to the buyer."""
+    again, refund = "kmtool order redeliver {number}", "kmtool order refund {number}"
+    for rows, what, command in (
+        (store.unmarked(shop.db), marked("delivered, but not marked shipped there"), again),
+        (store.untold(shop.db), marked("the buyer was not told: {reason}"), again),
+        (
+            store.unanswered(shop.db),
+            marked("the answer to a refund did not get through: {reason}"),
+            refund,
+        ),
+    ):
+        for row in rows:
+            number = quoted(f"{row['channel']}:{row['number']}" if row["twice"] else row["number"])
+            yield NeedsYou(
+                told(what, reason=Stored(row["reason"])), row["total_minor"], row["currency"],
+                row["since_ms"], command.format(number=number), 1, NOT_THROUGH,
+            )  # fmt: skip
+
+
+def _charged(shop: Shop) -> Iterator[NeedsYou]:
+    for row in purchases.unequal(shop.db):
+        agreed = format_minor(row["agreed_minor"], row["currency"])
+        what = told("{supplier} charged another amount than {agreed}", supplier=row["supplier"],
+                    agreed=agreed)  # fmt: skip
+        command = f"kmtool order charged {quoted(row['number'])} --reason TEXT"
+        yield NeedsYou(
+            what, row["charged_minor"], row["currency"], row["done_ms"], command, 1, NOT_THROUGH
+        )
+
+
+def _exceptions(shop: Shop) -> Iterator[NeedsYou]:
+    """Yield differences of the reconciliation: the largest each, the others per code."""
+    rows = store.exceptions(shop.db)
+    for row in rows[:EACH_MAX]:
+        command = f"kmtool recon resolve {row['id']} --reason TEXT"
+        what = told("{group} 对账: {code}", group=told(_group(row["code"])), code=row["code"])
+        yield NeedsYou(
+            what, row["amount_minor"], row["currency"], row["since_ms"], command, 0, DIFFERENCE
+        )
+    rest: dict[tuple[str, str], list[Row]] = {}
+    for row in rows[EACH_MAX:]:
+        rest.setdefault((row["code"], row["currency"]), []).append(row)
+    for (code, currency), found in rest.items():
+        what = told("{group} 对账: {n} × {code}", group=told(_group(code)), n=len(found), code=code)
+        amount = sum(row["amount_minor"] for row in found)
+        since = min(row["since_ms"] for row in found)
+        command = f"kmtool recon list --code {code}"
+        yield NeedsYou(what, amount, currency, since, command, 0, DIFFERENCE)
+
+
+def _group(code: str) -> str:
+    kind = EXCEPTIONS.get(code)
+    return kind.group if kind else "difference"
 
 
 def _ship_files(shop: Shop) -> Iterator[NeedsYou]:

@@ -85,7 +85,8 @@ sync | sync leaf | sync nowhere
 deliver --dry-run | deliver | deliver | deliver nothing
 deliver --by-hand IN su
 deliver --by-hand IN
-channel report maple | channel ship-file leaf --again | channel ship-file maple
+order close L3 --yes | channel release maple --yes | channel report maple
+channel ship-file leaf --again | channel ship-file maple
 sell S1 --to demo_bo --price 28 | sell S1 --dry-run
 order list | order show O1 | order why O1 | order hold O2 | order release O2
 order refund O1 | order replace O1 --reason bad --all-keys | deliver | order note O1 asked

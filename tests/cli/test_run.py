@@ -101,7 +101,7 @@ def test_status_in_json_has_its_stable_keys(cli: Cli, stocked: Path) -> None:
     (item,) = document["needs_you"]
     assert set(item) >= {"what", "amount", "currency", "since", "command"}
     assert (item["amount"], item["currency"]) == (1000, "CNY")
-    assert item["command"] == "kmtool product unmapped"
+    assert item["command"] == "kmtool product map shop1 i9 SKU"
     assert document["day"]["net"] == [{"amount": 2000, "currency": "CNY"}]
 
 

@@ -12,6 +12,7 @@ from kmtool.operations import house
 from kmtool.operations.deliver import deliver
 from kmtool.operations.status import Money, NeedsYou, quoted, status
 from kmtool.operations.sync import sync
+from kmtool.operations.waiting_elsewhere import EACH_MAX
 from kmtool.ports import RefundFact
 from kmtool.shop import Shop
 from kmtool.store import ledger
@@ -86,9 +87,9 @@ def test_orders_short_of_one_product_are_one_item(shop: Shop, clock: ManualClock
     ("fact", "command"),
     [
         (order("A1", amount=1, at_ms=START + 1), "kmtool order release A1"),
-        (order("A1", item="i9", at_ms=START + 1), "kmtool product unmapped"),
+        (order("A1", item="i9", at_ms=START + 1), "kmtool product map shop1 i9 SKU"),
         (order("A1", risk="fraud", at_ms=START + 1), "kmtool order release A1"),
-        (order("A1", status=OrderStatus.SHIPPED, at_ms=START + 1), "kmtool order release A1"),
+        (order("A1", status=OrderStatus.SHIPPED, at_ms=START + 1), "kmtool order close A1"),
         (order("A1", refund=RefundState.OPEN, at_ms=START + 1), "kmtool order refund A1"),
         (order("-x y", risk="fraud", at_ms=START + 1), 'kmtool order release "-x y"'),
     ],
@@ -132,12 +133,12 @@ def test_a_pause_is_one_item_and_stands_on_the_screen(shop: Shop, clock: ManualC
     assert "Paused: all (lunch)" in text_of(shop)
 
 
-def test_low_stock_is_told_one_by_one_or_together(shop: Shop) -> None:
+def test_low_stock_runs_out_but_waits_for_nobody(shop: Shop) -> None:
     shelf(shop, n=3)
-    assert list(commands(shop)) == ["kmtool import FILE --sku S1"]
-    shelf(shop, "S2", n=3, item=None)
-    shelf(shop, "S3", n=3, item=None)
-    assert list(commands(shop)) == ["kmtool key stock"]
+    shelf(shop, "S2", n=30, item=None)
+    assert [(one.sku, one.free, one.days) for one in status(shop).runs_out] == [("S1", 3, None)]
+    assert "  low: kmtool import FILE --sku S1 (3 left)" in text_of(shop)
+    assert commands(shop) == {}
 
 
 def test_cover_is_counted_from_the_last_fourteen_days(shop: Shop, clock: ManualClock) -> None:
@@ -148,7 +149,7 @@ def test_cover_is_counted_from_the_last_fourteen_days(shop: Shop, clock: ManualC
     assert (one.sku, one.free, one.sold, one.days) == ("S1", 2, 6, 4.7)
     assert "  4.7 days  S1: 2 left, 6 sold in 14 days" in text_of(shop)
     clock.advance(15 * DAY_MS)
-    assert status(shop).runs_out == ()
+    assert [one.days for one in status(shop).runs_out] == [None], "nothing sold: it is only low"
 
 
 def test_clearing_balances_are_money_owed(shop: Shop) -> None:
@@ -162,9 +163,9 @@ def test_clearing_balances_are_money_owed(shop: Shop) -> None:
     assert "Owed by channels: alipay ￥12.34" in text_of(shop)
 
 
-def test_open_differences_of_reconciliation_are_grouped(shop: Shop) -> None:
+def test_open_differences_are_told_each_then_by_code(shop: Shop) -> None:
     with shop.db.tx():
-        for n in range(3):
+        for n in range(EACH_MAX + 3):
             shop.db.run(
                 "INSERT INTO exceptions (code, subject, account, state, resolution, amount_minor,"
                 " currency, evidence, actor, reason, opened_ms, moved_ms, moves)"
@@ -173,9 +174,11 @@ def test_open_differences_of_reconciliation_are_grouped(shop: Shop) -> None:
                 s=f"order:shop1:{n}",
                 now=START,
             )
-    item = commands(shop)["kmtool recon list --code MISSING_PAYOUT"]
-    assert item.what == "money missing 对账: 3 × MISSING_PAYOUT"
-    assert item.amount_minor == 1500
+    first = commands(shop)["kmtool recon resolve 1 --reason TEXT"]
+    assert (first.what, first.amount_minor) == ("money missing 对账: MISSING_PAYOUT", 500)
+    rest = commands(shop)["kmtool recon list --code MISSING_PAYOUT"]
+    assert rest.what == "money missing 对账: 3 × MISSING_PAYOUT"
+    assert rest.amount_minor == 1500
 
 
 def test_the_worst_morning_fits_the_screen(shop: Shop, clock: ManualClock) -> None:
