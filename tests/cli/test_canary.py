@@ -93,6 +93,10 @@ order refund O1 | order replace O1 --reason bad --all-keys | deliver | order not
 order evidence O1 -o e8.html | order evidence O1 -o e9.json | order evidence O1 -o e10.txt
 order refund O1 --record --reason x | order add --sku S1 --amount 28 --buyer demo_cy
 order redeliver O1 | order show L1 | order list --buyer CANARYQ7XW
+order account O1 13800138000 | order charged O1 --reason x
+product add T9 --kind text | product set T9 --text mixed.txt | product set T9 --text headless.csv
+product show T9 | import keys.txt --sku T9 --yes | product add B9 --bundle S1:2,T9 | product show B9
+import keys.txt --images --sku P9 --supplier z --new --yes | sell T9 --to demo_dai --price 1
 key list | key list --all | key show 1 | key show 1 --reveal --reason asked | key find --tail il01
 key find - IN CANARYQ7XW-0003-tail03
 key find - IN CANARYQ7XW-none
