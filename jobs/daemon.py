@@ -2,8 +2,8 @@
 
 - The main thread holds the sender's session for its whole life; every job opens its own shop (a
   connection belongs to one thread) and works under that session.
-- Every second the main thread looks into the database: somebody asks us to stop, `deliver` nudges,
-  another sender took over. No signal is needed, so it works the same on Windows.
+- Four times a second the main thread looks into the database: somebody asks us to stop, `sync` or
+  `deliver` nudges, another sender took over. No signal is needed, so it works the same on Windows.
 - A job that is over its deadline is an alert; it is never killed in the middle of a send.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Event, Lock
@@ -26,7 +26,7 @@ from kmtool.app import open_shop
 from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
-from kmtool.errors import Broken, Locked
+from kmtool.errors import Broken, DatabaseAway, Locked, NotSetUp
 from kmtool.operations import alerts, recovery, sender
 from kmtool.operations.deliver import NUDGE
 from kmtool.operations.doctor import Check, Health
@@ -36,13 +36,18 @@ from kmtool.store import jobs as store
 
 log = logging.getLogger("kmtool.daemon")
 
-LOOK_S = 1.0
+LOOK_S = 0.25
 BEAT_S = 10.0
 JUMP_MS = 60_000
 STOP_WAIT_S = 600.0
+AGAIN_MAX_S = 60.0
+"""A lost connection is tried again after 1, 2, 4 … seconds, at most this."""
 THREADS = 4
 CATCH_UP_MS = 86_400_000
 DAILY_GRACE_S = 6 * 3600
+
+
+Schedules = Mapping[str, Schedule | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Daemon:
         self._config = config
         self._clock = clock
         self._stop = Event()
+        self._ended = False
         self._lock = Lock()
         self._at_work: dict[str, tuple[float, int]] = {}
         self._session: SessionId | None = None
@@ -81,6 +87,31 @@ class Daemon:
         or another sender took over.
         """
         schedules = catalog.schedules(self._config)
+        self._signals()
+        began = False
+        wait_s = 1.0
+
+        def started(found: Started) -> None:
+            nonlocal began, wait_s
+            if not began:
+                say(found)
+            began, wait_s = True, 1.0
+
+        while True:
+            try:
+                self._serve(schedules, started)
+                return
+            except (DatabaseAway, NotSetUp) as error:
+                if not began:
+                    raise
+                log.warning("%s; again in %s s", error, round(wait_s))
+            self._stop = Event()  # its jobs have ended; those of the next session begin anew
+            if self._ended or self._stop.wait(wait_s):
+                return
+            wait_s = min(2 * wait_s, AGAIN_MAX_S)
+
+    def _serve(self, schedules: Schedules, say: Callable[[Started], None]) -> None:
+        """Serve under one session, until somebody asks to stop or the connection is lost."""
         with (
             open_shop(self._config, clock=self._clock) as shop,
             recovery.recovered(replace(shop, actor="daemon"), "run") as found,
@@ -92,7 +123,6 @@ class Daemon:
             self._session = found.shop.session
             self._nudge = house.meta(shop.db, NUDGE)
             runner.bury_dead(found.shop)
-            self._signals()
             scheduler = self._scheduler(found.shop, schedules)
             shown = tuple((job.name, str(schedules[job.name])) for job in JOBS if _own(job))
             log.info("started, session %s", self._session)
@@ -174,7 +204,7 @@ class Daemon:
             return ran
 
     def _watch(self, shop: Shop, scheduler: Any) -> None:
-        """Look every second, beat every ten, until it is time to stop."""
+        """Look four times a second, beat every ten seconds, until it is time to stop."""
         beaten = -BEAT_S
         drift = shop.now_ms() - shop.clock.monotonic() * 1000
         while not self._stop.wait(LOOK_S):
@@ -240,7 +270,11 @@ class Daemon:
         for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
             number = getattr(signal, name, None)
             if number is not None:
-                signal.signal(number, lambda *_: self._stop.set())
+                signal.signal(number, self._end)
+
+    def _end(self, *_: object) -> None:
+        self._ended = True
+        self._stop.set()
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)

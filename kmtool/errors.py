@@ -313,6 +313,13 @@ class NeedsOperator(OutsideError):
     mend = "kmtool channel test {who}"
 
 
+class DatabaseAway(OutsideError):
+    """The connection to {who} was lost: {detail}"""
+
+    code = "KM-E705"
+    mend = "nothing to do: kmtool run connects again by itself; other commands: repeat them"
+
+
 class Differences(KmError):
     """{detail}"""
 

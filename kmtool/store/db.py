@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 
 from kmtool.errors import (
     Broken,
+    DatabaseAway,
     DatabaseDamaged,
     ExtraMissing,
     InputRefused,
@@ -229,6 +230,9 @@ class Db:
             yield
         except Exception as error:
             known = translate(error, self.name) or _unfit(error)
+            if known is None and self.dialect == "postgresql" and self.raw.closed:
+                reason = str(error).strip().partition("\n")[0]
+                known = DatabaseAway(who=self.name, detail=verbatim(reason))
             if known is None:
                 raise
             raise known from error
