@@ -66,6 +66,8 @@ def _next(shop: Shop, order: Row, line: Row, state: LineState) -> str:
     number = order["number"]
     if state is LineState.HUMAN and all_delivered(shop, line):
         return f"kmtool order release {number}"
+    if state is LineState.HUMAN and line["gate"] == Gate.STOCK:
+        return f"kmtool import FILE --sku {line['sku']}"  # a replacement waits for it
     if state is LineState.REFUND_CASE and not refund_blocks(order):
         return f"kmtool order redeliver {number}"
     if state is LineState.DELIVERED and _not_marked(shop, order):
@@ -77,7 +79,7 @@ def _next(shop: Shop, order: Row, line: Row, state: LineState) -> str:
         LineState.RESERVED: "kmtool deliver",
         LineState.UNKNOWN: "kmtool deliver",
         LineState.HUMAN: f"kmtool order redeliver {number}",
-        LineState.REFUND_CASE: f"kmtool order show {number}",
+        LineState.REFUND_CASE: f"kmtool order refund {number}",
     }.get(state, "")
 
 
