@@ -7,7 +7,6 @@ Durations are written as people write them (`30s`, `15m`, `2h`); paths are relat
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,11 +15,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from kmtool.domain.states import Mode
-from kmtool.errors import ConfigError, FileMissing, NotSetUp, UnknownSetting, marked, told
-from kmtool.toml_reader import read_toml
+from kmtool.errors import ConfigError, FileMissing, NotSetUp, marked, told
+from kmtool.toml_reader import check_name, read_toml
+from kmtool.toml_reader import parse_duration as parse_duration
 
 FILE_NAME = "kmtool.toml"
-_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def load(path: Path) -> Config:
         )
     known = {f.name for f in fields(Config)} - {"path"}
     for name in tables:
-        _check_name(name, known, "")
+        check_name(name, known, "")
     simple: dict[str, Any] = {
         name: _section(kind, tables.pop(name, {}), name) for name, kind in _SIMPLE.items()
     }
@@ -272,16 +271,6 @@ def load(path: Path) -> Config:
     )
     _check(config)
     return config
-
-
-def parse_duration(text: str) -> int:
-    """Return `15m`, `30s`, `2h`, `7d`, `250ms`, `0` in milliseconds; raises `ValueError`."""
-    if text.strip() == "0":
-        return 0
-    found = re.fullmatch(r"\s*(\d+)\s*(ms|s|m|h|d)\s*", text)
-    if not found:
-        raise ValueError(text)
-    return int(found[1]) * _UNITS[found[2]]
 
 
 _SIMPLE: dict[str, type] = {
@@ -320,7 +309,7 @@ def _section(kind: type, body: object, where: str, **extra: str) -> Any:
     public = {_public(name): name for name in types if name not in extra}
     values: dict[str, Any] = dict(extra)
     for key, value in body.items():
-        _check_name(key, set(public), where)
+        check_name(key, set(public), where)
         values[public[key]] = _convert(
             value, public[key], str(types[public[key]]), f"{where}.{key}"
         )
@@ -389,16 +378,6 @@ _KIND_WORDS = {
     "int": marked("a whole number"),
     "bool": marked("true or false"),
 }
-
-
-def _check_name(name: str, known: set[str], where: str) -> None:
-    if name in known:
-        return
-    import difflib
-
-    near = difflib.get_close_matches(name, sorted(known), 1, 0.4) or sorted(known)[:1]
-    prefix = f"{where}." if where else ""
-    raise UnknownSetting(name=prefix + name, nearest=prefix + near[0], where=where)
 
 
 def _check(config: Config) -> None:

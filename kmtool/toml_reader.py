@@ -10,8 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from kmtool.errors import BadToml, told, verbatim
+from kmtool.errors import BadToml, UnknownSetting, told, verbatim
 
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _FULL_WIDTH = str.maketrans(
     {"“": '"', "”": '"', "‘": "'", "’": "'", "＝": "=", "［": "[", "］": "]"}
 )
@@ -61,3 +62,24 @@ def _explain(text: str, message: str, path: Path) -> BadToml:
         number=number,
         mended=mended[:80],
     )
+
+
+def parse_duration(text: str) -> int:
+    """Return `15m`, `30s`, `2h`, `7d`, `250ms`, `0` in milliseconds; raises `ValueError`."""
+    if text.strip() == "0":
+        return 0
+    found = re.fullmatch(r"\s*(\d+)\s*(ms|s|m|h|d)\s*", text)
+    if not found:
+        raise ValueError(text)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def check_name(name: str, known: set[str], where: str) -> None:
+    """Refuse a name that is not known, naming the nearest that is (`UnknownSetting`)."""
+    if name in known:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.4) or sorted(known)[:1]
+    prefix = f"{where}." if where else ""
+    raise UnknownSetting(name=prefix + name, nearest=prefix + near[0], where=where)

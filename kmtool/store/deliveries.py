@@ -359,9 +359,8 @@ def bundle_parts(db: Db, skus: Sequence[str]) -> dict[str, list[tuple[str, int]]
     found: dict[str, list[tuple[str, int]]] = {}
     for row in all_in(
         db,
-        "SELECT b.bundle_sku, b.sku, CASE WHEN p.kind = 'text' THEN 0 ELSE b.units END AS units"
-        " FROM bundle_items b JOIN products p ON p.sku = b.sku WHERE b.bundle_sku IN {in}"
-        " ORDER BY b.bundle_sku, b.sku",
+        "SELECT bundle_sku, b.sku, CASE WHEN kind = 'text' THEN 0 ELSE units END AS units FROM"
+        " bundle_items b JOIN products p ON p.sku = b.sku WHERE bundle_sku IN {in} ORDER BY 1, 2",
         skus,
     ):
         found.setdefault(row["bundle_sku"], []).append((row["sku"], row["units"]))
