@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, order_account, order_by_hand, order_cases, order_close, out
+from kmtool.cli.order_why import view as why_view
 from kmtool.errors import UsageError
 from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
     from kmtool.operations.order_changes import OrderChanged
-    from kmtool.operations.order_records import OrderPage, OrderShown, OrderWhy
+    from kmtool.operations.order_records import OrderPage, OrderShown
 
 app = doors.noun(_("orders of all channels"))
 Number = Annotated[str, typer.Argument(metavar="ORDER", help=_("number, channel:number or code"))]
@@ -59,7 +60,7 @@ def why(number: Number) -> None:
 
     with doors.open_shop() as shop:
         result = order_why.why(shop, number)
-    out.show(result, _why_view)
+    out.show(result, why_view)
 
 
 @app.command("hold", help=_("stop an order before its keys are bound"))
@@ -255,26 +256,6 @@ def _cases_view(result: OrderShown) -> Iterable[Block]:
             columns=(Column("at", _("When")), Column("actor", _("Who")), Column("note", _("Note"))),
             rows=[(Moment(n.at_ms), n.actor, n.note) for n in result.notes],
         )
-
-
-def _why_view(result: OrderWhy) -> Iterable[Block]:
-    from kmtool.cli.blocks import Heading, Line
-    from kmtool.operations.order_records import WORDS
-
-    for line in result.lines:
-        state = _(WORDS[line.state]) if line.state in WORDS else ""
-        yield Heading(f"{result.channel} · {result.number} · {line.title}: {state}")
-        for gate in line.gates:
-            if gate.open:
-                yield Line(_("  open   {gate}").format(gate=_(gate.gate)), "dim")
-                continue
-            yield Line(
-                _("  shut   {gate}: {reason}").format(gate=_(gate.gate), reason=gate.reason), "warn"
-            )
-            break
-        yield Line("  " + _("answer: {answer}").format(answer=line.answer))
-        if line.command:
-            yield Line("  → " + line.command)
 
 
 def _changed_view(result: OrderChanged) -> Iterable[Block]:

@@ -153,6 +153,22 @@ class GateShown:
 
 
 @dataclass(frozen=True, slots=True)
+class LastTry:
+    """What happened last to a line with keys; `seen_ms`: they may have been seen since then."""
+
+    effect: str
+    route: str
+    state: str
+    tries: int
+    outcome: str
+    detail: str
+    at_ms: int | None
+    next_ms: int | None
+    keys: tuple[str, ...]
+    seen_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class LineWhy:
     """Why a line is where it is."""
 
@@ -162,6 +178,7 @@ class LineWhy:
     gates: tuple[GateShown, ...]
     answer: str
     command: str
+    last: LastTry | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,67 @@
+"""The view of `kmtool order why`: the gates in their order, or what happened beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from kmtool.words import _, tell
+
+if TYPE_CHECKING:
+    from kmtool.cli.blocks import Block
+    from kmtool.operations.order_records import GateShown, LastTry, OrderWhy
+
+OPEN, SHUT, LATER = "\u221a", "\u00d7", "·"
+"""Marks that a Chinese Windows console can print: open, shut, not reached."""
+
+
+def view(result: OrderWhy) -> Iterable[Block]:
+    """Show every gate up to the first that is shut, or the last try; then answer and command."""
+    from kmtool.cli.blocks import Heading, Line
+    from kmtool.operations.order_records import WORDS
+
+    for line in result.lines:
+        state = _(WORDS[line.state]) if line.state in WORDS else ""
+        yield Heading(f"{result.channel} · {result.number} · {line.title}: {state}")
+        yield from _gates(line.gates)
+        if line.last is not None:
+            yield from _last(line.last)
+        yield Line("  " + _("answer: {answer}").format(answer=line.answer))
+        if line.command:
+            yield Line("  → " + line.command)
+
+
+def _gates(gates: Iterable[GateShown]) -> Iterator[Block]:
+    """Yield the gates; those behind the first shut one are not asked before it opens."""
+    from kmtool.cli.blocks import Line
+
+    shut = False
+    for gate in gates:
+        name = _(gate.gate)
+        if shut:
+            mark = OPEN if gate.open else LATER
+            yield Line(f"  {mark} {name}" + ("" if gate.open else f": {tell(gate.reason)}"), "dim")
+        elif gate.open:
+            yield Line(f"  {OPEN} {name}", "good")
+        else:
+            shut = True
+            yield Line(f"  {SHUT} {name}: {tell(gate.reason)}", "warn")
+
+
+def _last(last: LastTry) -> Iterator[Block]:
+    from kmtool.cli import out
+    from kmtool.cli.blocks import Line
+
+    told = _("  last: {effect} by {route}, try {n}: {outcome} {detail}")
+    outcome, detail = _(last.outcome or last.state), tell(last.detail)
+    told = told.format(
+        effect=_(last.effect), route=last.route, n=last.tries, outcome=outcome, detail=detail
+    )
+    yield Line(told.rstrip(), "dim")
+    if last.at_ms is not None:
+        yield Line(_("  at {at}").format(at=out.when(last.at_ms)), "dim")
+    if last.next_ms is not None:
+        yield Line(_("  again at {at}").format(at=out.when(last.next_ms)), "dim")
+    if last.seen_ms is not None:
+        told = _("  keys {keys} may have been seen since {at}; the send journal has them")
+        yield Line(told.format(keys=" ".join(last.keys), at=out.when(last.seen_ms)), "dim")
