@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from adapters.demo_shop import DemoShop
+from adapters.demo_shop import DemoShop, Good
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock, SystemClock
 from kmtool.config import FILE_NAME, load
@@ -60,6 +60,13 @@ buyer_pieces_per_hour = 10
 adapter = "demo"
 mode = "auto"
 couriers = ["demo"]
+credentials = { token = "secret:maple-token", secret = "secret:maple-secret" }
+options = { url = "@url@" }
+
+[suppliers.toplab]              # top-ups are bought here; limits come before every purchase
+adapter = "demo"
+spend_per_day = "100.00"
+spend_per_order = "20.00"
 credentials = { token = "secret:maple-token", secret = "secret:maple-secret" }
 options = { url = "@url@" }
 
@@ -130,6 +137,9 @@ def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
             say(told(lost, hour=hour + 1, n=done.unknown))
         clock.advance(10_000)
         deliver.deliver(shop)
+        if hour == 14:
+            charged = "15:00  {n} account topped up by its supplier, the proof is with the buyer"
+            say(told(charged, n=world.maple.supply.charged(made_up.PHONE)))
         if hour in {11, 16, 21}:
             pasted += _by_hand(shop, world, hour, say)
     say(told("07:00  the morning after: the bills of the day are there, reconcile"))
@@ -171,6 +181,26 @@ def _open(shop: Shop, world: World) -> None:
             products.map_listing(
                 shop, products.Mapping(channel, item, ware.variant, ware.sku, title=ware.title)
             )
+    _open_topup(shop, world)
+
+
+def _open_topup(shop: Shop, world: World) -> None:
+    """Put a top-up on sale: nothing on the shelf, the supplier charges the buyer's account."""
+    ware = made_up.TOPUP
+    world.maple.supply.add_good(Good("HF-10", ware.title, 960, takes=r"1[0-9]{10}"))
+    terms = products.Fields(
+        title=ware.title,
+        kind="topup",
+        price_minor=ware.price_minor,
+        account_rule="phone-cn",
+        supplier=ware.supplier,
+        supplier_item="HF-10",
+        cap_minor=980,
+    )
+    products.add(shop, ware.sku, terms)
+    products.map_listing(
+        shop, products.Mapping("maple", ware.item, ware.variant, ware.sku, title=ware.title)
+    )
 
 
 def _special(shop: Shop, world: World, hour: int, refunded: str) -> str:
@@ -188,6 +218,8 @@ def _special(shop: Shop, world: World, hour: int, refunded: str) -> str:
     elif hour == 13:
         world.maple.fail("ship", "lost_reply", times=1, skip=2)
         made_up.place(world, made_up.UNMAPPED, 1, at_ms)
+    elif hour == 14:
+        made_up.place(world, made_up.TOPUP, 1, at_ms, account=made_up.PHONE)
     elif hour == 15:
         refunded = made_up.place(world, maple, 1, at_ms)
     elif hour == 18:

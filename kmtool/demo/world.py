@@ -56,6 +56,8 @@ WARES = (
     Ware("FONT-1", "字体工坊永久授权码", "8804", "", 16800, "120.00", "haitao", 45,
          "haitao-font.xlsx", 3, "软件 帮助 → 注册 输入授权码"),
 )  # fmt: skip
+TOPUP = Ware("TEL-10", "话费充值 10 元", "8806", "", 1000, "9.60", "toplab", 0, "", 0)
+PHONE = "13800138000"
 UNMAPPED = Ware("SKY-100", "晴空加速点卡 100 点", "8805", "", 990, "6.00", "", 0, "", 0)
 
 
@@ -109,7 +111,7 @@ def make_world(maple: DemoShop, day_ms: int) -> World:
     return world
 
 
-SPECIAL = ("below_cost", "flagged", "refund_early", "refund_late", "unmapped")
+SPECIAL = ("below_cost", "flagged", "refund_early", "refund_late", "unmapped", "topup")
 """The orders that do not go the plain way, one of each."""
 
 
@@ -126,7 +128,7 @@ def place_hour(world: World, hour: int) -> None:
         place(world, ware, quantity, at_ms)
 
 
-def place(
+def place(  # noqa: PLR0913  (an order in one call)
     world: World,
     ware: Ware,
     quantity: int,
@@ -134,11 +136,12 @@ def place(
     *,
     amount: int | None = None,
     risk: str = "",
+    account: str = "",
 ) -> str:
     """Place one paid order at the marketplace and return its number."""
     number = f"MP{world.day.replace('-', '')}{len(world.maple.orders) + 1:04d}"
     return world.maple.add_order(
-        [Sold(ware.item, quantity, ware.variant, amount_minor=amount)],
+        [Sold(ware.item, quantity, ware.variant, amount_minor=amount, account=account)],
         number=number,
         buyer=buyer(world),
         at_ms=at_ms,

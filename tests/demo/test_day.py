@@ -39,3 +39,9 @@ def test_an_earlier_demo_is_made_anew(tmp_path: Path) -> None:
     first = run(tmp_path / "demo", lambda _line: None)
     again = run(tmp_path / "demo", lambda _line: None)
     assert (first.orders, first.delivered) == (again.orders, again.delivered)
+
+
+def test_the_demo_tops_an_account_up(tmp_path: Path) -> None:
+    said: list[str] = []
+    run(tmp_path / "demo", said.append)
+    assert any("1 account topped up" in line for line in said)
