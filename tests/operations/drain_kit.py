@@ -36,6 +36,9 @@ buyer_pieces_per_hour = 3
 """
 
 
+Adds = Callable[[Callable[..., None]], Callable[..., None]]
+
+
 class Drain:
     """A shop with plenty of stock at 10.00 (cost 5.00), and somebody who drains it."""
 
@@ -127,7 +130,7 @@ class Scenario:
     least: int = 0
 
 
-def scenario(to: list[Scenario], most: int, least: int = 0, **cases: Any) -> Any:
+def scenario(to: list[Scenario], most: int, least: int = 0, **cases: Any) -> Adds:
     """Add a scenario to a list, once per case (name → argument)."""
 
     def add(run: Callable[..., None]) -> Callable[..., None]:

@@ -366,7 +366,7 @@ def test_an_export_is_a_workbook_too(told: Shop, tmp_path: Path) -> None:
 def test_nobody_saw_a_key_that_is_not_there(shop: Shop) -> None:
     for asked in ({"key_id": 9}, {"tail": "7QX2"}, {"order": "A9"}):
         with pytest.raises(NotFound):
-            audit.who_saw(shop, **asked)  # type: ignore[arg-type]
+            audit.who_saw(shop, **asked)
     with pytest.raises(UsageError, match="which key"):
         audit.who_saw(shop)
 

@@ -37,7 +37,8 @@ class Seeder:
         for step in steps:
             last = stamps[-1]
             stamps.append(None if step is None or last is None else last + step)
-        _, seen, reserved, sent, acknowledged, marked = [*stamps, *[None] * (6 - len(stamps))]
+        stamps += [None] * (6 - len(stamps))
+        seen, reserved, sent, acknowledged, marked = stamps[1:]
         order = {
             "id": self.n, "channel": channel, "number": f"A{self.n}", "account": "",
             "status": "paid", "refund": "none", "refunded_minor": 0, "revision_ms": paid,
