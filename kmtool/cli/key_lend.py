@@ -68,7 +68,7 @@ def lent(pool: Annotated[str, typer.Argument(metavar="[POOL]")] = "") -> None:
         out.hint(_("read a pool's export: kmtool key lend-back POOL FILE"))
 
 
-def lend_back(
+def lend_back(  # noqa: PLR0913, PLR0917  (the options of one command)
     pool: str,
     file: Annotated[Path, typer.Argument(help=_("the pool's export of its keys"))],
     take_back: Annotated[
@@ -78,6 +78,7 @@ def lend_back(
     unused: Annotated[
         bool, typer.Option("--unused", help=_("the file lists only unused keys"))
     ] = False,
+    form: Annotated[str, typer.Option(help=_("its form, if not that of the lending"))] = "",
     dry_run: doors.DryRun = False,
 ) -> None:
     """Read what a pool did with its keys: book the used, take the unused back on its proof."""
@@ -86,7 +87,8 @@ def lend_back(
     if used and unused:
         raise UsageError(detail="a file lists used keys or unused ones", mend="--used or --unused")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        seen = lending_back.look(shop, pool, file, "used" if used else "unused" if unused else "")
+        assume = "used" if used else "unused" if unused else ""
+        seen = lending_back.look(shop, pool, file, assume, form)
         if take_back and seen.unused and not dry_run:
             question = _("Are {n} unused keys worth {money} out of the pool {pool} by now?")
             money = out.money(seen.unused_minor, seen.currency)

@@ -92,7 +92,7 @@ class Lendings:
 
 def pseudo_channel(pool: str) -> str:
     """Return the channel that stands for a pool in orders and in the journal."""
-    return f"pool-{pool}"
+    return store.POOL + pool
 
 
 def lend(shop: Shop, wish: LendWish, path: Path) -> Lent:

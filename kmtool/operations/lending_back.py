@@ -90,8 +90,9 @@ class ReadBack:
     strange: tuple[str, ...]
 
 
-def look(shop: Shop, pool: str, path: Path, assume: str = "") -> Seen:
-    """Match an export with what was lent. `assume` is what a file without status column lists.
+def look(shop: Shop, pool: str, path: Path, assume: str = "", form: str = "") -> Seen:
+    """Match an export with what was lent. `assume` is what a file without status column lists,
+    `form` the pool's form if not that of its latest lending.
 
     Raises `NotFound` for a pool nothing was lent to, `InputRefused` for a file that does not tell.
     """
@@ -99,9 +100,9 @@ def look(shop: Shop, pool: str, path: Path, assume: str = "") -> Seen:
     if not rows:
         raise NotFound(kind="pool", name=pool, mend="kmtool key lent")
     latest = store.every(shop.db, pool)[-1]
-    form = pool_forms.load(shop.config.root, latest["form"])
+    known = pool_forms.load(shop.config.root, form or latest["form"])
     data = sheets.read_bytes(path)
-    export = pool_forms.read(data, path.name, form)
+    export = pool_forms.read(data, path.name, known)
     if not export.by_status and not assume:
         raise InputRefused(
             detail="the file has no column that tells used from unused",

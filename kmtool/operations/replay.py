@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from kmtool.domain.states import COUNTER, AllocationState, KeyState, OrderStatus, RefundState
 from kmtool.errors import marked
 from kmtool.journal import Journal
+from kmtool.operations import lending_replay
 from kmtool.operations.home import host_name
 from kmtool.operations.ingest import ingest
 from kmtool.operations.rebind import line_of, rebind, resume, to_person, unreserve
@@ -84,6 +85,9 @@ def replay(shop: Shop) -> Replayed:
             key = keys.get(fingerprint)
             held = bonds.get(key["id"], []) if key is not None else []
             for sending in places.values():
+                if key is not None and lending_replay.stands(shop, key, held, sending.place):
+                    done.right += 1
+                    continue
                 if key is not None and _stands(shop, key, held, sending, session, done):
                     continue
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))

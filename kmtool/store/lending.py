@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from kmtool.store.db import Db, Row
 
+POOL = "pool-"
+"""How the channel that stands for a pool begins, in orders and in the journal."""
 _LENT = (
     "SELECT t.lending_id, t.key_id, t.n, t.state, d.number AS lending, d.pool, d.channel, d.sku,"
     " d.lent_ms, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.batch_id, k.state AS key_state,"
@@ -227,3 +229,35 @@ def stop_selling(db: Db, key_id: int, now_ms: int) -> bool:
         return False
     db.run("UPDATE stock SET free = free - 1 WHERE sku = :s", s=sku)
     return True
+
+
+def of_key(db: Db, number: str, key_id: int) -> Row | None:
+    """Return a key's row in a lending, whatever became of it."""
+    return db.one(
+        "SELECT t.* FROM lent_keys t JOIN lendings d ON d.id = t.lending_id"
+        " WHERE d.number = :n AND t.key_id = :k",
+        n=number,
+        k=key_id,
+    )
+
+
+def lend_again(db: Db, key_id: int, now_ms: int) -> bool:
+    """Take a key that the journal knows as lent off the shelf."""
+    row = db.one("SELECT sku, state FROM keys WHERE id = :id {lock}", id=key_id)
+    if row is None or row["state"] not in {"free", "exposed", "quarantine"}:
+        return False
+    db.run(
+        "UPDATE keys SET state = 'lent', uses_left = 0, state_ms = :now WHERE id = :id",
+        now=now_ms,
+        id=key_id,
+    )
+    db.run("DELETE FROM quarantined WHERE key_id = :id", id=key_id)
+    if row["state"] == "free":
+        db.run("UPDATE stock SET free = free - 1 WHERE sku = :s", s=row["sku"])
+    return True
+
+
+def last_form(db: Db, pool: str) -> str:
+    """Return the form of a pool's latest lending, empty when there is none."""
+    found = db.value("SELECT form FROM lendings WHERE pool = :p ORDER BY id DESC LIMIT 1", p=pool)
+    return str(found or "")

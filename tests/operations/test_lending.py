@@ -18,6 +18,7 @@ from kmtool.operations import doctor, lending, lending_back, pool_forms
 from kmtool.operations.deliver import deliver
 from kmtool.operations.lending import LendWish
 from kmtool.operations.lending_back import ReadBack
+from kmtool.operations.replay import replay
 from kmtool.shop import Shop
 from kmtool.store import house, settlements
 from tests.fakes import order
@@ -323,3 +324,38 @@ def test_the_shops_own_form_replaces_the_shipped_one(shop: Shop) -> None:
     (folder / "mine.toml").write_text("kind = 'pool'\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"back\.card"):
         pool_forms.load(shop.config.root, "mine")
+
+
+def test_a_replay_leaves_lent_and_used_keys_where_they_are(shop: Shop, tmp_path: Path) -> None:
+    keys = shelf(shop)
+    lend(shop, tmp_path)
+    tick(shop, 1000)
+    rows = [(keys[0], "已使用", "T1"), (keys[1], "未使用", ""), (keys[2], "未使用", "")]
+    read(shop, export(shop, tmp_path, rows[:2]), take_back=True)
+    before = states(shop)
+    assert before == {"delivered": 1, "free": 3, "lent": 1}
+    for _ in range(2):
+        told = replay(shop)
+        assert (told.right, told.bound, told.waiting) == (2, 0, 0)
+        assert (states(shop), line(shop, "T1")["state"]) == (before, "delivered")
+        assert sound(shop)
+
+
+def test_a_replay_lends_again_what_an_older_database_has_free(shop: Shop, tmp_path: Path) -> None:
+    keys = shelf(shop)
+    lend(shop, tmp_path)
+    with shop.db.tx():
+        shop.db.run("DELETE FROM lent_keys")
+        shop.db.run("DELETE FROM lendings")
+        shop.db.run("UPDATE keys SET state = 'free', uses_left = 1 WHERE state = 'lent'")
+        shop.db.run("UPDATE stock SET free = 5")
+    assert not doctor.journal_check(shop).ok
+    replay(shop)
+    assert states(shop) == {"free": 2, "lent": 3}
+    found = lending.lent(shop, "kq").lendings[0]
+    assert (found.lent, sound(shop)) == (3, True)
+    tick(shop, 1000)
+    path = export(shop, tmp_path, [(keys[0], "已使用", "T1")])
+    seen = lending_back.look(shop, "kq", path, form=FORM)
+    assert lending_back.settle(shop, seen, take_back=False).orders == ("pool-kq:T1",)
+    assert sound(shop)

@@ -1,0 +1,43 @@
+"""Lent keys when the send journal is replayed on a database that is older than it.
+
+A key's place in the journal is its lending as long as it is lent, and stays so after the pool used
+it (its order was learned from a file, nothing was sent by us). A lending this database does not
+know is written again, so that the pool can still be read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kmtool.domain.states import AllocationState
+from kmtool.operations.rebind import unreserve
+from kmtool.shop import Shop
+from kmtool.store import lending as store
+from kmtool.store.db import Row
+
+
+def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: tuple[str, str, str]) -> bool:
+    """Tell whether a key is where its lending says; lend it again here if that is not known.
+
+    False for a place that is no lending, or a key that went to a buyer by other proof.
+    """
+    channel, number, n = place
+    if not channel.startswith(store.POOL) or channel in shop.config.channels:
+        return False
+    if store.of_key(shop.db, number, key["id"]) is not None:
+        return True
+    if any(bond["state"] != AllocationState.RESERVED for bond in bonds):
+        return False
+    for bond in bonds:
+        unreserve(shop, bond)
+    now = shop.now_ms()
+    if not store.lend_again(shop.db, key["id"], now):
+        return False
+    lending = store.lending(shop.db, number)
+    lending_id = lending["id"] if lending else store.add(
+        shop.db, number=number, pool=channel.removeprefix(store.POOL), channel="", sku=key["sku"],
+        form=store.last_form(shop.db, channel.removeprefix(store.POOL)), lent_ms=now,
+    )  # fmt: skip
+    row = {"lending_id": lending_id, "key_id": key["id"], "n": int(n), "now": now}
+    store.add_keys(shop.db, [row])
+    return True
