@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("start", "import_keys", "claim", "loopback", "latency", "crash", "crash_workers", "week")
+NAMES = ("start", "import_keys", "claim", "loopback", "latency", "crash", "crash_workers", "week",
+         "restore")  # fmt: skip
 
 
 def main(words: list[str]) -> int:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from jobs.schedule import Daily, Every, Schedule, parse
+from kmtool.app import open_shop
 from kmtool.config import Config
 from kmtool.errors import UnknownSetting
-from kmtool.operations import alerts, audit, backup, doctor, inbox, latency, shelf
+from kmtool.operations import alerts, audit, backup, doctor, inbox, latency, restore, shelf
 from kmtool.operations.deliver import deliver_all, nudge
 from kmtool.operations.stock_push import PushResult, push_stock
 from kmtool.operations.sync import ChannelResult, SyncResult, sync_channel
@@ -104,6 +105,17 @@ def _doctor(shop: Shop, _given: Given) -> doctor.Health:
     return health
 
 
+def _drill(shop: Shop, _given: Given) -> object:
+    """Restore the newest backup on trial; a shop without one has nothing to try."""
+    if backup.newest(shop.config) is None:
+        return None
+    clock = shop.clock
+    done = restore.drill(shop, lambda config: open_shop(config, clock=clock))
+    wrong = "; ".join(f"{check.name}: {check.figure}" for check in done.settled.broken)
+    alerts.settle(shop, "drill", {"backup": wrong} if wrong else {})
+    return done
+
+
 JOBS: tuple[Job, ...] = (
     Job(
         "sync", "pull orders and refunds", _sync, lambda c: Every(c.sync.every_ms), 10 * MINUTE_MS
@@ -119,6 +131,8 @@ JOBS: tuple[Job, ...] = (
     Job("doctor", "all checks", _doctor, lambda _: Daily(4, 0), HOUR_MS),
     Job("backup", "a copy of the database and the send journal",
         lambda shop, _: backup.backup(shop), lambda _: Daily(4, 30), HOUR_MS),
+    Job("drill", "restore the newest backup on trial",
+        _drill, lambda _: Daily(5, 0, ("sun",)), HOUR_MS),
     Job("anchor", "note the heads of the audit outside the shop folder",
         lambda shop, _: audit.anchor(shop), lambda _: Daily(4, 15), 10 * MINUTE_MS),
     Job("latency", "look whether deliveries are slow",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from kmtool.errors import KmError
 from kmtool.operations import routes
+from kmtool.operations.awake import Awake
 from kmtool.operations.resolve import put_off
 from kmtool.operations.routes import Outcome
 from kmtool.operations.send import begin, finish
@@ -76,8 +77,8 @@ def _one_by_one(shop: Shop, group: Sequence[Row], features: Features, tally: Sen
     while start < len(group):
         begun = begin(shop, group[start : start + size.now])
         start += size.now
-        since = shop.clock.monotonic()
-        outcomes = [routes.attempt(shop, one.parcel) for one in begun]
+        since, awake = shop.clock.monotonic(), Awake(shop.clock)
+        outcomes = [awake.attempt(shop, one.parcel) for one in begun]
         size.learn(shop.clock.monotonic() - since)
         if begun:
             finish(shop, list(zip(begun, outcomes, strict=True)), tally)
@@ -86,12 +87,14 @@ def _one_by_one(shop: Shop, group: Sequence[Row], features: Features, tally: Sen
 def _side_by_side(shop: Shop, group: Sequence[Row], features: Features, tally: Sent) -> None:
     size, start = _Size(features), 0
     under_way: deque[_UnderWay] = deque()
+    awake = Awake(shop.clock)
     with ThreadPoolExecutor(features.parallel) as pool:
         try:
             while start < len(group):
                 begun = begin(shop, group[start : start + size.now])
                 start += size.now
-                futures = [pool.submit(routes.attempt, shop, one.parcel) for one in begun]
+                awake.moved()
+                futures = [pool.submit(awake.attempt, shop, one.parcel) for one in begun]
                 under_way.append(_UnderWay(begun, futures, shop.clock.monotonic()))
                 # A route that is not known to be quick gets nothing more until it has answered.
                 while len(under_way) > (size.now > SLICE):
