@@ -140,16 +140,15 @@ def succeed(shop: Shop, done: Sequence[Row], tally: Sent) -> None:
 
 
 def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
-    """Ask soon; what stays unclear over several tries is given more and more time."""
+    """Ask soon (`resolve` gives what is repeated without asking more and more time)."""
     db, now = shop.db, shop.now_ms()
-    wait_ms = UNCLEAR_ASK_MS if begun.n == 1 else _backoff_s(begun.n) * 1000
     effects.move_effect(
         db,
         EffectId(begun.effect["id"]),
         [EffectState.INFLIGHT],
         EffectState.RETRY_AT,
         now,
-        due_ms=now + wait_ms,
+        due_ms=now + UNCLEAR_ASK_MS,
         reason=outcome.detail,
     )
     for line in lines_of(shop, begun.effect):
@@ -183,7 +182,7 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
         to_human(shop, begun.effect, moved, outcome.detail)
         tally.needs_you += len(lines) or 1
         return
-    wait_s = max(outcome.after_s, _backoff_s(begun.n))
+    wait_s = max(outcome.after_s, backoff_s(begun.n))
     effects.move_effect(
         shop.db,
         EffectId(begun.effect["id"]),
@@ -197,7 +196,8 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     tally.notes.append(outcome.detail)
 
 
-def _backoff_s(tries: int) -> int:
+def backoff_s(tries: int) -> int:
+    """Return how long to wait after the n-th try in a row."""
     return BACKOFF_S[min(tries - 1, len(BACKOFF_S) - 1)]
 
 

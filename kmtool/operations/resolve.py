@@ -13,7 +13,7 @@ from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Broken, KmError, marked, told
 from kmtool.operations import chain, quotas, routes
 from kmtool.operations.kinds import parcel_of
-from kmtool.operations.outcome import succeed
+from kmtool.operations.outcome import backoff_s, succeed
 from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
 from kmtool.operations.tries import WAITING, Sent
@@ -51,10 +51,31 @@ def resolve(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
             put_off(shop, effect, error, tally)
             continue
         if rule in {Repeat.IDEMPOTENT, Repeat.REPEAT_SAFE} and effect["tries"] < tries:
-            again.append(effect)
+            if _has_waited(shop, effect):
+                again.append(effect)
         else:
             give_up(shop, effect, "the outcome is unclear and this route cannot be asked", tally)
     return again
+
+
+def _has_waited(shop: Shop, effect: Row) -> bool:
+    """Tell whether the same text may go once more now; after the second try it waits longer."""
+    now = shop.now_ms()
+    due = effect["attempt_ms"] + backoff_s(effect["tries"]) * 1000
+    if effect["tries"] == 1 or now >= due:
+        return True
+    with shop.db.tx():
+        reason = str(effect["reason"])
+        effects.move_effect(
+            shop.db,
+            EffectId(effect["id"]),
+            WAITING,
+            EffectState.RETRY_AT,
+            now,
+            due_ms=due,
+            reason=reason,
+        )
+    return False
 
 
 def use_late_proofs(shop: Shop, tally: Sent) -> None:
