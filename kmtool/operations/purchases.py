@@ -147,7 +147,7 @@ def _may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row
     if stopped:
         later(shop, effect, STOPPED_MS, told("stopped: {stopped}", stopped=stopped))
         return None
-    if line["state"] not in {LineState.RESERVED, LineState.UNKNOWN}:
+    if line["state"] not in {LineState.RESERVED, LineState.UNKNOWN} or topup.is_done(shop, line):
         to_human(shop, effect, [line], told("its lines are not waiting for it any more"))
         return None
     product = products.product(shop.db, line["sku"])

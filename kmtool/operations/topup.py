@@ -16,7 +16,7 @@ from kmtool.domain.ids import OrderId
 from kmtool.domain.money import format_minor
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import EffectKind, LineState, PurchaseState
-from kmtool.errors import NotFound, Refused, told
+from kmtool.errors import Broken, NotFound, Refused, told
 from kmtool.operations.find_order import named
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products, purchases
@@ -25,6 +25,7 @@ from kmtool.store.db import Row
 ROUTE = "supplier:"
 """How the route of a purchase begins; the supplier's name follows."""
 QUANTITY_MAX = 100
+CHARGED = frozenset({PurchaseState.DONE, PurchaseState.KEYS_RECEIVED, PurchaseState.RECONCILED})
 MADE_PERHAPS = frozenset({PurchaseState.INTENT, PurchaseState.UNKNOWN, PurchaseState.ACCEPTED})
 
 
@@ -162,6 +163,14 @@ def planned(shop: Shop, order: Row, line: Row, product: Row) -> Row:
     db = shop.db
     last = purchases.of_line(db, line["id"])
     account, most = account_of(product, line), most_minor(product, line)
+    if last is not None and last["state"] in CHARGED:
+        raise Broken(
+            detail="line {line} was charged already under {number}",
+            line=line["line_no"],
+            number=last["our_no"],
+            where=f"order {order['number']}",
+            mend="kmtool order show ORDER",
+        )
     if last is not None and last["state"] in MADE_PERHAPS:
         source = PurchaseState(last["state"])
         moved = purchases.move(db, last["id"], [source], PurchaseState.PLANNED)
@@ -209,7 +218,7 @@ def call_off(shop: Shop, lines: Sequence[Row]) -> None:
 def is_done(shop: Shop, line: Row) -> bool:
     """Tell whether the account of a top-up line was charged."""
     last = purchases.of_line(shop.db, line["id"])
-    return last is not None and last["state"] in {PurchaseState.DONE, PurchaseState.RECONCILED}
+    return last is not None and last["state"] in CHARGED
 
 
 def label(order: Row, n: int) -> bytes:

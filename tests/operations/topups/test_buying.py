@@ -1,91 +1,22 @@
-"""Top-ups: the account is checked, the money guarded, one number for all tries, the proof kept."""
+"""Top-ups: the account is checked, the money guarded, one number for all tries, proof kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from adapters.demo_shop import DemoShop, Good
-from kmtool.app import create_shop, open_shop
-from kmtool.clock import ManualClock
-from kmtool.domain.states import Mode, OrderStatus, RefundState
+from adapters.demo_shop import DemoShop
 from kmtool.errors import NotFound, Refused
 from kmtool.operations import orders, products, purchase_records, topup
 from kmtool.operations.deliver import deliver
-from kmtool.operations.house import pause, resume
-from kmtool.operations.order_changes import hold, redeliver, release
+from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.products import Fields, Mapping
-from kmtool.ports import LineFact, OrderFact, RefundFact
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, effects, line, outside, pull, tick
+from tests.operations.delivery_kit import broken, line, outside, pull, tick
 from tests.operations.import_kit import balances
-from tests.operations.stock import shelf
-
-PHONE = "13800138000"
-TOML = """
-[suppliers.toplab]
-adapter = "demo"
-spend_per_day = "{day}"
-spend_per_order = "{one}"
-credentials = {{ token = "demo-token", secret = "demo-secret" }}
-options = {{ url = "{url}", read_seconds = 0.3 }}
-"""
-
-
-@pytest.fixture
-def lab(clock: ManualClock) -> Iterator[DemoShop]:
-    """The supplier: 10 yuan of credit cost 9.80."""
-    with DemoShop(clock) as found:
-        found.supply.add_good(Good("TEL-10", "话费 10 元", 980, takes=r"1[0-9]{10}"))
-        yield found
-    assert found.troubles == []
-
-
-@pytest.fixture
-def limits() -> tuple[str, str]:
-    return "500.00", "100.00"
-
-
-@pytest.fixture
-def shop(
-    make_config: Any, clock: ManualClock, lab: DemoShop, limits: tuple[str, str]
-) -> Iterator[Shop]:
-    config = make_config(TOML.format(url=lab.url, day=limits[0], one=limits[1]))
-    create_shop(config, clock)
-    with open_shop(config, clock=clock) as opened:
-        products.add(
-            opened,
-            "TEL",
-            Fields(
-                title="话费 10 元", kind="topup", account_rule="phone-cn", supplier="toplab",
-                supplier_item="TEL-10", cap_minor=980,
-            ),
-        )  # fmt: skip
-        products.map_listing(opened, Mapping("shop1", "t1", "", "TEL"))
-        yield opened
-
-
-def wish(number: str = "A1", account: str = PHONE, quantity: int = 1, **more: Any) -> OrderFact:
-    lines = (LineFact("1", "t1", "", "话费 10 元", quantity, 1000 * quantity, account),)
-    return order(number, lines=lines, **more)
-
-
-def settled(shop: Shop, rounds: int = 12, ms: int = 15_000) -> None:
-    for _ in range(rounds):
-        deliver(shop)
-        tick(shop, ms)
-
-
-def bought(shop: Shop) -> list[dict[str, Any]]:
-    return shop.db.all("SELECT * FROM purchases ORDER BY id")
-
-
-def told(number: str = "A1") -> str:
-    return "\n".join(outside().received.get(number, []))
+from tests.operations.topups.kit import PHONE, bought, settled, told, wish
 
 
 def test_an_account_is_charged_and_the_buyer_told(shop: Shop, lab: DemoShop) -> None:
@@ -280,110 +211,3 @@ def test_terms_that_are_missing_shut_the_product_gate(shop: Shop) -> None:
     pull(shop, order("A1", item="u1"))
     assert deliver(shop).held == {"product": 1}
     assert "no supplier" in line(shop)["reason"]
-
-
-def test_a_refund_before_the_intent_buys_nothing(shop: Shop, lab: DemoShop) -> None:
-    pause(shop, "shop1", "wait")
-    pull(shop, wish())
-    deliver(shop)
-    pull(shop, replace(wish(revision_ms=shop.now_ms()), refund=RefundState.FULL,
-                       status=OrderStatus.CLOSED))  # fmt: skip
-    resume(shop, "shop1")
-    settled(shop, 2)
-    assert line(shop)["state"] == "cancelled" and lab.supply.orders == {}
-    assert broken(shop) == []
-
-
-def refunded(shop: Shop, state: RefundState = RefundState.OPEN) -> OrderFact:
-    facts = (RefundFact("R1", 1000, "open", shop.now_ms()),)
-    return replace(wish(revision_ms=shop.now_ms()), refund=state, refunds=facts)
-
-
-def test_a_refund_while_it_is_unclear_is_a_case_and_still_asked_about(
-    shop: Shop, lab: DemoShop
-) -> None:
-    lab.fail("place", "lost_reply")
-    pull(shop, wish())
-    deliver(shop)
-    assert line(shop)["state"] == "unknown"
-    pull(shop, refunded(shop))
-    assert line(shop)["state"] == "refund_case"
-    settled(shop, 4)
-    assert line(shop)["state"] == "refund_case" and bought(shop)[0]["state"] == "done"
-    assert balances(shop)["cost:topup"] == 980 and told() == ""
-    assert broken(shop) == []
-
-
-def test_a_refund_while_it_is_worked_on_is_a_case_and_followed(shop: Shop, lab: DemoShop) -> None:
-    lab.supply.delay_ms = 60_000
-    pull(shop, wish())
-    deliver(shop)
-    pull(shop, refunded(shop))
-    settled(shop, 8)
-    assert line(shop)["state"] == "refund_case" and bought(shop)[0]["state"] == "done"
-    assert len(lab.supply.orders) == 1 and broken(shop) == []
-
-
-def test_a_refund_that_is_withdrawn_leaves_what_was_charged_delivered(
-    shop: Shop, lab: DemoShop
-) -> None:
-    pull(shop, wish())
-    settled(shop, 2)
-    pull(shop, refunded(shop))
-    assert line(shop)["state"] == "refund_case"
-    tick(shop, 1_000)
-    pull(shop, wish(revision_ms=shop.now_ms()))
-    assert line(shop)["state"] == "delivered"
-    settled(shop, 3)
-    assert lab.supply.charged(PHONE) == 1 and len(lab.supply.orders) == 1 and broken(shop) == []
-
-
-def test_hold_calls_a_planned_purchase_off_and_its_number_stays(shop: Shop, lab: DemoShop) -> None:
-    from kmtool.operations.reserve import reserve_due
-
-    pull(shop, wish())
-    reserve_due(shop)
-    first = bought(shop)[0]
-    hold(shop, "A1", "look")
-    assert bought(shop)[0]["state"] == "cancelled" and line(shop)["state"] == "ready"
-    release(shop, "A1")
-    settled(shop, 2)
-    assert [row["our_no"] for row in bought(shop)] == [first["our_no"]]
-    assert lab.supply.charged(PHONE) == 1 and broken(shop) == []
-
-
-def test_a_line_of_keys_beside_a_top_up_goes_its_own_way(shop: Shop, lab: DemoShop) -> None:
-    shelf(shop, "S1", 1)
-    lab.supply.delay_ms = 60_000
-    both = (
-        LineFact("1", "i1", "", "item", 1, 1000),
-        LineFact("2", "t1", "", "话费", 1, 1000, PHONE),
-    )
-    pull(shop, order("A1", lines=both))
-    assert deliver(shop).delivered == 1
-    assert "KEY-S1-00000" in told() and "A1" not in outside().shipped
-    settled(shop, 8)
-    assert "A1" in outside().shipped and PHONE in told()
-    assert [e["state"] for e in effects(shop, "notify")] == ["done"]
-    assert broken(shop) == []
-
-
-def test_a_channel_on_ask_asks(shop: Shop, lab: DemoShop) -> None:
-    channels = dict(shop.config.channels)
-    channels["shop1"] = replace(channels["shop1"], mode=Mode.ASK)
-    asking = replace(shop, config=replace(shop.config, channels=channels))
-    pull(asking, wish())
-    assert deliver(asking).held == {"mode": 1} and lab.supply.orders == {}
-    release(asking, "A1")
-    settled(asking, 2)
-    assert lab.supply.charged(PHONE) == 1
-
-
-def test_a_message_that_cannot_be_sent_changes_nothing_about_the_money(
-    shop: Shop, lab: DemoShop
-) -> None:
-    outside().faults += ["lost"]
-    pull(shop, wish())
-    settled(shop, 12)
-    assert line(shop)["state"] == "delivered" and lab.supply.charged(PHONE) == 1
-    assert len(outside().received["A1"]) == 1 and broken(shop) == []
