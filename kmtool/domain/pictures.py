@@ -21,6 +21,7 @@ _HEADS = (
     (b"GIF87a", GIF),
     (b"GIF89a", GIF),
 )
+_ANY_HEAD = tuple(head for head, _ in _HEADS)
 _ENDS = {PNG: b"IEND\xaeB`\x82", JPEG: b"\xff\xd9", GIF: b";"}
 SUFFIXES = {PNG: (".png",), JPEG: (".jpg", ".jpeg"), GIF: (".gif",)}
 
@@ -49,7 +50,9 @@ def is_picture_name(name: str) -> bool:
 
 def media_type(data: bytes) -> str:
     """Return the media type by the first bytes, empty for anything else."""
-    return next((media for head, media in _HEADS if data.startswith(head)), "")
+    if not data.startswith(_ANY_HEAD):
+        return ""  # nearly every key is a text, and every one is asked
+    return next(media for head, media in _HEADS if data.startswith(head))
 
 
 def suffix(media: str) -> str:

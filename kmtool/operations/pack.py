@@ -211,7 +211,7 @@ def _parcels(
 def _row(work: _Work, order: Row, n: int, route: str, written: Written) -> Row:
     """Return the row of a parcel with its sealed text."""
     body = {"subject": written.subject, "text": written.text.text(), "mark": written.mark}
-    text = Secret(json.dumps(body, ensure_ascii=False))
+    text = Secret(_encode(body))
     sealed, data_key = work.shop.vault.seal(text, parcel_label(order, n))
     return {
         "order_id": order["id"],

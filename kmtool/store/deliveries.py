@@ -293,11 +293,12 @@ def parcel_numbers(db: Db, parcel_ids: Sequence[int]) -> dict[int, Row]:
 
 
 def lines_of_parcels(db: Db, parcel_ids: Sequence[int]) -> dict[int, list[Row]]:
-    """Return the lines of some parcels."""
+    """Return the lines of some parcels: what they are and how far, not their money and stamps."""
     found: dict[int, list[Row]] = {}
     for row in all_in(
         db,
-        "SELECT p.parcel_id, l.* FROM parcel_lines p JOIN lines l ON l.id = p.line_id"
+        "SELECT p.parcel_id, l.id, l.order_id, l.line_no, l.title, l.kind, l.sku, l.quantity,"
+        " l.needed, l.state, l.gate, l.reason FROM parcel_lines p JOIN lines l ON l.id = p.line_id"
         " WHERE p.parcel_id IN {in} ORDER BY p.parcel_id, l.id",
         parcel_ids,
     ):
