@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as _quoted
 from pathlib import Path
+from typing import BinaryIO
 
 from kmtool.errors import Broken
 
@@ -78,7 +79,7 @@ class Journal:
     def read(self) -> Iterator[JournalEntry]:
         """Yield all whole records; one whose HMAC does not fit is `Broken` with its line."""
         for part in self.parts():
-            with part.open("rb") as file:
+            with self._opened(part) as file:
                 for number, raw in enumerate(file, 1):
                     entry = self._parse(raw, number, part)
                     if entry is not None:
@@ -87,7 +88,7 @@ class Journal:
     def tail(self, size: int = TAIL) -> list[JournalEntry]:
         """Return the last records (at most `size` bytes of them), without reading the rest."""
         for part in reversed(self.parts()):
-            with part.open("rb") as file:
+            with self._opened(part) as file:
                 length = file.seek(0, os.SEEK_END)
                 file.seek(max(0, length - size))
                 lines = file.read().splitlines(keepends=True)
@@ -135,6 +136,17 @@ class Journal:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _opened(self, part: Path) -> BinaryIO:
+        try:
+            return part.open("rb")
+        except OSError as error:
+            raise Broken(
+                detail="the send journal cannot be read ({reason}); nothing is sent",
+                reason=error.strerror,
+                where=str(part),
+                mend="mend the permissions, then: kmtool deliver",
+            ) from None
 
     def _unwritten(self, error: OSError) -> Broken:
         return Broken(

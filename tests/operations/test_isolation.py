@@ -213,19 +213,35 @@ def test_an_order_the_channel_forgot_waits_then_asks_a_person(
     assert "does not know this order" in line(shop)["reason"]
 
 
-def test_a_journal_that_cannot_be_written_sends_nothing(shop: Shop, clock: ManualClock) -> None:
+def test_a_journal_that_cannot_be_written_sends_nothing(
+    shop: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
     shelf(shop)
     pull(shop, order("A1", at_ms=AT))
-    shop.journal.path.parent.mkdir(parents=True, exist_ok=True)
-    shop.journal.path.mkdir()
-    with pytest.raises(Broken, match="nothing was sent"):
-        deliver(shop)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(shop.journal), "_torn", full)
+        with pytest.raises(Broken, match="nothing was sent"):
+            deliver(shop)
     assert world().received == {}
     assert line(shop)["state"] == "unknown"
-    shop.journal.path.rmdir()
     clock.advance(130_000)
     assert deliver(shop).delivered == 1
     assert [entry.kind for entry in shop.journal.read()] == ["SEND"]
+
+
+def test_a_journal_that_cannot_be_read_sends_nothing(shop: Shop) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    shop.journal.path.unlink(missing_ok=True)
+    shop.journal.path.mkdir(parents=True)
+    with pytest.raises(Broken, match="nothing is sent"):
+        deliver(shop)
+    assert world().received == {}
+    shop.journal.path.rmdir()
+    assert deliver(shop).delivered == 1
 
 
 def test_a_full_disk_sends_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
