@@ -202,6 +202,11 @@ def _settled(result: Settled) -> Iterator[Block]:
                           "{n} keys wait for their orders: kmtool sync",
                           done.waiting - done.unknown)  # fmt: skip
             yield Line(told.format(n=done.waiting - done.unknown), "warn")
+        if done.conflicts:
+            told = _(
+                "{n} keys were sent for another order than has them: kmtool doctor"
+            )
+            yield Line(told.format(n=done.conflicts), "bad")
         if done.unknown:
             told = _("{n} sent keys are not in this database: bring their files in again")
             yield Line(told.format(n=done.unknown), "warn")

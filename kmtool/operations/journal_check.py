@@ -57,12 +57,12 @@ def older(shop: Shop) -> str:
 
 def compare(shop: Shop) -> Compared:
     """Compare every record with the keys; raises `Broken` when one was changed."""
-    sent, records, _last = last_word(shop.journal)
+    word = last_word(shop.journal)
     waiting = seen_keys.seen_fingerprints(shop.db)
-    known = store.key_states(shop.db, list(sent))
+    known = store.key_states(shop.db, list(word.sent))
     shared = seen_keys.shared_keys(shop.db)
     wrong: list[str] = []
-    for fingerprint, places in sent.items():
+    for fingerprint, places in word.sent.items():
         state, tail = known.get(fingerprint, ("not here", ""))
         where = list(places)
         if fingerprint in shared:
@@ -79,7 +79,7 @@ def compare(shop: Shop) -> Compared:
                     state=told(state),
                 )
             )
-    return Compared(records, tuple(wrong))
+    return Compared(word.records, tuple(wrong))
 
 
 def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:

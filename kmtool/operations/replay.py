@@ -48,11 +48,25 @@ class Replayed:
     waiting: int = 0
     unknown: int = 0
     freed: int = 0
+    conflicts: int = 0
 
 
-def last_word(journal: Journal) -> tuple[dict[bytes, dict[Place, Sending]], int, int]:
-    """Return (fingerprint → lines it was sent for and not released, records, highest session)."""
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """What the whole journal says: fingerprint → places it was sent for and not released since,
+    and those it was released from; how many records, the highest session.
+    """
+
+    sent: dict[bytes, dict[Place, Sending]]
+    released: dict[bytes, set[Place]]
+    records: int
+    last: int
+
+
+def last_word(journal: Journal) -> LastWord:
+    """Read the journal to its end."""
     sent: dict[bytes, dict[Place, Sending]] = {}
+    released: dict[bytes, set[Place]] = {}
     records = last = 0
     for entry in journal.read():
         records += 1
@@ -63,9 +77,10 @@ def last_word(journal: Journal) -> tuple[dict[bytes, dict[Place, Sending]], int,
             sent.setdefault(fingerprint, {})[place] = Sending(place, entry.session, entry.parcel)
         elif entry.kind == "RELEASE":
             known = sent.get(fingerprint, {})
+            released.setdefault(fingerprint, set()).update((place,) if place in known else known)
             if known.pop(place, None) is None or not known:
                 sent.pop(fingerprint, None)
-    return sent, records, last
+    return LastWord(sent, released, records, last)
 
 
 def replay(shop: Shop) -> Replayed:
@@ -73,22 +88,27 @@ def replay(shop: Shop) -> Replayed:
 
     Raises `Broken` when a record of the journal was changed. Call it as the only sender.
     """
-    sent, records, last = last_word(shop.journal)
-    done = Replayed(records=records)
+    word = last_word(shop.journal)
+    done = Replayed(records=word.records)
     with shop.db.tx():
-        session = _skip_sessions(shop, last)
-        fingerprints = list(sent)
-        keys = seen_keys.keys_of(shop.db, fingerprints)
+        session = _skip_sessions(shop, word.last)
+        keys = seen_keys.keys_of(shop.db, list(word.sent))
         bonds = seen_keys.bonds(shop.db, [key["id"] for key in keys.values()])
+        waiting = seen_keys.waiting_places(shop.db)
         seen: list[Row] = []
-        for fingerprint, places in sent.items():
+        for fingerprint, places in word.sent.items():
             key = keys.get(fingerprint)
             held = bonds.get(key["id"], []) if key is not None else []
             for sending in places.values():
+                if (fingerprint, *sending.place) in waiting:
+                    continue
                 if key is not None and lending_replay.stands(shop, key, held, sending.place):
                     done.right += 1
                     continue
+                gone = word.released.get(fingerprint, set())
                 if key is not None and _stands(shop, key, held, sending, session, done):
+                    continue
+                if key is not None and not _cleared(shop, key, held, gone, done):
                     continue
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))
                 if key is not None:
@@ -104,7 +124,7 @@ def replay(shop: Shop) -> Replayed:
         shop.audit(
             "journal_replayed",
             "journal",
-            f"{records} records, {done.bound} bound again, {done.waiting} wait",
+            f"{word.records} records, {done.bound} bound again, {done.waiting} wait",
         )
     return done
 
@@ -133,7 +153,7 @@ def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
 def _stands(
     shop: Shop, key: Row, bonds: Sequence[Row], sending: Sending, session: int, done: Replayed
 ) -> bool:
-    """Tell whether a key is where the journal says; what stands in the way is cleared."""
+    """Tell whether a key is where the journal says."""
     mine = [b for b in bonds if (b["channel"], b["number"], b["line_no"]) == sending.place]
     if mine and mine[0]["state"] != AllocationState.RESERVED:
         done.right += 1
@@ -142,18 +162,33 @@ def _stands(
         resume(shop, mine[0], session)
         done.bound += 1
         return True
+    return False
+
+
+def _cleared(
+    shop: Shop, key: Row, bonds: Sequence[Row], released: set[Place], done: Replayed
+) -> bool:
+    """Clear what stands in the way of a key: reserved for a line, or released there by proof.
+
+    False when another buyer may have it and no release is on record: nothing is changed then, and
+    the figure tells of it.
+    """
     if _is_shared(key, bonds):
-        return False
+        return True
     for bond in bonds:
+        place = (bond["channel"], bond["number"], bond["line_no"])
         if bond["state"] == AllocationState.RESERVED:
             unreserve(shop, bond)
-        else:  # it was seen there, released by proof, and sent elsewhere
+        elif place not in released:
+            done.conflicts += 1
+            return False
+        else:
             seen_keys.undo_bond(shop.db, bond["id"])
             shop.audit("key_release", f"key:{key['id']}", "the journal holds its release")
             line = line_of(shop, bond)
             to_person(shop, line, marked("its key was released and sent elsewhere since"))
             done.freed += 1
-    return False
+    return True
 
 
 def _is_shared(key: Row, bonds: Sequence[Row]) -> bool:

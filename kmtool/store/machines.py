@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from kmtool.domain.ids import SessionId
 from kmtool.errors import Refused
 from kmtool.store.db import Db, Row, in_clause
-from kmtool.store.seen_keys import seen_of_order as seen_of_order
 
 REPLAYED = "replayed_session"
 """Meta: sessions up to this one were compared with the journal by a replay."""

@@ -191,6 +191,14 @@ def seen_fingerprints(db: Db) -> set[bytes]:
     return {bytes(row["fingerprint"]) for row in rows}
 
 
+def waiting_places(db: Db) -> set[tuple[bytes, str, str, str]]:
+    """Return (fingerprint, channel, number, line) of the keys that wait."""
+    rows = db.all("SELECT * FROM seen_keys WHERE state = 'waiting'")
+    return {
+        (bytes(row["fingerprint"]), row["channel"], row["number"], row["line_no"]) for row in rows
+    }
+
+
 def shared_keys(db: Db) -> set[bytes]:
     """Return the keys that serve several buyers: they stay for sale after they were sent."""
     rows = db.all("SELECT fingerprint FROM keys WHERE uses > 1")
