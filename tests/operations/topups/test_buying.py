@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.demo_shop import DemoShop
+from adapters.suppliers import demo
 from kmtool.errors import NotFound, Refused
 from kmtool.operations import orders, products, purchase_records, topup
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.products import Fields, Mapping
+from kmtool.ports import Idempotency
 from kmtool.shop import Shop
+from kmtool.store import purchases
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, line, outside, pull, tick
 from tests.operations.import_kit import balances
@@ -211,3 +215,37 @@ def test_terms_that_are_missing_shut_the_product_gate(shop: Shop) -> None:
     pull(shop, order("A1", item="u1"))
     assert deliver(shop).held == {"product": 1}
     assert "no supplier" in line(shop)["reason"]
+
+
+def cannot_be_asked(shop: Shop, monkeypatch: pytest.MonkeyPatch, rule: Idempotency) -> None:
+    kind = type(shop.adapters.supplier("toplab"))
+    monkeypatch.setattr(kind, "features", replace(demo.FEATURES, query_by="", idempotency=rule))
+
+
+def test_a_supplier_that_cannot_be_asked_but_replays_gets_the_number_again(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cannot_be_asked(shop, monkeypatch, Idempotency.REPLAY)
+    lab.fail("place", "lost_reply")
+    pull(shop, wish())
+    settled(shop, 3)
+    assert lab.calls.count("place") == 2 and lab.calls.count("purchase") == 0
+    assert len(lab.supply.orders) == 1 and line(shop)["state"] == "delivered"
+    assert broken(shop) == []
+
+
+@pytest.mark.parametrize("rule", [Idempotency.NONE, Idempotency.REFUSE])
+def test_what_can_neither_be_asked_nor_repeated_is_for_a_person(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch, rule: Idempotency
+) -> None:
+    cannot_be_asked(shop, monkeypatch, rule)
+    lab.fail("place", "lost_reply")
+    pull(shop, wish())
+    settled(shop, 3)
+    assert lab.calls.count("place") == 1 and line(shop)["state"] == "human"
+    (row,) = bought(shop)
+    assert row["state"] == "unknown" and purchases.spent(shop.db, "toplab", 0) == 980
+    redeliver(shop, "A1")
+    settled(shop, 2)
+    assert [r["our_no"] for r in bought(shop)] == [row["our_no"]], "a person repeats the number"
+    assert len(lab.supply.orders) == 1 and broken(shop) == []
