@@ -62,17 +62,25 @@ def book(
     bound: Mapping[int, Sequence[Row]],
     part: str = "",
 ) -> None:
-    """Fix the cost of keys that reached their buyers and post it, per line and batch."""
+    """Fix the cost of keys that reached their buyers and post it, per line and batch.
+
+    A key whose cost was booked when it ended (a refund that its supplier bears) is not booked again
+    when the proof of its delivery comes late.
+    """
     db, now = shop.db, shop.now_ms()
     groups: list[tuple[Row, Row, list[Row]]] = []
+    by_amount: dict[int, list[int]] = {}
     for order, line in found:
         by_batch: dict[int, list[Row]] = {}
         for key in bound.get(line["id"], ()):
-            if key["state"] == AllocationState.EXPOSED:
+            if key["state"] != AllocationState.EXPOSED:
+                continue
+            if key["amount_minor"] is not None:
+                by_amount.setdefault(key["amount_minor"], []).append(key["id"])
+            else:
                 by_batch.setdefault(key["batch_id"], []).append(key)
         groups += [(order, line, rows) for rows in by_batch.values()]
     batches = deliveries.batches(db, [rows[0]["batch_id"] for _, _, rows in groups])
-    by_amount: dict[int, list[int]] = {}
     entries = []
     for order, line, rows in groups:
         first, batch = rows[0], batches[rows[0]["batch_id"]]

@@ -224,3 +224,20 @@ def test_a_void_key_that_arrives_after_all_cancels_out_on_the_sheet(shop: Shop) 
     shown = settle.preview(shop, "sup1")
     assert (shown.payable_minor, shown.difference_minor) == (0, 0)
     assert broken(shop) == []
+
+
+def test_a_bought_key_that_arrives_after_all_is_not_booked_twice(shop: Shop) -> None:
+    """Its cost was booked when it was made void; the late proof books nothing more."""
+    shelf(shop, mode="buyout")
+    pull(shop, order("A1", at_ms=AT))
+    outside().faults, outside().probe = ["unknown"], Verdict.UNCLEAR
+    deliver(shop)
+    refund(shop)
+    decide(shop, "A1", Decision(Answer.AGREE, keys=Fate.VOID))
+    outside().probe = Verdict.DONE
+    for _ in range(3):
+        tick(shop, 60_000)
+        deliver(shop)
+    assert (line(shop)["state"], key_states(shop)) == ("closed", [("delivered", "void")])
+    assert (balance(shop, "cost:keys"), balance(shop, "asset:stock")) == (500, -500)
+    assert broken(shop) == []
