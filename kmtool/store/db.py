@@ -22,16 +22,15 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from kmtool.errors import (
-    Broken,
     DatabaseAway,
     DatabaseDamaged,
     ExtraMissing,
-    InputRefused,
-    Locked,
     NotSetUp,
     verbatim,
 )
 from kmtool.store.sqlite import checkpoints_freely, sqlite3
+from kmtool.store.troubles import translate as translate
+from kmtool.store.troubles import unfit
 
 Row = dict[str, Any]
 Dialect = Literal["sqlite", "postgresql"]
@@ -40,7 +39,6 @@ STATEMENTS = 512
 """How many prepared statements a connection keeps: a list of another length is another one."""
 PART = 500
 """How many values `all_in` and `run_in` name in one statement."""
-_AGAIN = "look at the words of the command and at the file again; nothing was changed"
 _NAMED = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 TOKENS: dict[str, dict[str, str]] = {
     "sqlite": {
@@ -229,54 +227,13 @@ class Db:
         try:
             yield
         except Exception as error:
-            known = translate(error, self.name) or _unfit(error)
+            known = translate(error, self.name) or unfit(error)
             if known is None and self.dialect == "postgresql" and self.raw.closed:
                 reason = str(error).strip().partition("\n")[0]
                 known = DatabaseAway(who=self.name, detail=verbatim(reason))
             if known is None:
                 raise
             raise known from error
-
-
-def translate(error: Exception, name: str) -> Exception | None:
-    """Turn a driver's error into one of ours where the operator can do something about it."""
-    text = str(error)
-    if isinstance(error, sqlite3.OperationalError):
-        if "locked" in text or "busy" in text:
-            return Locked(detail="{name} is locked by another program", name=name)
-        if "disk is full" in text or "disk I/O" in text:
-            return Broken(
-                detail="{text}; nothing was half-written", text=text, mend="make room on the disk"
-            )
-        if "readonly" in text:
-            return Broken(
-                detail="{name}: {text}", name=name, text=text, mend="make the shop folder writable"
-            )
-        if "unable to open" in text:
-            return DatabaseDamaged(
-                name=name, detail=verbatim(text), mend="look at its path and permissions"
-            )
-    if isinstance(error, sqlite3.DatabaseError) and "not a database" in text:
-        return DatabaseDamaged(
-            name=name, detail="it is no database", mend="put the right file there"
-        )
-    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "corrupt" in text):
-        return DatabaseDamaged(name=name, detail=verbatim(text))
-    if type(error).__module__.startswith("psycopg") and type(error).__name__ in {
-        "LockNotAvailable",
-        "DeadlockDetected",
-    }:
-        return Locked(detail="{name}: {text}", name=name, text=text)
-    return None
-
-
-def _unfit(error: Exception) -> Exception | None:
-    """Name a value that no column can hold; it came from outside."""
-    if isinstance(error, OverflowError) or type(error).__name__ == "NumericValueOutOfRange":
-        return InputRefused(detail="a number is larger than any that is kept", mend=_AGAIN)
-    if isinstance(error, UnicodeEncodeError):
-        return InputRefused(detail="a word holds what is no text in UTF-8", mend=_AGAIN)
-    return None
 
 
 def is_duplicate(error: Exception) -> bool:
