@@ -44,7 +44,7 @@ def move(
         raise UsageError(detail="where to?", mend="kmtool db move FOLDER, or FILE.kmmove")
     with doors.open_shop(writes=True) as shop:
         if not dry_run:
-            out.note(_("The old place {place} sends nothing any more.").format(
+            out.note(_("The old place {place} will send nothing any more.").format(
                 place=shop.config.root))  # fmt: skip
             out.confirm(_("Move the shop to {target}?").format(target=target))
         if operation.is_folder(target):
