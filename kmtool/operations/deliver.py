@@ -135,7 +135,7 @@ def send_due(shop: Shop, only: Sequence[int] = ()) -> Iterator[Sent]:
         unclear = [row for row in due if row["attempt_state"] == AttemptState.UNKNOWN]
         again = resolve(shop, unclear, tally)
         fresh = [row for row in due if row["attempt_state"] != AttemptState.UNKNOWN]
-        send(shop, reread(shop, [*again, *fresh], tally), tally)
+        send(shop, [*again, *fresh], tally, reread)
         yield tally
 
 

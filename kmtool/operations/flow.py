@@ -12,7 +12,7 @@ network works on the one before it; never more than two are under way.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -56,8 +56,12 @@ class _Size:
         self.now = min(self.now * 2, self._max) if took_s <= QUICK_S else SLICE
 
 
-def send(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
-    """Send effects, route by route."""
+Look = Callable[[Shop, Sequence[Row], Sent], list[Row]]
+"""Reads the orders of a slice again where their facts are old; returns what may still be sent."""
+
+
+def send(shop: Shop, due: Sequence[Row], tally: Sent, look: Look) -> None:
+    """Send effects, route by route; every slice is looked at again right before it leaves."""
     for group in _by_route(due):
         first = group[0]
         try:
@@ -67,15 +71,17 @@ def send(shop: Shop, due: Sequence[Row], tally: Sent) -> None:
                 put_off(shop, effect, error, tally)
             continue
         if features.parallel > 1:
-            _side_by_side(shop, group, features, tally)
+            _side_by_side(shop, group, features, tally, look)
         else:
-            _one_by_one(shop, group, features, tally)
+            _one_by_one(shop, group, features, tally, look)
 
 
-def _one_by_one(shop: Shop, group: Sequence[Row], features: Features, tally: Sent) -> None:
+def _one_by_one(
+    shop: Shop, group: Sequence[Row], features: Features, tally: Sent, look: Look
+) -> None:
     size, start = _Size(features), 0
     while start < len(group):
-        begun = begin(shop, group[start : start + size.now])
+        begun = _begin(shop, group[start : start + size.now], tally, look)
         start += size.now
         since, awake = shop.clock.monotonic(), Awake(shop.clock)
         outcomes = [awake.attempt(shop, one.parcel) for one in begun]
@@ -84,14 +90,16 @@ def _one_by_one(shop: Shop, group: Sequence[Row], features: Features, tally: Sen
             finish(shop, list(zip(begun, outcomes, strict=True)), tally)
 
 
-def _side_by_side(shop: Shop, group: Sequence[Row], features: Features, tally: Sent) -> None:
+def _side_by_side(
+    shop: Shop, group: Sequence[Row], features: Features, tally: Sent, look: Look
+) -> None:
     size, start = _Size(features), 0
     under_way: deque[_UnderWay] = deque()
     awake = Awake(shop.clock)
     with ThreadPoolExecutor(features.parallel) as pool:
         try:
             while start < len(group):
-                begun = begin(shop, group[start : start + size.now])
+                begun = _begin(shop, group[start : start + size.now], tally, look)
                 start += size.now
                 awake.moved()
                 futures = [pool.submit(awake.attempt, shop, one.parcel) for one in begun]
@@ -105,6 +113,12 @@ def _side_by_side(shop: Shop, group: Sequence[Row], features: Features, tally: S
             pool.shutdown(cancel_futures=True)  # what has not begun to leave does not
             _keep_what_is_known(shop, under_way, tally)
             raise
+
+
+def _begin(shop: Shop, part: Sequence[Row], tally: Sent, look: Look) -> list[Begun]:
+    """Look at a slice again and write its intents."""
+    ready = look(shop, part, tally)
+    return begin(shop, ready) if ready else []
 
 
 def _end(shop: Shop, under_way: deque[_UnderWay], size: _Size, tally: Sent) -> None:
