@@ -31,7 +31,8 @@ def main(plan_path: str, log_path: str) -> None:
                 owner.pay(number)
             done = deed if not number or deed in {"pay", "fresh"} else ""
             done = done or owner.disturb(number, deed, chance)
-            log.write(json.dumps({"number": number, "deed": done}) + "\n")
+            row = {"number": number, "deed": done, "at_ms": CLOCK.now_ms()}
+            log.write(json.dumps(row) + "\n")
             log.flush()
             CLOCK.sleep(pause * chance.random())
         log.write(json.dumps({"end": True}) + "\n")
