@@ -87,13 +87,17 @@ def sweep(shop: Shop) -> int:
     """End the holds whose time is over, and the newest where more is held than there is.
 
     Of the latter those of paid lines come last: they lose their precedence, and wait for stock.
+    A hold of a line that got its keys elsewhere, or ended without any, has no time: it ends here.
     """
     db, now = shop.db, shop.now_ms()
-    if not store.due(db, now, now + SLACK_MS) and not store.beyond(db):
+    if not (store.due(db, now, now + SLACK_MS) or store.beyond(db) or store.left_over(db)):
         return 0
     ended = 0
     with db.tx():
         store.lock(db, sorted(store.held(db)))
+        for hold in store.left_over(db):
+            why = marked("the line does not want it")
+            ended += store.end(db, hold, "dropped", why, now)
         for hold in store.due(db, now, now + SLACK_MS):
             ended += store.end(db, hold, "expired", marked("not paid in time"), now)
         over: dict[str, int] = {}

@@ -234,7 +234,7 @@ def paid_holds(db: Db, skus: Sequence[str]) -> dict[str, int]:
 
 
 def left_over(db: Db) -> list[Row]:
-    """Return live holds of lines that wait for no keys any more (none is expected)."""
+    """Return live holds of lines that wait for no keys any more."""
     return db.all(
         "SELECT h.* FROM stock_holds h JOIN lines l ON l.id = h.line_id"
         f" WHERE h.state IN {LIVE} AND l.state NOT IN {_WAITING} ORDER BY h.id"

@@ -31,6 +31,11 @@ _BORNE = (
     "(SELECT count(*) FROM supplier_debits d WHERE d.allocation_id = a.id AND d.state = 'dropped')"
 )
 """Whether the shop bears a key that went bad: its supplier keeps the money."""
+_CHARGED = (
+    "(a.exclusive = 0 AND EXISTS (SELECT 1 FROM supplier_debits d WHERE d.allocation_id = a.id"
+    " AND d.state <> 'dropped'))"
+)
+"""Whether the supplier bears a use of a key that goes on serving others."""
 _PAID = (
     "(SELECT CAST(coalesce(sum(p.amount_minor), 0) AS BIGINT) FROM settlement_payments p"
     " WHERE p.settlement_id = settlements.id) AS paid_minor"
@@ -51,7 +56,8 @@ def open_keys(db: Db, supplier: str, currency: str) -> list[Row]:
     """Return delivered consignment keys of a supplier that are on no sheet, oldest first."""
     return db.all(
         "SELECT a.id AS allocation_id, a.state, a.batch_id, a.sku, a.cost_e5, a.amount_minor,"
-        " a.delivered_ms, k.tail, k.line_no, l.state AS line_state, CASE WHEN a.exclusive = 0"
+        " a.delivered_ms, k.tail, k.line_no, l.state AS line_state,"
+        f" CASE WHEN {_CHARGED} THEN 'defective' WHEN a.exclusive = 0"
         " AND k.state IN ('free', 'expired') THEN 'delivered' ELSE k.state END AS key_state,"
         " o.number AS order_number, o.refund, o.hold_reason, b.number AS batch, b.file_sha256,"
         f" {_BORNE} AS borne"
@@ -78,7 +84,7 @@ def settled_keys_gone_bad(db: Db, supplier: str, currency: str) -> list[Row]:
         " JOIN lines l ON l.id = a.line_id"
         " WHERE s.supplier = :s AND s.currency = :c AND x.kind = 'sale'"
         " AND (a.state = 'replaced' OR (l.state = 'closed'"
-        " AND k.state IN ('defective', 'void', 'returned')))"
+        f" AND (k.state IN ('defective', 'void', 'returned') OR {_CHARGED})))"
         " AND NOT EXISTS (SELECT 1 FROM settlement_lines y"
         " WHERE y.allocation_id = x.allocation_id AND y.kind = 'clawback')"
         f" AND {_BORNE} = 0 ORDER BY x.allocation_id",

@@ -17,6 +17,8 @@ from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.operations import holds
 from kmtool.operations.doctor import doctor
 from kmtool.operations.facts import gather
+from kmtool.operations.order_refund import decide
+from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.sync import sync_channel
 from kmtool.shop import Shop
 from kmtool.store import holds as store
@@ -294,3 +296,15 @@ def shop_world_orders() -> Any:
     from tests.fakes import world
 
     return world().orders
+
+
+def test_a_paid_line_that_ends_without_keys_gives_its_pieces_back(shop: Shop) -> None:
+    """Refunded elsewhere, before any key was bound: nothing else would ever end its hold."""
+    shelf(shop, n=2)
+    pull(shop, unpaid(quantity=2))
+    pull(shop, paid(quantity=2), paid("A2", at_ms=AT + 2_000))
+    assert (held(shop), states(shop), left(shop, "A2")) == (2, ["paid"], 0)
+    decide(shop, "A1", Decision(Answer.RECORD))
+    holds.sweep(shop)
+    assert (held(shop), states(shop), left(shop, "A2")) == (0, ["dropped"], 2)
+    assert holds.sweep(shop) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from kmtool.errors import Refused, StateMoved
 from kmtool.operations import settle
-from kmtool.operations.debits import accept, listing
+from kmtool.operations.debits import accept, drop, listing
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.order_refund import decide
@@ -240,4 +240,31 @@ def test_a_bought_key_that_arrives_after_all_is_not_booked_twice(shop: Shop) -> 
         deliver(shop)
     assert (line(shop)["state"], key_states(shop)) == ("closed", [("delivered", "void")])
     assert (balance(shop, "cost:keys"), balance(shop, "asset:stock")) == (500, -500)
+    assert broken(shop) == []
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_use_that_its_supplier_bears_is_taken_back_and_the_others_are_paid(
+    shop: Shop, is_settled: bool
+) -> None:
+    """The key goes on serving other buyers: only the refunded use is charged."""
+    shelf(shop, n=1, cost_e5=1_000_000)
+    shop.db.run("UPDATE keys SET uses = 4, uses_left = 4")
+    shop.db.run("UPDATE products SET shared = 1")
+    shop.db.run("UPDATE stock SET free = 4")
+    pull(shop, order("A1", at_ms=AT))
+    deliver(shop)
+    if is_settled:
+        tick(shop, 4 * DAY_MS)
+        settle.close(shop, "sup1")
+    refund(shop)
+    decide(shop, "A1", Decision(Answer.AGREE, bearer=Bearer.SUPPLIER))
+    deliver(shop)
+    refund(shop, "done")
+    tick(shop, 4 * DAY_MS)
+    shown = settle.preview(shop, "sup1")
+    assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (0, 1, 0)
+    drop(shop, "sup1", 1)
+    shown = settle.preview(shop, "sup1")
+    assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (250, 0, 0)
     assert broken(shop) == []
