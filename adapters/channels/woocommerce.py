@@ -8,6 +8,10 @@ that the code rests on, seen on servers of version 11.0.1:
 - `status=any` leaves out the trash, so the trash is asked for by itself.
 - A page past the end is an empty list that says it has a total of 0.
 - 「completed」 is accepted from every status, also from cancelled and from the trash.
+- With classic storage a change of a line's quantity alone leaves the order's modified date: no pull
+  tells of it, only reading the order does (which is done right before its keys leave).
+- An order on hold lowers the stock figure; a pending one is kept apart from it, for a while.
+- A used OAuth nonce is refused, but only the last one of every second is remembered.
 - Notes lose one level of backslashes and everything that looks like a tag.
 """
 
