@@ -91,8 +91,9 @@ def counts_as_delivered(
             groups.setdefault(row["batch_id"], []).append(row)
     for batch_id, rows in groups.items():
         currency, batch = rows[0]["currency"], batches[batch_id]
-        amount = e5_to_minor(rows[0]["cost_e5"] * len(rows), currency)
-        for row, part in zip(rows, split(amount, [1] * len(rows)), strict=True):
+        costs = [row["cost_e5"] for row in rows]
+        amount = e5_to_minor(sum(costs), currency)
+        for row, part in zip(rows, split(amount, costs), strict=True):
             store.count_delivered(shop.db, row["id"], part, shop.now_ms())
             row["amount_minor"], row["delivered_ms"] = part, shop.now_ms()
         bought = rows[0]["mode"] == BUYOUT

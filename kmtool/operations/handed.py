@@ -84,8 +84,9 @@ def book(
     entries = []
     for order, line, rows in groups:
         first, batch = rows[0], batches[rows[0]["batch_id"]]
-        amount = e5_to_minor(first["cost_e5"] * len(rows), first["currency"])
-        for row, each in zip(rows, split(amount, [1] * len(rows)), strict=True):
+        costs = [row["cost_e5"] for row in rows]  # uses of shared keys differ by a cent
+        amount = e5_to_minor(sum(costs), first["currency"])
+        for row, each in zip(rows, split(amount, costs), strict=True):
             by_amount.setdefault(each, []).append(row["id"])
         bought = first["mode"] == "buyout"
         credit = "asset:stock" if bought else f"payable:supplier:{batch['supplier']}"

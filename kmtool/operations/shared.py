@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kmtool.domain.money import e5_to_minor, minor_to_e5
 from kmtool.domain.states import UNLIMITED_USES, LineKind
 from kmtool.shop import Shop
 from kmtool.store import orders, uses
@@ -64,12 +65,15 @@ def _names(buyer: Row | None) -> list[object]:
     return [buyer["order_id"], *named]
 
 
-def share_e5(key: Row, cost_e5: int) -> int:
-    """Return what the use costs that was just taken of a key costing `cost_e5`."""
+def share_e5(key: Row, cost_e5: int, currency: str) -> int:
+    """Return what the use costs that was just taken of a key costing `cost_e5`.
+
+    Whole cents, so that what is booked use by use adds up to what the key costs.
+    """
     of = key.get("uses", 1)
     if of == 1:
         return cost_e5
     if of >= UNLIMITED_USES:
         return 0
-    left = key["uses_left"]
-    return int(cost_e5 * (left + 1) // of - cost_e5 * left // of)
+    cents, left = e5_to_minor(cost_e5, currency), key["uses_left"]
+    return minor_to_e5(cents * (left + 1) // of - cents * left // of, currency)

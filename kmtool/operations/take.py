@@ -86,7 +86,9 @@ def bind(shop: Shop, bound: Sequence[tuple[Row, Sequence[Row], int]]) -> None:
                 "sku": key["sku"],
                 "exclusive": key["exclusive"],
                 "mode": found[key["batch_id"]]["mode"],
-                "cost_e5": share_e5(key, found[key["batch_id"]]["cost_e5"]),
+                "cost_e5": share_e5(
+                    key, found[key["batch_id"]]["cost_e5"], found[key["batch_id"]]["currency"]
+                ),
                 "currency": found[key["batch_id"]]["currency"],
                 "reserved_ms": now,
                 "parcel_id": parcel,
