@@ -31,13 +31,15 @@ import logging
 import re
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from adapters.buckets import Bucket
 from kmtool.clock import Clock, utc_ms
 from kmtool.errors import (
     NeedsOperator,
@@ -51,6 +53,8 @@ from kmtool.errors import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 for _name in ("httpx", "httpcore"):
@@ -170,36 +174,20 @@ def percent(text: str) -> str:
     return quote(text, safe="-._~")
 
 
-class Bucket:
-    """A token bucket: at most `calls` at once and per `per_s` seconds; more have to wait."""
-
-    def __init__(self, calls: float, per_s: float, clock: Clock) -> None:
-        self._calls, self._per_s, self._clock = calls, per_s, clock
-        self._lock = threading.Lock()
-        self._tokens = calls
-        self._seen = clock.monotonic()
-
-    def take(self) -> None:
-        """Take one token, waiting until there is one."""
-        with self._lock:
-            now = self._clock.monotonic()
-            fresh = (now - self._seen) * self._calls / self._per_s
-            self._tokens = min(self._calls, self._tokens + fresh) - 1
-            self._seen = now
-            wait = -self._tokens * self._per_s / self._calls
-        if wait > 0:
-            self._clock.sleep(wait)
-
-
 class Client:
-    """Sends calls to one site. One client serves several threads."""
+    """Sends calls to one site. One client serves several threads.
+
+    Each call borrows an `httpx.Client` that nobody else uses meanwhile: threads that share one wait
+    for its pool of connections more than for the network.
+    """
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self._hosts = site.hosts | {(urlsplit(site.base).hostname or "").lower()}
         self._bucket = Bucket(*site.rate, site.clock) if site.rate else None
         self._lock = threading.Lock()
-        self._opened: httpx.Client | None = None
+        self._idle: list[httpx.Client] = []
+        self._trust: ssl.SSLContext | None = None
 
     def send(self, call: Call) -> Reply:
         """Send a call and return its 2xx reply; raises by what the caller must do (see above)."""
@@ -234,8 +222,8 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
-            opened, self._opened = self._opened, None
-        if opened is not None:
+            idle, self._idle = self._idle, []
+        for opened in idle:
             opened.close()
 
     def _attempt(self, call: Call) -> Reply | OutsideError:
@@ -248,12 +236,15 @@ class Client:
         if refusal is not None:
             return refusal
         try:
-            with self._http().stream(
-                signed.method,
-                _wire_url(signed),
-                headers=[*self.site.headers, ("Accept-Encoding", "gzip"), *signed.headers],
-                content=signed.body or None,
-            ) as response:
+            with (
+                self._borrowed() as http,
+                http.stream(
+                    signed.method,
+                    _wire_url(signed),
+                    headers=[*self.site.headers, ("Accept-Encoding", "gzip"), *signed.headers],
+                    content=signed.body or None,
+                ) as response,
+            ):
                 reply = Reply(
                     response.status_code,
                     {name.lower(): value for name, value in response.headers.items()},
@@ -265,27 +256,41 @@ class Client:
             return self._status_error(call, reply)
         return self._parse(call, reply) if call.json else reply
 
-    def _http(self) -> httpx.Client:
+    @contextmanager
+    def _borrowed(self) -> Iterator[httpx.Client]:
+        with self._lock:
+            client = self._idle.pop() if self._idle else None
+        client = client or self._open()
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._idle.append(client)
+
+    def _open(self) -> httpx.Client:
         import ssl
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx
 
         with self._lock:
-            if self._opened is None:
+            if self._trust is None:
                 # Reading the trusted certificates takes long; plain http has no use for them.
                 plain = self.site.base.startswith("http://") and not self.site.hosts
-                trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True
-                self._opened = httpx.Client(
-                    verify=trust,
-                    timeout=httpx.Timeout(self.site.read_s, connect=CONNECT_S, pool=CONNECT_S * 4),
-                    limits=httpx.Limits(max_connections=20, keepalive_expiry=KEEP_S),
-                    follow_redirects=False,
-                    trust_env=False,
-                    proxy=self.site.proxy or None,
-                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                self._trust = (
+                    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                    if plain
+                    else httpx.create_ssl_context(trust_env=False)
                 )
-            return self._opened
+        return httpx.Client(
+            verify=self._trust,
+            timeout=httpx.Timeout(self.site.read_s, connect=CONNECT_S, pool=CONNECT_S * 4),
+            limits=httpx.Limits(max_connections=20, keepalive_expiry=KEEP_S),
+            follow_redirects=False,
+            trust_env=False,
+            proxy=self.site.proxy or None,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
 
     def _refuse_host(self, call: Call) -> OutsideError | None:
         parts = urlsplit(call.url)

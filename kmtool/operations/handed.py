@@ -13,7 +13,7 @@ from kmtool.domain.money import e5_to_minor, split
 from kmtool.domain.states import AllocationState, KeyState, LineState
 from kmtool.operations.refunds import CHANGED
 from kmtool.shop import Shop
-from kmtool.store import deliveries, ledger, orders
+from kmtool.store import deliveries, ledger, line_moves, orders
 from kmtool.store.db import Row, all_moved
 
 UNDER_WAY = (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN)
@@ -34,7 +34,7 @@ def deliver_lines(
     lines = list({line["id"]: line for _, line in found}.values())
     for source in UNDER_WAY:
         ids = [line["id"] for line in lines if line["state"] == source]
-        moved = orders.move_lines(
+        moved = line_moves.move_lines(
             db, ids, source, LineState.DELIVERED, now, stamp="acknowledged_ms"
         )
         all_moved(moved, len(ids))

@@ -18,7 +18,7 @@ from kmtool.operations.order_records import (
 )
 from kmtool.operations.refund_case import decisions
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, orders
+from kmtool.store import deliveries, effects, house, order_lists, orders
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
@@ -27,7 +27,7 @@ def page(
     shop: Shop, *, limit: int | None, channel: str = "", state: str = "", text: str = ""
 ) -> OrderPage:
     """Return the newest orders, or those of a channel, a state, a buyer."""
-    rows = orders.listing(
+    rows = order_lists.listing(
         shop.db,
         channel=channel or None,
         state=state or None,
@@ -36,7 +36,7 @@ def page(
     )
     total = len(rows)
     if limit is not None and len(rows) == limit:
-        total = orders.count(
+        total = order_lists.count(
             shop.db, channel=channel or None, state=state or None, text=text or None
         )
     return OrderPage(tuple(_row(row) for row in rows), total)

@@ -26,7 +26,7 @@ from kmtool.operations.pack import parcel_label as parcel_label
 from kmtool.operations.refunds import WAITING
 from kmtool.operations.take import bind, needs, take
 from kmtool.shop import Shop
-from kmtool.store import deliveries, holds, orders, rollups
+from kmtool.store import deliveries, holds, line_moves, orders, rollups
 from kmtool.store.db import Moved, Row, all_moved
 from kmtool.store.unswept import unswept
 
@@ -259,7 +259,7 @@ def _hold(shop: Shop, shut_lines: Sequence[tuple[Row, Shut]], tally: Reserved) -
                 }
             )
     if moved:
-        all_moved(orders.hold_lines(shop.db, moved, shop.now_ms()), len(moved))
+        all_moved(line_moves.hold_lines(shop.db, moved, shop.now_ms()), len(moved))
 
 
 def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> None:
@@ -285,7 +285,7 @@ def _to_reserved(shop: Shop, lines: Sequence[Row], now_ms: int) -> None:
     for line in lines:
         by_state.setdefault(LineState(line["state"]), []).append(line["id"])
     for source, ids in by_state.items():
-        moved = orders.move_lines(
+        moved = line_moves.move_lines(
             shop.db,
             ids,
             source,

@@ -29,7 +29,7 @@ from kmtool.operations.routes import Parcel
 from kmtool.operations.tries import WAITING, Begun, Slice, look
 from kmtool.operations.tries import Sent as Sent
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders
+from kmtool.store import deliveries, effects, house, line_moves, machines, orders
 from kmtool.store.db import Moved, Row, all_moved
 from kmtool.store.unswept import unswept
 
@@ -189,7 +189,7 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
     lines = {line["id"]: line for one in leaving for line in one.lines}.values()
     for source in MOVING:
         ids = [line["id"] for line in lines if line["state"] == source]
-        moved = orders.move_lines(db, ids, source, LineState.SENDING, now, stamp="sent_ms")
+        moved = line_moves.move_lines(db, ids, source, LineState.SENDING, now, stamp="sent_ms")
         all_moved(moved, len(ids))
     others = [line["id"] for line in lines if line["state"] not in MOVING]
     deliveries.stamp_sent(db, others, "sent_ms", now)

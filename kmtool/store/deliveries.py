@@ -223,25 +223,7 @@ def deliver_keys(db: Db, key_ids: Sequence[int], now_ms: int) -> int:
     )
 
 
-def deliver_allocation(db: Db, allocation_id: int, amount_minor: int, now_ms: int) -> bool:
-    """Fix cost and amount of one key; False when that was done before."""
-    return deliver_allocations(db, [allocation_id], amount_minor, now_ms) == 1
-
-
-def deliver_key(db: Db, key_id: KeyId, now_ms: int) -> None:
-    """Set one exposed key to delivered."""
-    deliver_keys(db, [key_id], now_ms)
-
-
-_PARCEL = (
-    "order_id",
-    "n",
-    "courier",
-    "address_digest",
-    "sealed",
-    "data_key_id",
-    "created_ms",
-)
+_PARCEL = ("order_id", "n", "courier", "address_digest", "sealed", "data_key_id", "created_ms")
 
 
 def add_parcels(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from kmtool.domain.ids import LineId, OrderId
 from kmtool.domain.states import LINE_ARROWS, LineState
@@ -255,50 +254,6 @@ def move_line(
     )
 
 
-def move_lines(
-    db: Db,
-    line_ids: Sequence[int],
-    source: LineState,
-    target: LineState,
-    now_ms: int,
-    *,
-    stamp: str = "",
-    through: LineState | None = None,
-) -> int:
-    """Compare-and-set many lines from one state to another; return how many were in `source`.
-
-    `stamp` names a stamp that is set with it, the first time only; `through` a state that is passed
-    on the way without being written.
-    """
-    steps = [source, target] if through in {None, source} else [source, through, target]
-    for one, other in pairwise(steps):
-        assert other in LINE_ARROWS[one], f"no arrow {one} → {other}"
-    assert stamp in {"", "reserved_ms", "sent_ms", "acknowledged_ms"}
-    also = f", {stamp} = coalesce({stamp}, :now)" if stamp else ""
-    return run_in(
-        db,
-        f"UPDATE lines SET state = :target, gate = '', reason = '', since_ms = :now{also}"
-        " WHERE state = :source AND id IN {in}",
-        line_ids,
-        source=source,
-        target=target,
-        now=now_ms,
-    )
-
-
-def hold_lines(db: Db, rows: Sequence[Row], now_ms: int) -> int:
-    """Compare-and-set lines that wait (id, source, target, gate, reason); return how many moved."""
-    for row in rows:
-        assert row["target"] == row["source"] or row["target"] in LINE_ARROWS[row["source"]]
-    return db.many(
-        "UPDATE lines SET state = :target, gate = :gate, reason = :reason,"
-        " since_ms = CASE WHEN state = :target AND gate = :gate THEN since_ms ELSE :now END,"
-        " waited = CASE WHEN waited = '' THEN :gate ELSE waited END"
-        " WHERE id = :id AND state = :source",
-        [{**row, "reason": row["reason"][:300], "now": now_ms} for row in rows],
-    )
-
-
 def stamp_line(db: Db, line_id: LineId, column: str, now_ms: int) -> None:
     """Set a stamp of a line once."""
     assert column in {"reserved_ms", "sent_ms", "acknowledged_ms", "opened_ms"}
@@ -364,60 +319,6 @@ def move_cursor(db: Db, channel: str, value_ms: int, now_ms: int, stream: str = 
         s=stream,
         v=value_ms,
         now=now_ms,
-    )
-
-
-def listing(
-    db: Db,
-    *,
-    channel: str | None = None,
-    state: str | None = None,
-    text: str | None = None,
-    limit: int = 51,
-) -> list[Row]:
-    """Return orders for people, newest first, with a summary of their lines."""
-    where = ["1 = 1"]
-    params: Row = {"limit": limit}
-    if channel:
-        where.append("o.channel = :channel")
-        params["channel"] = channel
-    if text:
-        where.append("(o.number = :text OR o.code = :text OR o.buyer_name = :text)")
-        params["text"] = text
-    if state:
-        where.append("EXISTS (SELECT 1 FROM lines x WHERE x.order_id = o.id AND x.state = :state)")
-        params["state"] = state
-    return db.all(
-        "SELECT o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
-        " o.buyer_name, o.paid_ms, o.created_ms, o.history, count(l.id) AS lines,"
-        " CAST(sum(l.quantity) AS BIGINT) AS quantity,"
-        " min(l.title) AS title, min(l.state) AS state_low, max(l.state) AS state_high,"
-        " max(l.gate) AS gate"
-        " FROM (SELECT * FROM orders o WHERE "
-        + " AND ".join(where)
-        + " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC LIMIT :limit) o"
-        " LEFT JOIN lines l ON l.order_id = o.id"
-        " GROUP BY o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
-        " o.buyer_name, o.paid_ms, o.created_ms, o.history"
-        " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC",
-        **params,
-    )
-
-
-def count(
-    db: Db, *, channel: str | None = None, state: str | None = None, text: str | None = None
-) -> int:
-    """Count the orders that `listing` would show without a limit."""
-    return int(
-        db.value(
-            "SELECT count(*) FROM orders o WHERE (:channel = '' OR o.channel = :channel)"
-            " AND (:text = '' OR o.number = :text OR o.code = :text OR o.buyer_name = :text)"
-            " AND (:state = '' OR EXISTS (SELECT 1 FROM lines x WHERE x.order_id = o.id"
-            " AND x.state = :state))",
-            channel=channel or "",
-            state=state or "",
-            text=text or "",
-        )
     )
 
 

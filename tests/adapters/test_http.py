@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from adapters.http import Bucket, Call, Client, Reply, Site, get, percent, write_json
+from adapters.buckets import Bucket
+from adapters.http import Call, Client, Reply, Site, get, percent, write_json
 from kmtool.clock import ManualClock, SystemClock
 from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown
 from tests.adapters.tls import server_context

@@ -17,7 +17,7 @@ from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sender import sending
 from kmtool.ports import Buyer
 from kmtool.shop import Shop
-from kmtool.store import effects, orders
+from kmtool.store import effects, line_moves
 from kmtool.store.db import Moved
 from tests.fakes import order
 from tests.operations.delivery_kit import (
@@ -149,12 +149,12 @@ def test_a_line_that_moved_meanwhile_undoes_the_chunk_and_the_others_go_one_by_o
     shelf(shop, n=9)
     arrive(shop, *(at(n) for n in range(1, 5)))
     moving = line(shop, "A2")["id"]
-    real = orders.move_lines
+    real = line_moves.move_lines
 
     def elsewhere(db: Any, ids: Sequence[int], *rest: Any, **more: Any) -> int:
         return real(db, [i for i in ids if i != moving], *rest, **more)
 
-    monkeypatch.setattr(orders, "move_lines", elsewhere)
+    monkeypatch.setattr(line_moves, "move_lines", elsewhere)
     assert reserve_due(shop).reserved == 3
     assert line(shop, "A2")["state"] == "new"
     assert states(shop) == {"reserved": 3, "free": 6}
