@@ -33,7 +33,7 @@ FEATURES = Features(
     notes=True,
     repeat=Repeat.QUERYABLE,
     repeat_max=3,
-    parallel=8,
+    parallel=4,
     options={"url": "where it listens"},
 )
 
