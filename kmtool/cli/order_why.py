@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from kmtool.errors import marked
 from kmtool.words import _, tell
 
 if TYPE_CHECKING:
@@ -13,6 +14,28 @@ if TYPE_CHECKING:
 
 OPEN, SHUT, LATER = "\u221a", "\u00d7", "·"
 """Marks that a Chinese Windows console can print: open, shut, not reached."""
+_GATES = {
+    "closed": marked("not closed"),
+    "refund": marked("no refund"),
+    "shipped": marked("not shipped by others"),
+    "pause": marked("not paused"),
+}
+"""Gates whose short name would say the opposite beside a mark that they are open."""
+_TRIED = {
+    "hand_over": marked("handing over"),
+    "replace": marked("a replacement"),
+    "notify": marked("a message"),
+    "mark_shipped": marked("marking it shipped"),
+    "refund_reply": marked("answering the refund"),
+    "purchase": marked("buying the top-up"),
+    "by_hand": marked("by hand"),
+    "ok": marked("done"),
+    "rejected": marked("not sent"),
+    "unknown": marked("outcome unclear 结果不明"),
+    "intent": marked("under way"),
+    "pending": marked("not tried yet"),
+}
+"""What was tried and what came of it, in people's words; the codes stay in JSON."""
 
 
 def view(result: OrderWhy) -> Iterable[Block]:
@@ -37,7 +60,7 @@ def _gates(gates: Iterable[GateShown]) -> Iterator[Block]:
 
     shut = False
     for gate in gates:
-        name = _(gate.gate)
+        name = _(_GATES.get(gate.gate, gate.gate))
         if shut:
             mark = OPEN if gate.open else LATER
             yield Line(f"  {mark} {name}" + ("" if gate.open else f": {tell(gate.reason)}"), "dim")
@@ -52,12 +75,13 @@ def _last(last: LastTry) -> Iterator[Block]:
     from kmtool.cli import out
     from kmtool.cli.blocks import Line
 
-    told = _("  last: {effect} by {route}, try {n}: {outcome} {detail}")
-    outcome, detail = _(last.outcome or last.state), tell(last.detail)
+    told = _("  last: {effect} ({route}), try {n}: {outcome}")
     told = told.format(
-        effect=_(last.effect), route=last.route, n=last.tries, outcome=outcome, detail=detail
-    )
-    yield Line(told.rstrip(), "dim")
+        effect=_word(last.effect), route=_word(last.route), n=last.tries,
+        outcome=_word(last.outcome or last.state),
+    )  # fmt: skip
+    detail = tell(last.detail)
+    yield Line(told + (f" · {detail}" if detail else ""), "dim")
     if last.at_ms is not None:
         yield Line(_("  at {at}").format(at=out.when(last.at_ms)), "dim")
     if last.next_ms is not None:
@@ -65,3 +89,7 @@ def _last(last: LastTry) -> Iterator[Block]:
     if last.seen_ms is not None:
         told = _("  keys {keys} may have been seen since {at}; the send journal has them")
         yield Line(told.format(keys=" ".join(last.keys), at=out.when(last.seen_ms)), "dim")
+
+
+def _word(code: str) -> str:
+    return _(_TRIED.get(code, code))

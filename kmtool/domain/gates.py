@@ -121,6 +121,8 @@ def mapped(s: Situation) -> Shut | None:
 
 def product(s: Situation) -> Shut | None:
     """The product and its listing must be on, and a top-up know where it is bought."""
+    if s.sku is None:
+        return None
     if not s.product_on:
         return Shut(
             Gate.PRODUCT,
@@ -264,7 +266,7 @@ def mode(s: Situation) -> Shut | None:
 
 def stock(s: Situation) -> Shut | None:
     """There must be enough free keys; a text only has to be there."""
-    if s.free >= s.needed or s.kind == "topup":
+    if s.sku is None or s.free >= s.needed or s.kind == "topup":
         return None
     if s.kind == "text":
         return Shut(

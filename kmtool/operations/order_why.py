@@ -10,6 +10,7 @@ from kmtool.errors import Stored, told
 from kmtool.operations.after_gates import after
 from kmtool.operations.facts import Facts, gather
 from kmtool.operations.find_order import named
+from kmtool.operations.needs_you import quoted
 from kmtool.operations.order_records import GateShown, LineWhy, OrderWhy
 from kmtool.operations.refunds import WAITING
 from kmtool.operations.reserve import situation
@@ -39,11 +40,19 @@ def _why(shop: Shop, facts: Facts, order: Row, line: Row) -> LineWhy:
     command = "kmtool deliver"
     if first is not None:
         answer, command = first.reason, first.command
+        if first.gate == Gate.MAPPED:
+            command = _mapping(order, line)
     elif line["gate"] == Gate.ORDER_WAIT:
         answer = told("it waits for the other lines of the order")
     elif line["gate"] == Gate.ROUTE:
         answer, command = Stored(line["reason"]), f"kmtool deliver {order['number']}"
     return LineWhy(line["line_no"], line["title"], state, gates, answer, command)
+
+
+def _mapping(order: Row, line: Row) -> str:
+    item, variant = quoted(line["item_id"] or line["title"]), line["variant_id"]
+    more = f" --variant {quoted(variant)}" if variant else ""
+    return f"kmtool product map {order['channel']} {item} SKU{more}"
 
 
 def _by_name(walked: Sequence[tuple[Gate, Shut | None]]) -> tuple[GateShown, ...]:

@@ -111,7 +111,11 @@ def waiting(shop: Shop) -> Waiting:
         groups.setdefault((*cause, row["currency"]), []).append(row)
     found = [row for rows in groups.values() for row in rows]
     twice = store.twice(shop.db, [row["number"] for row in found])
-    asking = {row["order_id"] for row in found if row["state"] != LineState.UNKNOWN}
+    asking = {
+        row["order_id"]
+        for row in found
+        if row["state"] != LineState.UNKNOWN or row["id"] in pasted
+    }
     return Waiting(
         items=tuple(_items(groups, twice)),
         asking=len(asking),

@@ -190,8 +190,8 @@ CASES: dict[str, tuple[Change, str, str, Change, int]] = {
         bought(status=OrderStatus.SHIPPED), Gate.SHIPPED, RELEASE, as_told, 1,
     ),
     "not mapped": (
-        bought(item="i9"), Gate.MAPPED, "kmtool product unmapped",
-        both(as_told, said("product", "map", "shop1", "i9", "S1")), 1,
+        bought(item="i9"), Gate.MAPPED, "kmtool product map shop1 i9 SKU",
+        told_with("SKU", "S1"), 1,
     ),
     "the product is off": (
         said("product", "set", "S1", "--state", "off"), Gate.PRODUCT,

@@ -29,7 +29,7 @@ def test_the_gates_are_shown_in_order_up_to_the_shut_one(owner: Owner) -> None:
     shown = screen(owner)
     shut = next(n for n, line in enumerate(shown) if line.startswith("  × price: "))
     assert all(line.startswith("  √ ") for line in shown[1:shut])
-    assert [line.split()[1] for line in shown[1:4]] == ["paid", "closed", "refund"]
+    assert shown[1:4] == ["  √ paid", "  √ not closed", "  √ no refund"]
     assert "  → kmtool order release A1" in shown
     "".join(shown).encode("gbk")
 
@@ -40,6 +40,7 @@ def test_bound_keys_say_what_comes_next(owner: Owner) -> None:
     owner.run("deliver")
     found = why(owner)
     assert (found["state"], found["command"]) == ("reserved", "kmtool deliver --by-hand A1")
+    assert "  last: handing over (by hand), try 0: not tried yet" in screen(owner)
     assert (found["last"]["tries"], found["last"]["seen"]) == (0, None)
     owner.run("deliver", "--by-hand", typed="s\n", tty=True)
     found = why(owner)
@@ -102,3 +103,8 @@ def test_what_is_done_wants_nothing(owner: Owner) -> None:
     closed = why(owner, "A2")
     assert (closed["state"], closed["command"], closed["last"]) == ("closed", "", None)
     assert "delivered otherwise" in closed["answer"]
+
+
+def test_what_was_perhaps_pasted_waits_for_the_owner_on_the_morning_screen(owner: Owner) -> None:
+    settles.perhaps_pasted(owner)
+    assert owner.cli("status", "--json").json()["day"]["waiting"] == 1

@@ -67,6 +67,11 @@ SHUT: list[tuple[str, dict[str, object], Gate, bool]] = [
 ]
 
 
+def test_without_a_product_only_the_mapping_is_asked_for() -> None:
+    lost = replace(OPEN, sku=None, product_on=False, free=0)
+    assert [shut.gate for _, shut in walk(lost) if shut] == [Gate.MAPPED]
+
+
 def test_all_open_lets_a_line_go() -> None:
     assert first_shut(OPEN) is None
     assert all(shut is None for _, shut in walk(OPEN))
