@@ -16,7 +16,7 @@ from kmtool.shop import Shop
 from kmtool.store import effects, orders
 from kmtool.store.db import Row
 
-TAKEN_BACK = marked("you took «sent» back; the buyer may have it")
+TAKEN_BACK = marked("you took 「sent」 back; the buyer may have it")
 
 
 def fresh(shop: Shop, effect: Row) -> Row:

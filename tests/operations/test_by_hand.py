@@ -138,7 +138,7 @@ def test_sent_that_is_taken_back_needs_you_and_never_frees_its_key(shop: Shop) -
     assert (result.sent, result.skipped, result.left) == (0, 1, 2)
     assert person.tasks[2].again and person.tasks[2].number == "A1"
     found = line(shop, "A1")
-    assert (found["state"], "took «sent» back" in found["reason"]) == ("human", True)
+    assert (found["state"], "took 「sent」 back" in found["reason"]) == ("human", True)
     assert states(shop) == {"delivered": 1, "exposed": 1, "free": 3}
     assert broken(shop) == []
 
