@@ -35,7 +35,7 @@ def buyer_figures(
     by_channel: dict[str, list[str]] = {}
     for channel, buyer in buyers:
         by_channel.setdefault(channel, []).append(buyer)
-    found = {}
+    found: dict[tuple[str, str], int] = {}
     for channel, names in by_channel.items():
         rows = all_in(
             db,
