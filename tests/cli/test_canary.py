@@ -77,7 +77,8 @@ supplier list | supplier show z | supplier add y | supplier set z --name Zhang
 product list | product show S1 | product add S2 | product set S1 --price 28
 product map maple 8801 S1 | product unmapped | product import keys.txt
 product import headless.csv
-channel list | channel test | channel items maple | channel add leaf --by-file orders.csv --mode auto
+channel list | channel test | channel items maple
+channel add leaf --by-file orders.csv --mode auto
 channel add bad --by-file keys.txt | channel add bad --by-file headless.csv
 channel set leaf --mode auto --account alipay
 product map leaf 月卡 S1
