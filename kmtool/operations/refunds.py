@@ -145,7 +145,11 @@ def refund_gone(shop: Shop, order_id: OrderId) -> None:
 
 
 def unpack_all(shop: Shop, order_id: OrderId, why: str) -> int:
-    """Undo every parcel of an order that nobody can have seen; return how many lines are ready."""
+    """Undo every parcel of an order that nobody can have seen; return how many lines are ready.
+
+    Counters are locked in the order in which they are when keys are taken: no two wait in a ring.
+    """
+    deliveries.lock_stock(shop.db, [order_id])
     for effect in effects.effects_of(shop.db, order_id):
         if effect["kind"] == EffectKind.REPLACE:
             take_back(shop, effect, why)

@@ -72,25 +72,27 @@ def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
     with shop.db.tx():
         rollups.prune(shop.db, shop.now_ms())
     sweep(shop)
-    if only is not None:
-        ids = sorted({int(row["id"]) for row in only})
-        for start in range(0, len(ids), CHUNK):
-            _decide_chunk(shop, ids[start : start + CHUNK], tally)
-        return tally
-    after = 0
-    while chunk := orders.due(shop.db, after, CHUNK):
-        _decide_chunk(shop, chunk, tally)
-        after = chunk[-1]
+    ids = orders.due(shop.db) if only is None else sorted({int(row["id"]) for row in only})
+    for start in range(0, len(ids), CHUNK):
+        _decide_chunk(shop, ids[start : start + CHUNK], tally)
     return tally
 
 
-def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved) -> None:
-    """Decide some orders at once; when that fails, one by one."""
+def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved, again: int = 3) -> None:
+    """Decide some orders at once; when that fails, one by one.
+
+    On PostgreSQL a lost quarrel with another session is repeated: all of it was undone.
+    """
     part = Reserved()
     try:
         with unswept(), shop.db.tx():
             decide(shop, ids, part)
-    except (Locked, NotSetUp):
+    except Locked:
+        if not again or shop.db.dialect != "postgresql" or shop.db.rehearsing:
+            raise
+        _decide_chunk(shop, ids, tally, again - 1)
+        return
+    except NotSetUp:
         raise
     except Moved:
         if len(ids) == 1:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.domain.states import RefundState
 from kmtool.errors import Locked
+from kmtool.operations import reserve
 from kmtool.operations.deliver import deliver
 from kmtool.operations.ingest import ingest
 from kmtool.operations.order_refund import decide
@@ -27,9 +29,9 @@ from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.reserve import reserve_due
 from kmtool.ports import OrderFact, RefundFact
 from kmtool.shop import Shop
-from kmtool.store import deliveries
+from kmtool.store import deliveries, orders
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, outside, pull
+from tests.operations.delivery_kit import broken, keys_at, lines, outside, pull
 from tests.operations.refund_kit import AT
 from tests.operations.stock import shelf
 
@@ -166,6 +168,63 @@ def test_a_refund_races_intent_and_outcome(
         Race(config, clock).run(*workers, refunder(list(numbers), state, seed))
         bounded(lambda: deliver(shop))
         check(shop, numbers, {"refund_case"})
+
+
+def test_refunds_and_reservations_of_several_products_never_wait_in_a_ring(
+    make_config: Any, clock: ManualClock
+) -> None:
+    """Keys go back in the order of the lines, and are taken in the order of the products."""
+    config = make_config(extra=EXTRA)
+    create_shop(config, clock)
+    facts = {
+        f"A{n:02d}": order(f"A{n:02d}", at_ms=AT, lines=lines(("i2", 1), ("i1", 1)))
+        for n in range(5 * ORDERS)
+    }
+    old, new = sorted(facts)[: 3 * ORDERS], sorted(facts)[3 * ORDERS :]
+    with open_shop(config, clock=clock) as shop:
+        shelf(shop, n=len(facts))
+        shelf(shop, "S2", n=len(facts), item="i2")
+        pull(shop, *(facts[number] for number in old))
+        reserve_due(shop)
+        pull(shop, *(facts[number] for number in new))
+
+        def turned_away_by_sqlite_only(mine: Shop, work: Callable[[], object]) -> None:
+            work() if mine.db.dialect == "postgresql" else bounded(work)
+
+        def reserver(mine: Shop) -> None:
+            for number in new:
+                found = orders.by_number(mine.db, number)
+                turned_away_by_sqlite_only(mine, partial(reserve_due, mine, found))
+
+        def giver(mine: Shop) -> None:
+            for number in old:
+                fact = refunded(facts[number], RefundState.FULL)
+                turned_away_by_sqlite_only(mine, partial(take_in, mine, fact))
+
+        Race(config, clock).run(reserver, giver)
+        assert broken(shop) == []
+        assert shop.db.value("SELECT sum(free) FROM stock") == 2 * len(old)
+
+
+def test_a_chunk_that_lost_a_quarrel_is_decided_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    lost = iter([Locked(detail="deadlock detected")])
+    decide_them = reserve.decide
+
+    def quarrel(*given: Any) -> None:
+        for error in lost:
+            raise error
+        decide_them(*given)
+
+    monkeypatch.setattr(reserve, "decide", quarrel)
+    if shop.db.dialect == "postgresql":
+        assert reserve_due(shop).reserved == 1
+    else:
+        with pytest.raises(Locked):
+            reserve_due(shop)
 
 
 def test_a_decision_races_the_outcome(make_config: Any, clock: ManualClock) -> None:
