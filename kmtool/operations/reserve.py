@@ -72,15 +72,9 @@ def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
     with shop.db.tx():
         rollups.prune(shop.db, shop.now_ms())
     sweep(shop)
-    if only is not None:
-        ids = sorted({int(row["id"]) for row in only})
-        for start in range(0, len(ids), CHUNK):
-            _decide_chunk(shop, ids[start : start + CHUNK], tally)
-        return tally
-    after = 0
-    while chunk := orders.due(shop.db, after, CHUNK):
-        _decide_chunk(shop, chunk, tally)
-        after = chunk[-1]
+    ids = orders.due(shop.db) if only is None else sorted({int(row["id"]) for row in only})
+    for start in range(0, len(ids), CHUNK):
+        _decide_chunk(shop, ids[start : start + CHUNK], tally)
     return tally
 
 
