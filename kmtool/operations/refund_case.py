@@ -154,7 +154,7 @@ def _answers(
         for line in lines
     )
     if undecided and is_open:
-        how = told("the channel is told by kmtool") if by_channel else told("you click it there too")
+        how = told("the channel hears of it") if by_channel else told("you click it there too")
         if order["channel"] == COUNTER:
             how = told("you pay it back by hand")
         yield Option(f"{base} --agree", told("the buyer gets the money; {how}", how=how))
