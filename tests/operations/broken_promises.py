@@ -131,6 +131,19 @@ BREAKERS: dict[str, tuple[Callable[[Shop], None], set[str]]] = {
     "one key bound to two lines": (two_lines, {"one_buyer"}),
     "one key sent for two lines": (sent_twice, {"one_exposure"}),
     "a key that was sent is free": (seen_but_free, {"seen_not_free"}),
+    "more is held than was ever held back": (
+        sql("UPDATE stock SET held = 1 WHERE sku = 'S1'"),
+        {"held_counter"},
+    ),
+    "stock is held for a line that has its keys": (
+        sql(
+            "INSERT INTO stock_holds (line_id, order_id, sku, channel, n, state, lowered, held_ms,"
+            " expires_ms, reason) SELECT l.id, l.order_id, 'S1', 'shop1', 1, 'paid', 0, 1, 2, ''"
+            f" FROM lines l WHERE l.id = {LINE.format('A1')}",
+            "UPDATE stock SET held = 1 WHERE sku = 'S1'",
+        ),
+        {"held_for_waiting"},
+    ),
     "a delivered line lacks a key": (
         sql(f"UPDATE lines SET needed = 2 WHERE id = {LINE.format('A1')}"),
         {"delivered_whole"},

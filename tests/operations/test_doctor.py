@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmtool.clock import ManualClock
-from kmtool.errors import Broken
+from kmtool.errors import Broken, OlderThanJournal
 from kmtool.journal import JournalEntry
 from kmtool.operations import audit, backup, doctor, sender
 from kmtool.operations.deliver import deliver, deliver_all
@@ -171,6 +171,7 @@ def test_a_full_disk_another_host_and_plain_credentials(scene: Shop) -> None:
     config = replace(scene.config, data=replace(scene.config.data, disk_min_mb=10**9))
     channel = replace(config.channels["shop1"], credentials={"token": "abc"})
     config = replace(config, channels={"shop1": channel})
+    run(scene, "DELETE FROM homes")
     with scene.db.tx():
         house.set_meta(scene.db, "host", "the-old-machine")
     found = checks(replace(scene, config=config))
@@ -200,9 +201,17 @@ def test_a_daemon_that_died_and_a_failed_job_are_told(scene: Shop) -> None:
 
 
 def test_recovery_lets_nothing_out_over_a_broken_promise(scene: Shop) -> None:
-    journalled_but_free(scene)
+    breaker, _ = BREAKERS["a delivered line lacks a key"]
+    breaker(scene)
     with recovered(scene, "once") as found:
-        assert [check.name for check in found.broken] == ["journal"]
+        assert [check.name for check in found.broken] == ["delivered_whole"]
+
+
+def test_a_key_that_was_sent_and_is_free_again_lets_nobody_send(scene: Shop) -> None:
+    journalled_but_free(scene)
+    with pytest.raises(OlderThanJournal) as refused, recovered(scene, "once"):
+        pass
+    assert refused.value.next_step() == "kmtool db restore --replay"
 
 
 def test_recovery_asks_about_what_a_dead_sender_left(scene: Shop) -> None:
