@@ -52,8 +52,8 @@ def view(result: ByHandResult) -> Iterable[Block]:
     ]
     yield Facts([pair for n, pair in enumerate(pairs) if pair[1] or n == 0])
     for one in result.waits[:WAITS_SHOWN]:
-        name = f"{one.channel}:{one.number}"
-        yield Line(f"  {name}  {tell(one.why)} → {one.command}", "warn")
+        name = "" if one.number in one.command else f"{one.channel}:{one.number}  "
+        yield Line(f"  {name}{tell(one.why)} → {one.command}", "warn")
     if len(result.waits) > WAITS_SHOWN:
         more = len(result.waits) - WAITS_SHOWN
         yield Line(_("  and {n} more: kmtool status --json").format(n=more), "dim")

@@ -81,7 +81,9 @@ def list_() -> None:
 def add(  # noqa: PLR0913, PLR0917  (the options of one command)
     name: Name,
     adapter: Annotated[str, typer.Option(help=_("what it speaks to"))] = "",
-    by_file: Annotated[Path | None, typer.Option(help=_("an order export, to look at"))] = None,
+    by_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=_("an order export, to look at"))
+    ] = None,
     preset: Preset = "",
     mode: Mode = "",
     courier: Couriers = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,10 +32,14 @@ def deliver(
             told = guided.round_of(shop, orders or [], dry_run=dry_run)
             hint_waiting(bool(told.held), bool(told.unmapped))
             return
+        from kmtool.operations import by_hand as hand
         from kmtool.operations import deliver as operation
 
         result = operation.deliver(shop, orders or [])
+        result = replace(result, to_paste=hand.orders_due(shop, orders or []))
     out.show(result, _view)
+    if result.to_paste:
+        out.hint(_("paste one after the other: kmtool deliver --by-hand"))
     hint_waiting(bool(result.held or result.needs_you), bool(result.unmapped))
     if result.needs_you or result.failed:
         out.finish(EXIT_PARTLY)
@@ -62,6 +67,7 @@ def _view(result: DeliverResult) -> Iterable[Block]:
         (_("needs you 要你处理"), result.needs_you),
         (_("failed, tried again by itself"), result.failed),
         (_("waiting to be sent"), result.waiting),
+        (_("orders to paste by hand 待粘贴"), result.to_paste),
     ]
     yield Facts([pair for n, pair in enumerate(pairs) if pair[1] or n == 0])
     for note in result.notes:

@@ -10,7 +10,7 @@ import typer
 
 from kmtool.cli import options, out
 from kmtool.errors import EXIT_BROKEN
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -63,8 +63,11 @@ def _view(story: Story) -> Iterable[Block]:
         "warn",
     )
     yield Line(
-        _("{n} replies got lost after the shop had acted; asking found all, nothing sent twice.")
-        .format(n=story.healed)
+        plural(
+            "{n} reply got lost after the shop had acted; asking found it, nothing sent twice.",
+            "{n} replies got lost after the shop had acted; asking found all, nothing sent twice.",
+            story.healed,
+        ).format(n=story.healed)
     )  # fmt: skip
     yield Line(
         _("At the buyers: {held} keys in the marketplace's chats, {doubled} at two buyers.").format(

@@ -85,4 +85,4 @@ def open_shop(*, writes: bool = False, dry_run: bool = False) -> Iterator[Shop]:
             return
         with shop.db.rehearsal():
             yield shop
-        out.note(_("--dry-run: nothing was kept"))
+        out.note(_("--dry-run: nothing was kept; this is how it would be:"))

@@ -141,6 +141,8 @@ def _preview_lines(preview: Preview) -> Iterable[str]:
         sku=preview.sku, supplier=preview.supplier, mode=preview.mode, cost=cost_text,
         currency=preview.currency,
     )  # fmt: skip
+    if not preview.cost_e5 and not preview.history:
+        yield _("! no cost was given (--cost 12.50): profit and settlement count them as free")
     if 1 < preview.uses < UNLIMITED_USES:
         yield _("each key serves {n} buyers").format(n=f"{preview.uses:,}")
     if preview.uses == UNLIMITED_USES:

@@ -9,7 +9,7 @@ import typer
 
 from kmtool.cli import doors, order_account, order_by_hand, order_cases, order_close, out
 from kmtool.cli.order_why import view as why_view
-from kmtool.errors import UsageError
+from kmtool.errors import EXIT_PARTLY, UsageError
 from kmtool.words import _
 
 if TYPE_CHECKING:
@@ -100,10 +100,13 @@ def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         result = order_changes.redeliver(shop, number)
-        if not dry_run:
-            deliver.deliver(shop, [number])
+        sent = None if dry_run else deliver.deliver(shop, [number])
     out.show(result, _changed_view)
-    out.hint(_("how it went: kmtool order show {number}").format(number=number))
+    out.hint(_("how it went: kmtool order why {number}").format(number=number))
+    if sent is not None and (sent.failed or sent.unknown or sent.needs_you):
+        for line in sent.notes:
+            out.note(line)
+        out.finish(EXIT_PARTLY)
 
 
 app.command("refund", help=_("a refund case: look at it, agree, refuse, record"))(
@@ -261,9 +264,12 @@ def _cases_view(result: OrderShown) -> Iterable[Block]:
 def _changed_view(result: OrderChanged) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
+    told = {
+        "hold": _("order {number} of {channel} is on hold, lines: {n}"),
+        "release": _("order {number} of {channel} may go, lines: {n}"),
+        "redeliver": _("order {number} of {channel}: the same keys go again, lines: {n}"),
+    }[result.action]
     yield Line(
-        _("{action}: order {number} of {channel}, lines: {n}").format(
-            action=_(result.action), number=result.number, channel=result.channel, n=result.lines
-        ),
+        told.format(number=result.number, channel=result.channel, n=result.lines),
         "good",
     )

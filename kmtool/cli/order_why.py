@@ -34,6 +34,10 @@ _TRIED = {
     "unknown": marked("outcome unclear 结果不明"),
     "intent": marked("under way"),
     "pending": marked("not tried yet"),
+    "retry_at": marked("to be tried again"),
+    "inflight": marked("under way"),
+    "human": marked("needs you 要你处理"),
+    "cancelled": marked("cancelled 已取消"),
 }
 """What was tried and what came of it, in people's words; the codes stay in JSON."""
 

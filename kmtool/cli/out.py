@@ -112,8 +112,9 @@ def note(line: str) -> None:
 
 
 def hint(line: str) -> None:
-    """Name a next step, on stderr; silent when a program reads the result."""
-    if not options.current().machine:
+    """Name a next step, on stderr; silent for a program, and when nothing of it was kept."""
+    asked = options.current()
+    if not asked.machine and "--dry-run" not in asked.words:
         note(_paint("→ " + line, "dim", sys.stderr))
 
 
@@ -172,9 +173,9 @@ def confirm(question: str) -> None:
         raise Refused(detail="Nothing was done.", mend="answer y if it is meant")
 
 
-def confirm_number(question: str, number: int) -> None:
+def confirm_number(question: str, number: int, flag: str = "") -> None:
     """Ask for a number to be typed before something grave; --yes does not answer it."""
-    answer = _ask(f"{question} [{_('type {n} to go on').format(n=number)}] ", "")
+    answer = _ask(f"{question} [{_('type {n} to go on').format(n=number)}] ", flag)
     if answer.strip() != str(number):
         raise Refused(detail="Nothing was done.", mend="type the number if it is meant")
 

@@ -43,6 +43,8 @@ def _paused(result: PauseResult) -> Iterable[Block]:
 
 def _resumed(result: PauseResult) -> Iterable[Block]:
     told = _("{scope} goes on.") if result.changed else _("{scope} was not paused.")
+    if not result.changed and result.scope == house.ALL and result.paused:
+        told = _("The shop as a whole was not paused; this still is:")
     scope = result.scope.replace(":", " ", 1)
     yield Line(told.format(scope=scope), "good" if result.changed else "")
     yield _table(result)

@@ -18,6 +18,7 @@ COLUMNS = 80
 NEEDS_MAX = 7
 FEW = 3
 EVERY_S = 5.0
+WHAT_MIN = 8
 
 
 def status(
@@ -88,7 +89,7 @@ def _needs(result: Status) -> Iterator[Block]:
     age_width = max(len(age) for _money, age, _one in rows)
     for money, age, one in rows:
         room = COLUMNS - 2 - money_width - 2 - age_width - 2 - width(one.command) - 2
-        what = cut(plain(tell(one.what)), max(14, room))
+        what = cut(plain(tell(one.what)), max(WHAT_MIN, room))
         pad = " " * (money_width - width(money))
         head = f"  {pad}{money}  {age:>{age_width}}  {what}"
         space = " " * max(2, COLUMNS - width(head) - width(one.command))
@@ -99,10 +100,15 @@ def _needs(result: Status) -> Iterator[Block]:
 
 
 def _health(checks: Iterable[Check]) -> str:
+    """Tell of daemon, backup and jobs; jobs that are well give way where the line is full."""
     told = {check.name: check.figure for check in checks}
-    return _("Daemon: {daemon} · backup: {backup} · jobs: {jobs}").format(
-        daemon=tell(told["daemon"]).partition(";")[0], backup=told["backup"], jobs=told["jobs"]
+    daemon, backup = tell(told["daemon"]).partition(";")[0], told["backup"]
+    whole = _("Daemon: {daemon} · backup: {backup} · jobs: {jobs}").format(
+        daemon=daemon, backup=backup, jobs=told["jobs"]
     )
+    if width(whole) <= COLUMNS:
+        return whole
+    return _("Daemon: {daemon} · backup: {backup}").format(daemon=daemon, backup=backup)
 
 
 def _amount(one: NeedsYou) -> str:

@@ -41,7 +41,7 @@ def sync(
     if result.failed:
         out.finish(7 if result.failed == len(result.channels) else EXIT_PARTLY)
     if any(channel.unmapped for channel in result.channels):
-        out.hint(_("listings without a product: kmtool product unmapped"))
+        out.hint(_("items without a product: kmtool product unmapped"))
     else:
         out.hint(_("next: kmtool deliver"))
 

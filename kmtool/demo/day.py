@@ -133,7 +133,7 @@ def _day(shop: Shop, world: World, clock: ManualClock, say: Say) -> Story:
         sync.sync(shop, ["maple"])
         done = deliver.deliver(shop)
         if hour in {10, 13}:
-            lost = "{hour}:00  {n} replies got lost on the way; kmtool asks first"
+            lost = "{hour}:00  replies lost on the way: {n}; kmtool asks first"
             say(told(lost, hour=hour + 1, n=done.unknown))
         clock.advance(10_000)
         deliver.deliver(shop)

@@ -126,6 +126,10 @@ def _delivered(
         "{route} took it at {at}", route=route, at=_at(shop, last.at_ms if last else None)
     )
     channel, number = order["channel"], order["number"]
+    if last is not None and last.state in AGAIN:
+        at = _at(shop, last.next_ms)
+        what = told("the buyer has its keys; the same go again at {at}", at=at)
+        return what, f"kmtool deliver {number}"
     mark = next((e for e in reversed(of_order) if e["kind"] == EffectKind.MARK_SHIPPED), None)
     if order["marked_ms"] is not None:
         at = _at(shop, order["marked_ms"])

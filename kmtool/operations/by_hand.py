@@ -138,6 +138,13 @@ def due(shop: Shop, only: Sequence[int] = ()) -> list[Row]:
     ]
 
 
+def orders_due(shop: Shop, numbers: Sequence[str] = ()) -> int:
+    """Count the orders (of those named, or all) whose messages wait to be pasted now."""
+    only = [named(shop, number)["id"] for number in numbers]
+    found = (row for row in due(shop, only) if not row["reason"].startswith(STOPPED))
+    return len({row["order_id"] for row in found})
+
+
 def _round(shop: Shop, waiting: list[Row], ask: Callable[[Task], Answer]) -> Mapping[int, Answer]:
     """Show what waits, one by one; return position → answer. `waiting` keeps the latest effects."""
     answers: dict[int, Answer] = {}

@@ -43,7 +43,10 @@ CLOCK_SLACK_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class DeliverResult:
-    """What a run of deliver did, in lines. `waiting` is what a daemon was asked to send."""
+    """What a run of deliver did, in lines. `waiting` is what a daemon was asked to send.
+
+    `to_paste` counts orders that only a person can hand over; who shows it to one fills it in.
+    """
 
     delivered: int
     held: dict[str, int]
@@ -53,6 +56,7 @@ class DeliverResult:
     failed: int
     shipped: int = 0
     waiting: int = 0
+    to_paste: int = 0
     notes: tuple[str, ...] = field(default=())
 
 

@@ -268,9 +268,15 @@ def _top_up_line(shop: Shop, order: Row, line_no: str) -> Row:
     if len(found) > 1:
         waiting = [line for line in found if line["state"] == LineState.HELD]
         found = waiting if len(waiting) == 1 else found
+    if not found and not line_no:
+        raise Refused(
+            detail="no line of order {number} is a top-up",
+            mend="kmtool order show {number}",
+            number=order["number"],
+        )
     if not found:
         raise NotFound(
-            kind="line", name=line_no or "?", mend="kmtool order show {number}",
+            kind="line", name=line_no, mend="kmtool order show {number}",
             number=order["number"],
         )  # fmt: skip
     if len(found) > 1:

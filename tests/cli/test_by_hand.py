@@ -143,3 +143,28 @@ def later(folder: Path, rows: list[str]) -> None:
     name = f"later-{len(list((folder / 'inbox/orders/tb/done').glob('*')))}.csv"
     export = "\n".join([HEAD, *rows]).encode("gb18030")
     (folder / "inbox/orders/tb" / name).write_bytes(export)
+
+
+def test_deliver_names_what_only_a_person_can_send(cli: Cli, waiting: Path) -> None:
+    told = cli("deliver")
+    assert told.lines()[-1].split() == ["orders", "to", "paste", "by", "hand", "待粘贴", "2"]
+    assert "→ paste one after the other: kmtool deliver --by-hand" in told.err
+    assert cli("deliver", "2261122000000000001", "--json").json()["to_paste"] == 1
+    cli("deliver", "--by-hand", input="\n\n", tty=True)
+    assert cli("deliver", "--json").json()["to_paste"] == 0
+
+
+def test_after_a_rehearsal_no_next_step_is_named(cli: Cli, waiting: Path) -> None:
+    told = cli("sell", "S1", "--price", "48", "--dry-run")
+    assert "nothing was kept; this is how it would be:" in told.err
+    assert "→" not in told.err
+    told = cli("import", "k.txt", "--sku", "S1", "--dry-run")
+    assert told.code == 0
+
+
+def test_keys_without_a_cost_are_spoken_of(cli: Cli, waiting: Path) -> None:
+    Path("free.txt").write_text("HAND-9999\n", encoding="utf-8")
+    assert "no cost was given" in cli("import", "free.txt", "--sku", "S1", "--yes").err
+    Path("paid.txt").write_text("HAND-9998\n", encoding="utf-8")
+    told = cli("import", "paid.txt", "--sku", "S1", "--cost", "5", "--yes")
+    assert told.code == 0 and "no cost" not in told.err

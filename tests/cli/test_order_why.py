@@ -108,3 +108,39 @@ def test_what_is_done_wants_nothing(owner: Owner) -> None:
 def test_what_was_perhaps_pasted_waits_for_the_owner_on_the_morning_screen(owner: Owner) -> None:
     settles.perhaps_pasted(owner)
     assert owner.cli("status", "--json").json()["day"]["waiting"] == 1
+
+
+def test_a_second_sending_that_fails_is_not_told_as_sent(owner: Owner) -> None:
+    owner.bought()
+    owner.deliver()
+    world("shop1").faults = ["down"] * 9
+    told = owner.run("order", "redeliver", "A1")
+    assert told.code == 3
+    assert "the same keys go again" in told.out
+    assert "→ how it went: kmtool order why A1" in told.err
+    found = why(owner)
+    assert (found["state"], found["command"]) == ("delivered", "kmtool deliver A1")
+    assert "the buyer has its keys; the same go again at" in found["answer"]
+
+
+def test_an_order_without_a_top_up_has_no_account(owner: Owner) -> None:
+    owner.bought()
+    told = owner.cli("order", "account", "A1", "13800138000")
+    assert (told.code, "no line of order A1 is a top-up" in told.err) == (6, True)
+
+
+def test_the_morning_screen_keeps_to_80_columns_with_a_long_command(owner: Owner) -> None:
+    from kmtool.cli.blocks import width
+
+    owner.bought("A2", item="网盘月卡 30天 自动发货")
+    owner.run("deliver")
+    shown = owner.run("status").lines()
+    assert any('kmtool product map shop1 "网盘月卡 30天 自动发货" SKU' in line for line in shown)
+    assert max(width(line) for line in shown) <= 80
+
+
+def test_resume_names_what_is_still_paused(owner: Owner) -> None:
+    owner.run("pause", "S1")
+    told = owner.run("resume")
+    assert told.lines()[0] == "The shop as a whole was not paused; this still is:"
+    assert "→ go on: kmtool resume S1" in told.err
