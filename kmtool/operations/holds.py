@@ -9,7 +9,7 @@ order, and a line that is gone give it back at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import OrderStatus, RefundState
@@ -40,6 +40,8 @@ def follow(shop: Shop, order_id: OrderId) -> None:
     else:
         store.move(db, order_id, "held", "paid")
     needed = {(row["line_id"], row["sku"]): row["n"] for row in store.wanted(db, order_id)}
+    is_unpaid = order["status"] == OrderStatus.UNPAID
+    spoken = _spoken_for(shop, [hold["sku"] for hold in live]) if is_unpaid else {}
     for hold in store.of_order(db, order_id):
         if hold["ended_ms"] is not None:
             continue
@@ -47,7 +49,7 @@ def follow(shop: Shop, order_id: OrderId) -> None:
         if n is None:
             store.end(db, hold, "dropped", marked("the line does not want it"), shop.now_ms())
         elif n != hold["n"]:
-            store.resize(db, hold, n)
+            store.resize(db, hold, n, spoken.get(hold["sku"], 0))
 
 
 def place(shop: Shop, channel: str, unpaid: Mapping[OrderId, bool]) -> int:
@@ -66,8 +68,7 @@ def place(shop: Shop, channel: str, unpaid: Mapping[OrderId, bool]) -> int:
     if not skus:
         return 0
     store.lock(db, skus)
-    demand, in_hold = stock_push.demand(db), store.paid_holds(db, skus)
-    spoken = {sku: max(0, demand.get(sku, 0) - in_hold.get(sku, 0)) for sku in skus}
+    spoken = _spoken_for(shop, skus)
     held = 0
     for order_id, rows in asked.items():
         order = orders.get(db, order_id)
@@ -125,6 +126,12 @@ def lasts(shop: Shop, channel: str) -> int:
     if found is not None and found.hold_unpaid_ms >= 0:
         return found.hold_unpaid_ms
     return shop.config.sync.hold_unpaid_ms
+
+
+def _spoken_for(shop: Shop, skus: Sequence[str]) -> dict[str, int]:
+    """Return what paid lines wait for and no hold keeps for them: no unpaid order may have it."""
+    demand, in_hold = stock_push.demand(shop.db), store.paid_holds(shop.db, skus)
+    return {sku: max(0, demand.get(sku, 0) - in_hold.get(sku, 0)) for sku in skus}
 
 
 def _hold_line(shop: Shop, parts: list[Row], spoken: Mapping[str, int]) -> bool:

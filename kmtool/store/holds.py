@@ -93,10 +93,10 @@ def move(db: Db, order_id: OrderId, source: str, target: str) -> int:
     )
 
 
-def resize(db: Db, hold: Row, n: int) -> bool:
+def resize(db: Db, hold: Row, n: int, spoken_for: int) -> bool:
     """Change how many keys a live hold keeps back; False when there are not that many."""
     more = n - hold["n"]
-    if more > 0 and not count_up(db, hold["sku"], more, 0):
+    if more > 0 and not count_up(db, hold["sku"], more, spoken_for):
         return False
     if more < 0:
         count_down(db, hold["sku"], -more)

@@ -308,3 +308,11 @@ def test_a_paid_line_that_ends_without_keys_gives_its_pieces_back(shop: Shop) ->
     holds.sweep(shop)
     assert (held(shop), states(shop), left(shop, "A2")) == (0, ["dropped"], 2)
     assert holds.sweep(shop) == 0
+
+
+def test_an_unpaid_order_that_grows_takes_nothing_a_paid_line_waits_for(shop: Shop) -> None:
+    shelf(shop, n=3)
+    pull(shop, unpaid(quantity=1))
+    pull(shop, paid("A2", quantity=2, at_ms=AT + 2_000))
+    pull(shop, unpaid(quantity=3, revision_ms=AT + 3_000))
+    assert (held(shop), left(shop, "A2")) == (1, 2)
