@@ -53,6 +53,7 @@ class Journal:
         self._database_id = database_id
         self._digest = digest
         self._count: int | None = None
+        self._end = (0, 0)
 
     def append(self, entries: Sequence[JournalEntry]) -> None:
         """Write entries and force them to the disk; only then may the network be touched."""
@@ -60,6 +61,7 @@ class Journal:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._must_not_have_shrunk()
             if self._count is None:
                 self._count = self.count()
             lines = [self._line(n, entry) for n, entry in enumerate(entries, self._count + 1)]
@@ -73,6 +75,7 @@ class Journal:
             if fresh:
                 self._keep_name()
             self._count += len(lines)
+            self._end = (len(self.parts()), self.path.stat().st_size)
         except OSError as error:
             raise self._unwritten(error) from None
 
@@ -101,6 +104,11 @@ class Journal:
                 return found
         return []
 
+    def is_short(self) -> bool:
+        """Tell whether `tail` returns all there is."""
+        parts = self.parts()
+        return not parts or (len(parts) == 1 and parts[0].stat().st_size <= TAIL)
+
     def parts(self) -> list[Path]:
         """Return the files of the journal, oldest first."""
         old = sorted(self.path.parent.glob(f"{self.path.stem}.[0-9][0-9][0-9][0-9].log"))
@@ -126,6 +134,22 @@ class Journal:
             return 0
         with self.path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+    def look_again(self) -> None:
+        """Take the files as they are now: whoever calls has looked for what is missing."""
+        self._count, self._end = None, (0, 0)
+
+    def _must_not_have_shrunk(self) -> None:
+        """A journal that was deleted or cut under a running sender is made whole by its next start;
+        until then nothing is added that would hide the loss."""
+        parts, size = self._end
+        now = self.path.stat().st_size if self.path.exists() else 0
+        if size and now < size and len(self.parts()) <= parts:
+            raise Broken(
+                detail="the send journal was deleted or cut while it was in use; nothing was sent",
+                where=str(self.path),
+                mend="stop what sends (kmtool run stop), then start it again: kmtool run",
+            )
 
     def _keep_name(self) -> None:
         """Force the new file's name to the disk too: a power cut must not lose it."""

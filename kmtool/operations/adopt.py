@@ -66,7 +66,7 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
     with sender.alone(shop), _other_place(shop, found.was) as other:
         joins = found.joins
         settled = Settled(True) if joins else settle(shop, trusted=journal_complete)
-        home.settle(shop, "adopted")
+        home.settle(shop, "adopted", fresh=not settled.journal)
         if other is not None and not shop.db.rehearsing:
             with other.tx():
                 place = home.place_of(shop.config, shop.db)

@@ -167,13 +167,16 @@ def must_be_home(shop: Shop) -> None:
         settle(shop, "bound" if row is None else "renamed")
 
 
-def settle(shop: Shop, how: str) -> None:
-    """Make this the home: a new token in the database and beside the journal, on record."""
+def settle(shop: Shop, how: str, *, fresh: bool = False) -> None:
+    """Make this the home: a new token in the database and beside the journal, on record.
+
+    `fresh`: the journal of before is lost; copies from before do not belong to the one that begins.
+    """
     with shop.db.tx():
         token = write_home(shop.config, shop.db, shop.now_ms())
         shop.audit(f"home_{how}", "host", place_of(shop.config, shop.db)[:200])
     if not shop.db.rehearsing:
-        keep_home(shop.journal.path, shop.config, shop.db, token)
+        keep_home(shop.journal.path, shop.config, shop.db, token, fresh=fresh)
 
 
 def write_home(config: Config, db: Db, now_ms: int) -> str:
@@ -194,9 +197,9 @@ def write_home(config: Config, db: Db, now_ms: int) -> str:
     return token
 
 
-def keep_home(journal: Path, config: Config, db: Db, token: str) -> None:
+def keep_home(journal: Path, config: Config, db: Db, token: str, *, fresh: bool = False) -> None:
     """Write the home file, and an empty journal where nothing was ever sent."""
-    old = read_home(journal)
+    old = None if fresh else read_home(journal)
     tokens = [*(old.tokens if old else ()), token][-_TOKENS_KEPT:]
     found = {"tokens": tokens, "place": place_of(config, db), "machine": here().id}
     write_private(home_path(journal), json.dumps(found, ensure_ascii=False))

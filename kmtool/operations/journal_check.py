@@ -86,10 +86,10 @@ def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:
     """Records from before they were numbered: the keys of the last ones must not be for sale."""
     sent: dict[bytes, Place] = {}
     for entry in tail:
-        if entry.n:
-            continue
         fingerprint = bytes.fromhex(entry.fingerprint)
         if entry.kind == "SEND":
+            if entry.n:
+                continue
             sent[fingerprint] = (entry.channel, entry.order, entry.line)
         elif entry.kind == "RELEASE":
             sent.pop(fingerprint, None)

@@ -28,12 +28,12 @@ from kmtool.errors import (
     Refused,
     marked,
 )
-from kmtool.operations import audit, backup, doctor, home, sender
+from kmtool.operations import audit, backup, doctor, home, journal_whole, sender
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
 from kmtool.operations.journal_check import older
 from kmtool.operations.refunds import unpack
-from kmtool.operations.replay import Replayed, replay
+from kmtool.operations.replay import Replayed, last_word, replay
 from kmtool.shop import Shop
 from kmtool.store import copying, house, machines, maintenance, sessions, transfer
 from kmtool.store import doctor as store
@@ -107,6 +107,7 @@ def outlook(config: Config, file: Path, open_it: Opener) -> Outlook:
         present = _opened(config, open_it, stack)
         shop = stack.enter_context(_copy(config, file, open_it))
         _must_be_same_shop(file, shop, present)
+        _make_whole(present)
         there = None if present is None else figures_of(present)
         return Outlook(str(file), figures_of(shop), there, home.owns_journal(shop))
 
@@ -124,6 +125,7 @@ def restore(
         if keep:
             alone = sender.alone(present) if present else sender.locked_out(config)
             stack.enter_context(alone)
+            _make_whole(present)
         with _copy(config, file, open_it) as shop:
             _must_be_same_shop(file, shop, present)
             settled, figures = settle(shop), figures_of(shop)
@@ -165,12 +167,26 @@ def settle(shop: Shop, *, trusted: bool = False) -> Settled:
         sender.close(shop, SessionId(row["id"]), "dead")
     for number in store.orphan_sessions(shop.db):
         sender.close(shop, SessionId(number), "dead")
-    if home.owns_journal(shop) or (trusted and shop.journal.parts()):
+    if _has_journal(shop) or (trusted and shop.journal.parts()):
         done, taken, journal = replay(shop), 0, True
     else:
         done, taken, journal = Replayed(), _quarantine(shop), False
     checks = tuple(doctor.ledger_checks(shop)) if journal else _without_journal(shop)
     return Settled(journal, done, taken, doctor.Health(checks).blocking)
+
+
+def _has_journal(shop: Shop) -> bool:
+    """Tell whether the journal of this database is here, and names all that was delivered here."""
+    if not home.owns_journal(shop):
+        return False
+    word = last_word(shop.journal)
+    return machines.delivered_keys(shop.db) <= {*word.sent, *word.released}
+
+
+def _make_whole(present: Shop | None) -> None:
+    """The database that is there knows what its journal may have lost: the last chance to ask."""
+    if present is not None and home.read_home(present.journal.path) and not older(present):
+        journal_whole.make_whole(present)
 
 
 def drill(shop: Shop, open_it: Opener) -> Drill:
@@ -317,8 +333,9 @@ def _arrived(shop: Shop, file: Path, settled: Settled) -> str:
     """
     if settled.journal and older(shop):  # somebody showed a key while pages were copied
         replay(shop)
-    if machines.home(shop.db) is None or home.read_home(shop.journal.path) is None:
-        home.settle(shop, "restored")
+    bound = machines.home(shop.db) and home.read_home(shop.journal.path)
+    if not bound or (not settled.journal and home.away(shop) is None):
+        home.settle(shop, "restored", fresh=not settled.journal)
     with shop.db.tx():
         shop.audit("db.restore", file.name, told_of(settled))
     audit.accept_restored(shop, f"db restore {file.name}")

@@ -27,7 +27,7 @@ from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Locked, marked, told
 from kmtool.locks import FileLock
-from kmtool.operations import home, journal_check
+from kmtool.operations import home, journal_check, journal_whole
 from kmtool.operations.refunds import reason_of
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, sessions
@@ -49,6 +49,7 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             _hold_sender(shop, epoch, stack)
         home.must_be_home(shop)
         journal_check.must_not_be_older(shop)
+        journal_whole.make_whole(shop)
         if not by_hand:
             shop.journal.lay_aside()
         token = secrets.randbits(62)

@@ -137,6 +137,47 @@ def skip_sessions(db: Db, number: int, token: int, host: str, now_ms: int) -> No
         )
 
 
+def last_journalled(db: Db, after: int, limit: int = 8) -> dict[int, int]:
+    """Return the newest ended sessions that journalled (above a number) → how many records."""
+    rows = db.all(
+        "SELECT id, journalled FROM sessions WHERE state <> 'live' AND journalled > 0"
+        " AND id > :after ORDER BY id DESC LIMIT :n",
+        after=after,
+        n=limit,
+    )
+    return {int(row["id"]): int(row["journalled"]) for row in rows}
+
+
+def sendings(db: Db, pool: str) -> list[Row]:
+    """Return every key that may have left and was not proved unsent, with its place, as sent.
+
+    The place of a lent key is its lending, whose channel begins with `pool`.
+    """
+    rows = db.all(
+        "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n FROM allocations a"
+        " JOIN keys k ON k.id = a.key_id JOIN lines l ON l.id = a.line_id"
+        " JOIN orders o ON o.id = l.order_id LEFT JOIN parcels p ON p.id = a.parcel_id"
+        " WHERE a.exposed_ms IS NOT NULL AND a.state NOT IN ('reserved', 'withdrawn')"
+        " AND NOT EXISTS (SELECT 1 FROM lent_keys t WHERE t.key_id = a.key_id"
+        " AND t.line_id = a.line_id) ORDER BY a.exposed_ms, a.id"
+    )
+    lent = db.all(
+        "SELECT k.fingerprint, d.pool, d.number, t.n AS line_no FROM lent_keys t"
+        " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
+        " WHERE t.state <> 'returned' ORDER BY t.lending_id, t.n"
+    )
+    return [*rows, *({**row, "channel": pool + row["pool"], "parcel_n": 0} for row in lent)]
+
+
+def delivered_keys(db: Db) -> set[bytes]:
+    """Return the keys that a parcel brought to a buyer: each was journalled before."""
+    rows = db.all(
+        "SELECT k.fingerprint FROM allocations a JOIN keys k ON k.id = a.key_id"
+        " WHERE a.state = 'delivered' AND a.parcel_id IS NOT NULL"
+    )
+    return {bytes(row["fingerprint"]) for row in rows}
+
+
 def exposed_ever(db: Db) -> int:
     """Return how many keys were ever sent."""
     return int(db.value("SELECT count(*) FROM allocations WHERE exposed_ms IS NOT NULL"))

@@ -215,6 +215,7 @@ def test_without_a_journal_all_free_keys_wait_for_a_proof(
     sold = tmp_path / "sold.txt"
     sold.write_text("\n".join(keys_at("A1")) + "\n", encoding="utf-8")
     shop.journal.path.unlink()
+    home.home_path(shop.journal.path).unlink()
     done = back(shop, file, opener)
     assert not done.settled.journal and done.settled.quarantined == 4
     outside().orders.clear()

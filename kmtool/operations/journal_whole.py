@@ -1,0 +1,83 @@
+"""Keeps the send journal whole: what this database knows as sent and the journal lost is written
+again, before anything more is sent.
+
+A journal that was deleted, cut or put back from an old day would let a later restore believe that
+what it does not name was never sent. The database that is current knows better, as long as it
+lives: so the loss is made good at the next start of a sender, and before a restore.
+"""
+
+from __future__ import annotations
+
+from kmtool.errors import KmError
+from kmtool.journal import JournalEntry
+from kmtool.operations.replay import last_word
+from kmtool.shop import Shop
+from kmtool.store import house, machines
+from kmtool.store.lending import POOL
+
+LOOKED = "journal_whole_session"
+"""Meta: the journal was made whole for sessions up to this one."""
+PART = 2_000
+
+
+def make_whole(shop: Shop) -> int:
+    """Write records that the journal misses anew; return how many. Cheap when none is missing."""
+    if shop.db.rehearsing:
+        return 0
+    shop.journal.look_again()
+    last = _suspicious(shop)
+    if not last:
+        return 0
+    written = write_missing(shop, last)
+    with shop.db.tx():
+        house.set_meta(shop.db, LOOKED, str(last))
+        if written:
+            shop.audit("journal_made_whole", "journal", f"{written} records it had lost")
+    return written
+
+
+def write_missing(shop: Shop, session: int) -> int:
+    """Append every sending that the database knows and the journal does not name."""
+    word = last_word(shop.journal)
+    missing = [
+        JournalEntry(
+            kind="SEND",
+            channel=row["channel"],
+            order=row["number"],
+            line=str(row["line_no"]),
+            fingerprint=bytes(row["fingerprint"]).hex(),
+            session=session,
+            parcel=row["parcel_n"] or 0,
+        )
+        for row in machines.sendings(shop.db, POOL)
+        if (row["channel"], row["number"], str(row["line_no"]))
+        not in word.sent.get(bytes(row["fingerprint"]), {})
+    ]
+    for start in range(0, len(missing), PART):
+        shop.journal.append(missing[start : start + PART])
+    return len(missing)
+
+
+def _suspicious(shop: Shop) -> int:
+    """Return the newest ended session when one of the last ones wrote more than the journal holds.
+
+    A process that was killed right before its records were written looks the same: harmless.
+    """
+    looked = max(int(house.meta(shop.db, name) or 0) for name in (LOOKED, machines.REPLAYED))
+    ended = machines.last_journalled(shop.db, looked)
+    if not ended:
+        return 0
+    try:
+        tail = shop.journal.tail()
+        all_of_it = shop.journal.is_short()
+    except KmError:
+        return 0  # a changed record is told by who compares
+    numbers: dict[int, set[int]] = {}
+    for entry in tail:
+        numbers.setdefault(entry.session, set()).add(entry.n)
+    for session, n in ended.items():
+        found = numbers.get(session, set())
+        held = len(found - {0}) if all_of_it else max(found, default=0)
+        if held < n and (all_of_it or found or session == max(ended)):
+            return max(ended)
+    return 0

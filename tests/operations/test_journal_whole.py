@@ -1,0 +1,107 @@
+"""A send journal that lost records is made whole again, before a restore could believe it."""
+
+from __future__ import annotations
+
+import pytest
+
+from kmtool.app import open_shop
+from kmtool.clock import ManualClock
+from kmtool.errors import Broken
+from kmtool.journal import Journal, JournalEntry
+from kmtool.operations import home
+from kmtool.operations.deliver import deliver
+from kmtool.operations.journal_whole import make_whole
+from kmtool.shop import Shop
+from tests.fakes import order
+from tests.operations.delivery_kit import keys_at, pull
+from tests.operations.import_kit import bring
+from tests.operations.stock import shelf
+from tests.operations.test_restore import Opener, back, run_on, saved, told
+from tests.operations.test_restore import dump_tools as dump_tools
+
+
+@pytest.fixture
+def opener(clock: ManualClock) -> Opener:
+    return lambda config: open_shop(config, clock=clock)
+
+
+@pytest.mark.parametrize("left", [None, 0.0, 0.7])
+def test_a_journal_that_lost_records_is_made_whole_before_more_is_sent(
+    shop: Shop, opener: Opener, left: float | None
+) -> None:
+    shelf(shop, n=12)
+    pull(shop, order("A1"))
+    deliver(shop)
+    file = saved(shop)
+    pull(shop, order("A2"), order("A3"))
+    deliver(shop)
+    journal = shop.journal.path
+    if left is None:
+        journal.unlink()
+    else:
+        journal.write_bytes(journal.read_bytes()[: int(journal.stat().st_size * left)])
+    object.__setattr__(shop, "journal", Journal(journal, shop.journal._database_id,
+                                                shop.vault.digest))  # fmt: skip
+    pull(shop, order("A4"))
+    deliver(shop)
+    before = told("A2", "A3", "A4")
+    assert back(shop, file, opener).settled.quarantined == 0
+    with opener(shop.config) as again:
+        pull(again, order("A5"), order("A6"))
+        run_on(again)
+        assert told("A2", "A3", "A4") == before
+        sold = [key for number in ("A1", "A2", "A3", "A4", "A5", "A6") for key in keys_at(number)]
+        assert len(sold) == len(set(sold)) == 6
+
+
+def test_a_journal_lost_since_the_last_sending_is_made_whole_by_the_restore(
+    shop: Shop, opener: Opener
+) -> None:
+    shelf(shop, n=12)
+    pull(shop, order("A1"))
+    deliver(shop)
+    file = saved(shop)
+    pull(shop, order("A2"))
+    deliver(shop)
+    shop.journal.path.unlink()
+    done = back(shop, file, opener)
+    assert (done.settled.journal, done.settled.quarantined) == (True, 0)
+    with opener(shop.config) as again:
+        before = told("A2")
+        pull(again, order("A3"))
+        run_on(again)
+        assert told("A2") == before and not keys_at("A3") & before["A2"]
+
+
+def test_a_journal_that_began_after_a_restore_without_one_says_nothing_of_before(
+    shop: Shop, opener: Opener
+) -> None:
+    shelf(shop, n=6)
+    pull(shop, order("A1"))
+    file = saved(shop)
+    deliver(shop)
+    shop.journal.path.unlink()
+    home.home_path(shop.journal.path).unlink()
+    assert back(shop, file, opener).settled.quarantined == 6
+    with opener(shop.config) as again:
+        bring(again, "".join(f"LATER-{n}\n" for n in range(3)))
+        pull(again, order("A2"))
+        run_on(again)
+    assert back(shop, file, opener).settled.quarantined == 6
+
+
+def test_a_journal_that_vanishes_under_a_sender_stops_it(shop: Shop) -> None:
+    shelf(shop, n=3)
+    pull(shop, order("A1"), order("A2"))
+    deliver(shop)
+    shop.journal.path.unlink()
+    with pytest.raises(Broken, match="was deleted or cut"):
+        shop.journal.append([JournalEntry("SEND", "shop1", "A2", "1", "00", 1)])
+
+
+def test_a_whole_journal_is_left_alone(shop: Shop) -> None:
+    shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    before = shop.journal.path.read_bytes()
+    assert make_whole(shop) == 0 and shop.journal.path.read_bytes() == before
