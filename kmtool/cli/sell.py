@@ -49,12 +49,16 @@ def _view(sale: Sale) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
     yield Line(
-        _("sold: {n} × {title} as {number} for {money}; {left} left").format(
+        (
+            _("sold: {n} × {title} as {number} for {money}")
+            if sale.left is None
+            else _("sold: {n} × {title} as {number} for {money}; {left} left")
+        ).format(
             n=sale.quantity,
             title=sale.title,
             number=sale.number,
             money=out.money(sale.total_minor, sale.currency),
-            left=_("no limit") if sale.left is None else sale.left,
+            left=sale.left,
         ),
         "good",
     )

@@ -160,7 +160,8 @@ def _previewed(result: Preview) -> Iterable[Block]:
     yield from _waiting(result.waiting, result.currency)
     if result.debits:
         yield settle_adjust.debits_table(result.debits)
-        yield Line(_("Say what becomes of them: kmtool settle adjust SUPPLIER"), "dim")
+        told = _("Say what becomes of them: kmtool settle adjust {supplier}")
+        yield Line(told.format(supplier=result.supplier), "dim")
     if not result.keys and not result.clawbacks:
         yield Line(_("Nothing is due: there would be no sheet."), "dim")
     if result.difference_minor:

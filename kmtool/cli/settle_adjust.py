@@ -54,6 +54,12 @@ def adjust(
             debits.drop(shop, supplier, number)
         result = Adjusted(supplier, debits.listing(shop, supplier))
     out.show(result, _view)
+    first = next((one.id for one in result.debits if one.state == "open"), None)
+    if first is not None:
+        told = _(
+            "it agreed: kmtool settle adjust {supplier} --accept {id}; the shop bears it: --drop"
+        )
+        out.hint(told.format(supplier=supplier, id=first))
     out.hint(_("on the next sheet: kmtool settle preview {supplier}").format(supplier=supplier))
 
 

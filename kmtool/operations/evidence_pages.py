@@ -82,6 +82,53 @@ _WORDS = {
              "发送原文（卡密已打码，除非要求完整显示）"),
 }  # fmt: skip
 
+_CODES = {
+    "unpaid": ("not paid", "未付款"),
+    "paid": ("paid", "已付款"),
+    "review": ("under review", "审核中"),
+    "shipped": ("shipped", "已发货"),
+    "done": ("done", "已完成"),
+    "none": ("none", "无"),
+    "open": ("asked for", "退款申请中"),
+    "partial": ("in part", "部分退款"),
+    "full": ("in full", "已全额退款"),
+    "refused": ("refused", "已拒绝"),
+    "new": ("new", "新"),
+    "ready": ("ready", "待发"),
+    "reserved": ("key bound", "已配卡"),
+    "sending": ("being sent", "发送中"),
+    "delivered": ("delivered", "已送达"),
+    "held": ("waits", "暂停"),
+    "unmapped": ("not mapped", "未映射"),
+    "unknown": ("outcome unclear", "结果不明"),
+    "human": ("is looked at", "人工处理中"),
+    "cancelled": ("cancelled", "已取消"),
+    "refund_case": ("refund asked after delivery", "发货后申请退款"),
+    "closed": ("closed", "已关闭"),
+    "exposed": ("may have been seen", "可能已被看到"),
+    "defective": ("bad key", "坏卡"),
+    "replaced": ("replaced", "已换"),
+    "void": ("void", "已作废"),
+    "ok": ("accepted", "成功"),
+    "rejected": ("refused, not sent", "被拒，未发出"),
+    "intent": ("begun", "已开始"),
+    "pending": ("waits", "待处理"),
+    "inflight": ("under way", "进行中"),
+    "retry_at": ("tried again later", "稍后重试"),
+    "hand_over": ("the keys", "发卡"),
+    "replace": ("a replacement", "换卡"),
+    "notify": ("a message", "通知"),
+    "mark_shipped": ("marked shipped", "标记发货"),
+    "refund_reply": ("answer to the refund", "答复退款"),
+    "purchase": ("the top-up", "充值"),
+    "order_seen": ("order seen", "看到订单"),
+    "redeliver": ("sent again", "重发"),
+    "order_note": ("note", "备注"),
+    "release": ("released", "放行"),
+    "hold": ("held", "扣住"),
+}
+"""The codes of the records in words; a code that is not here stands as it is."""
+
 
 def html(found: Facts, *, chinese: bool) -> str:
     """Return the page."""
@@ -123,25 +170,26 @@ def _sections(
     yield "", ["", ""], _head(found, words), []
     yield w["lines"], _titles(w, "line item quantity amount state reserved sent acknowledged"), [
         (x["line"], f"{x['title']} {x['sku']}".strip(), x["quantity"],
-         format_minor(x["amount"], currency), x["state"],
+         format_minor(x["amount"], currency), _said(x["state"], w),
          *(x["times"][name] for name in ("reserved", "sent", "acknowledged")))
         for x in found["lines"]
     ], []  # fmt: skip
     if found["keys"]:
         yield w["keys"], _titles(w, "line key state sent delivered digest"), [
-            (k["line"], k["key"], k["state"], k["sent"], k["delivered"], k["digest"])
+            (k["line"], k["key"], _said(k["state"], w), k["sent"], k["delivered"], k["digest"])
             for k in found["keys"]
         ], []  # fmt: skip
     for effect in found["effects"]:
-        name = f"{w['effects']}: {effect['what']} {effect['parcel']}-{effect['generation']}"
+        what = _said(effect["what"], w)
+        name = f"{w['effects']}: {what} {effect['parcel']}-{effect['generation']}"
         rows = [
-            (a["n"], a["began"], a["ended"], a["outcome"],
+            (a["n"], a["began"], a["ended"], _said(a["outcome"], w),
              f"{a['reference']} {a['answer']}".strip(), a["payload_hmac"])
             for a in effect["attempts"]
         ]  # fmt: skip
         head = _titles(w, "try began ended outcome answer hmac")
         yield (
-            f"{name} · {effect['route']} · {effect['state']}",
+            f"{name} · {effect['route']} · {_said(effect['state'], w)}",
             head,
             rows,
             ([effect["text"]] if effect["text"] else []),
@@ -155,8 +203,8 @@ def _more(found: Facts, w: dict[str, str]) -> Iterator[tuple[str, list[str], Row
         ("journal", "record kind line key session",
          [(j["record"], j["kind"], j["line"], j["key"], j["session"]) for j in found["journal"]]),
         ("refunds", "number amount state at seen",
-         [(r["number"], format_minor(r["amount"], currency), r["state"], r["at"], r["seen"])
-          for r in found["refunds"]]),
+         [(r["number"], format_minor(r["amount"], currency), _said(r["state"], w), r["at"],
+           r["seen"]) for r in found["refunds"]]),
         ("decisions", "at answer amount reason",
          [(d["at"], d["answer"], format_minor(d["amount"], currency), d["reason"])
           for d in found["decisions"]]),
@@ -164,7 +212,7 @@ def _more(found: Facts, w: dict[str, str]) -> Iterator[tuple[str, list[str], Row
          [(r["line"], r["bad_key"], r["new_key"], r["at"], r["reason"])
           for r in found["replacements"]]),
         ("story", "at what detail",
-         [(s["at"], s["what"], s["detail"]) for s in found["story"]]),
+         [(s["at"], _said(s["what"], w), _first_said(s["detail"], w)) for s in found["story"]]),
     )  # fmt: skip
     for name, titles, rows in tables:
         if rows:
@@ -173,9 +221,9 @@ def _more(found: Facts, w: dict[str, str]) -> Iterator[tuple[str, list[str], Row
 
 def _head(found: Facts, words: dict[str, str]) -> Rows:
     rows: list[tuple[object, ...]] = [
-        (words[name], found[name])
-        for name in ("shop", "channel", "order", "buyer", "contact", "status", "refund")
+        (words[name], found[name]) for name in ("shop", "channel", "order", "buyer", "contact")
     ]
+    rows += [(words[name], _said(found[name], words)) for name in ("status", "refund")]
     rows += [
         (words[name], format_minor(found[name], found["currency"]))
         for name in ("total", "refunded")
@@ -185,7 +233,17 @@ def _head(found: Facts, words: dict[str, str]) -> Rows:
 
 
 def _words(chinese: bool) -> dict[str, str]:
-    return {name: both[chinese] for name, both in _WORDS.items()}
+    said = {f"code {code}": both[chinese] for code, both in _CODES.items()}
+    return {name: both[chinese] for name, both in _WORDS.items()} | said
+
+
+def _first_said(detail: str, words: dict[str, str]) -> str:
+    code, space, rest = detail.partition(" ")
+    return _said(code, words) + space + rest
+
+
+def _said(code: str, words: dict[str, str]) -> str:
+    return words.get(f"code {code}", code)
 
 
 def _titles(words: dict[str, str], names: str) -> list[str]:

@@ -52,6 +52,8 @@ def test_a_debit_can_be_dropped_before_the_sheet(desk: Desk) -> None:
     desk.refund("open")
     desk.run("order", "refund", "A1", AGREE, *VOID, "--yes")
     (debit,) = desk.cli("settle", "adjust", "sup1", "--json").json()["debits"]
+    told = desk.run("settle", "adjust", "sup1")
+    assert f"kmtool settle adjust sup1 --accept {debit['id']}; " in told.err
     assert desk.run("settle", "adjust", "sup1", "--drop", debit["id"]).code == 0
     assert desk.balance("cost:refunds") == COST
     desk.clock.advance(4 * DAY_MS)

@@ -51,9 +51,13 @@ def test_it_tells_all_and_hides_the_keys(story: Shop, tmp_path: Path, suffix: st
     made = write(story, "A1", tmp_path / f"e.{suffix}")
     text = (tmp_path / f"e.{suffix}").read_text(encoding="utf-8")
     assert KEY.findall(text) == [] and "KEY-S1" not in text
-    for said in ("…0000", "…0001", "…0002", "hand_over", "refund_reply", "坏卡", "已使用",
+    codes = ("hand_over", "refund_reply") if suffix == "json" else ("发卡", "答复退款")
+    for said in ("…0000", "…0001", "…0002", *codes, "坏卡", "已使用",
                  "connection refused", "R-A1", "SEND", "2026-11-22"):  # fmt: skip
         assert said in text, said
+    if suffix != "json":
+        code = re.search(r"hand_over|refund_case|refund_reply|delivered|rejected", text)
+        assert code is None, f"the platform's people read {code}"
     assert "difficult" not in text, "notes are the shop's own"
     assert made.keys == 3 and made.attempts >= 4
     assert made.sha256 == hashlib.sha256(text.encode()).hexdigest()
