@@ -24,7 +24,7 @@ from kmtool.operations.refunds import (
     refund_blocks,
     refund_gone,
 )
-from kmtool.operations.shipped import mark_when_done
+from kmtool.operations.shipped import mark_after_decision, mark_when_done
 from kmtool.ports import Buyer, LineFact, OrderFact, RefundFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries, orders, products
@@ -143,6 +143,7 @@ def _follow_facts(shop: Shop, order_id: OrderId, fact: OrderFact) -> None:
     """Let the delivery follow what the channel says now."""
     if refund_blocks(orders.get(shop.db, order_id)):
         apply_refund(shop, order_id)
+        mark_after_decision(shop, order_id)
     else:
         refund_gone(shop, order_id)
     if fact.status in {OrderStatus.SHIPPED, OrderStatus.DONE}:

@@ -11,6 +11,7 @@ from kmtool.operations import chain
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
+from kmtool.operations.shipped import mark_after_decision
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products
 from kmtool.store import refunds as store
@@ -84,6 +85,7 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
         orders.set_hold(shop.db, order_id, None, shop.now_ms())
         orders.set_released(shop.db, order_id, shop.now_ms())
         effects.due_now(shop.db, order_id, shop.now_ms())
+        mark_after_decision(shop, order_id)
         shop.audit("release", _name(order), str(quantity or ""))
     return OrderChanged(
         order["channel"], order["number"], marked("release"), len(lines) + dealt_with

@@ -11,6 +11,7 @@ from kmtool.operations import holds
 from kmtool.operations.find_order import named
 from kmtool.operations.order_changes import OrderChanged, release
 from kmtool.operations.refunds import WAITING, unpack_all
+from kmtool.operations.shipped import mark_after_decision
 from kmtool.shop import Shop
 from kmtool.store import orders
 from kmtool.store import status as store
@@ -71,6 +72,7 @@ def close(shop: Shop, number: str, reason: str) -> OrderChanged:
                 mend="kmtool order show {number}",
             )
         holds.follow(shop, order_id)
+        mark_after_decision(shop, order_id)
         shop.audit("close", f"order:{order['channel']}:{order['number']}", reason[:200])
     return OrderChanged(order["channel"], order["number"], marked("close"), count)
 

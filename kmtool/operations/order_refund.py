@@ -37,6 +37,7 @@ from kmtool.operations.refunds import (
     stop_effects,
     unpack_all,
 )
+from kmtool.operations.shipped import mark_after_decision
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders
 from kmtool.store import refunds as store
@@ -95,6 +96,7 @@ def decide(shop: Shop, number: str, wish: Decision) -> Decided:
         waits = _apply(shop, order, lines, wish, bearer, n)
         if told_by == "channel":
             _add_replies(shop, order, open_facts, wish, n)
+        mark_after_decision(shop, order_id)
         sum_text = format_minor(amount, order["currency"])
         shop.audit("refund_" + wish.answer, _name(order), f"{sum_text} {wish.reason}".strip()[:200])
         debits = tuple(shown(row) for row in store.debits_of(shop.db, order_id))

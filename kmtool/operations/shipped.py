@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, OrderId
-from kmtool.domain.states import EffectKind, EffectState
+from kmtool.domain.states import EffectKind, EffectState, OrderStatus, RefundState
+from kmtool.operations.refunds import is_decided, refund_blocks
 from kmtool.operations.ship_files import way_to_tell
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects
+from kmtool.store import deliveries, effects, orders
 from kmtool.store.db import Row
 
 
@@ -44,6 +45,26 @@ def mark_when_done(shop: Shop, of: Sequence[Row]) -> None:
     if effects.add_effects(shop.db, rows) < len(rows):
         for order in done:
             _again(shop, OrderId(order["id"]))
+
+
+def mark_after_decision(shop: Shop, order_id: OrderId) -> None:
+    """A person ended the lines that were left: tell the channel of what was delivered.
+
+    A part of the money that is back and decided on stops this no more, once nothing is left to be
+    sent. What was refunded whole, or is still asked about, is not told.
+    """
+    order = orders.get(shop.db, order_id)
+    if order["marked_ms"]:
+        return
+    if refund_blocks(order):
+        is_partial = order["refund"] == RefundState.PARTIAL
+        left, sent = deliveries.progress(shop.db, [order_id]).get(order_id, (0, 0))
+        if left or not sent or not is_partial or order["status"] == OrderStatus.CLOSED:
+            return
+        if not is_decided(shop, order, orders.refunds(shop.db, order_id)):
+            return
+        orders.set_released(shop.db, order_id, shop.now_ms())
+    mark_when_done(shop, [order])
 
 
 def _again(shop: Shop, order_id: OrderId) -> None:

@@ -8,7 +8,8 @@ from kmtool.errors import Refused, StateMoved
 from kmtool.operations import settle
 from kmtool.operations.debits import accept, drop, listing
 from kmtool.operations.deliver import deliver
-from kmtool.operations.order_changes import redeliver
+from kmtool.operations.order_changes import redeliver, release
+from kmtool.operations.order_close import close
 from kmtool.operations.order_refund import decide
 from kmtool.operations.refund_case import case
 from kmtool.operations.refund_records import Answer, Bearer, Decision, Fate, Stage
@@ -19,7 +20,7 @@ from kmtool.ports import Verdict
 from kmtool.shop import Shop
 from kmtool.store import effects
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, line, outside, pull, states, tick
+from tests.operations.delivery_kit import broken, line, lines, outside, pull, states, tick
 from tests.operations.refund_kit import AT, balance, key_states, refund
 from tests.operations.stock import shelf
 
@@ -267,4 +268,34 @@ def test_a_use_that_its_supplier_bears_is_taken_back_and_the_others_are_paid(
     drop(shop, "sup1", 1)
     shown = settle.preview(shop, "sup1")
     assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (250, 0, 0)
+    assert broken(shop) == []
+
+
+@pytest.mark.parametrize("way", ["record", "agree", "close", "leave_out"])
+def test_an_order_whose_last_line_a_person_ended_is_marked_shipped(shop: Shop, way: str) -> None:
+    """One line was delivered, one never was: else its channel would wait for it for ever."""
+    shelf(shop)
+    shelf(shop, "S2", n=0, item="i2")
+    pull(shop, order("A1", at_ms=AT, lines=lines(("i1", 1), ("i2", 1))))
+    tick(shop, 1_900_000)
+    deliver(shop)
+    assert (line(shop)["state"], line(shop, line_no="2")["state"]) == ("delivered", "held")
+    if way == "record":
+        refund(shop, "done", 1000)
+        decide(shop, "A1", Decision(Answer.RECORD, lines=("2",)))
+    elif way == "agree":
+        refund(shop, "open", 1000)
+        decide(shop, "A1", Decision(Answer.AGREE, lines=("2",)))
+        deliver(shop)
+        assert outside().shipped == set()
+        refund(shop, "done", 1000)
+    elif way == "close":
+        close(shop, "A1", "gone")
+    else:
+        release(shop, "A1", 0, "2")
+    deliver(shop)
+    assert line(shop)["state"] == "delivered"
+    assert outside().shipped == {"A1"}
+    refund(shop, "done", 2000)
+    assert line(shop)["state"] == "refund_case"
     assert broken(shop) == []
