@@ -80,6 +80,8 @@ def guard(shop: Shop, synced: ChannelResult) -> ShelfResult:
     name = synced.channel
     if synced.error or not stock_push.is_fresh(shop, name):
         return ShelfResult(name, skipped="the channel was not read to its end just now")
+    if not stock_push.may_speak(shop):
+        return ShelfResult(name, skipped=stock_push.AWAY)
     channel = routes.channel(shop, name)
     if not channel.features.shelf:
         return ShelfResult(name, skipped="this channel has no shelf to speak to")

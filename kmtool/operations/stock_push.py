@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmtool.errors import OutsideError
+from kmtool.errors import KmError, OutsideError
+from kmtool.operations import home, journal_check
 from kmtool.operations.holds import sweep
 from kmtool.operations.sync import ChannelResult
 from kmtool.ports import StockPush
@@ -26,6 +27,7 @@ from kmtool.store.db import Row
 FRESH_MS = 60_000
 DAY_MS = 86_400_000
 CHUNK = 50
+AWAY = "the shop is not at home here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def push_stock(shop: Shop, synced: ChannelResult) -> PushResult:
         return PushResult(name, 0, skipped="sync.push_stock is off")
     if synced.error or not is_fresh(shop, name):
         return PushResult(name, 0, skipped="the channel was not read to its end just now")
+    if not may_speak(shop):
+        return PushResult(name, 0, skipped=AWAY)
     channel = shop.adapters.channel(name)
     if not channel.features.push_stock:
         return PushResult(name, 0, skipped="this channel takes no stock figures")
@@ -97,6 +101,19 @@ def listed(shop: Shop, channel: str) -> list[tuple[Row, int]]:
             figure = max(0, whole - row["buffer"]) // row["units"]
         found.append((row, figure if row["product_state"] == "on" else 0))
     return found
+
+
+def may_speak(shop: Shop) -> bool:
+    """Tell whether this is the shop itself: a copy or an old state does not know what is sold.
+
+    A sender was asked at its start.
+    """
+    if shop.session is not None:
+        return True
+    try:
+        return home.away(shop) is None and not journal_check.older(shop)
+    except KmError:
+        return False
 
 
 def is_fresh(shop: Shop, channel: str) -> bool:

@@ -17,10 +17,13 @@ from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, home
 from kmtool.operations.deliver import deliver
 from kmtool.operations.sell import SaleWish, sell
+from kmtool.operations.shelf import guard
+from kmtool.operations.stock_push import push_stock
+from kmtool.operations.sync import sync_channel
 from kmtool.shop import Shop
 from kmtool.store import machines
 from tests.conftest import START_MS, TOML
-from tests.fakes import order
+from tests.fakes import order, world
 from tests.operations.delivery_kit import pull
 from tests.operations.stock import shelf
 
@@ -187,3 +190,18 @@ def test_a_place_that_was_given_up_says_where_the_shop_went(shop: Shop) -> None:
         machines.retire_homes(shop.db, "/somewhere/else", 1)
     with pytest.raises(Refused, match="moved to /somewhere/else"):
         deliver(shop)
+
+
+def test_a_copy_tells_no_channel_what_it_has(folder: Path, tmp_path: Path) -> None:
+    with opened(folder) as shop:
+        shelf(shop, n=4)
+        deliver(shop)
+    shutil.copytree(folder, tmp_path / "copy")
+    with opened(tmp_path / "copy") as shop:
+        synced = sync_channel(shop, "shop1")
+        pushed = push_stock(shop, synced)
+        assert (pushed.pushed, pushed.skipped) == (0, "the shop is not at home here")
+        assert guard(shop, synced).skipped == "the shop is not at home here"
+        assert world().stock == {}
+    with opened(folder) as shop:
+        assert push_stock(shop, sync_channel(shop, "shop1")).pushed == 1
