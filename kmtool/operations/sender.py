@@ -72,7 +72,10 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
 def alone(shop: Shop) -> Iterator[None]:
     """Hold the sender lock without a session, while nobody sends or shows keys; else `Locked`."""
     with ExitStack() as stack:
-        _hold_sender(shop, _epoch(shop.db), stack)
+        try:
+            _hold_sender(shop, _epoch(shop.db), stack)
+        except Locked:  # this must wait until nobody sends; "it sends by itself" is no answer here
+            raise Locked(detail=_holder(shop.db)) from None
         for row in sessions.live(shop.db):
             if is_alive(shop, row):
                 raise Locked(detail=_holder(shop.db))

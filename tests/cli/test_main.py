@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -130,6 +131,19 @@ def test_a_bug_is_three_lines_and_its_traceback_is_in_the_log(
     assert "ValueError: invalid literal" in log
     assert "CANARY-KEY" not in log
     assert "Traceback" in cli("act", "-vv").err
+
+
+def test_a_full_disk_is_no_bug(cli: Any, command: Any) -> None:
+    def act() -> None:
+        raise OSError(errno.EFBIG, "File too large", "shop/copy.db")
+
+    command(act)
+    assert cli("act").err.splitlines() == [
+        "KM-E101 kmtool found a state that must not exist: the disk is full;"
+        " nothing was half-written",
+        "  where: shop/copy.db",
+        "  to do: make room on the disk, then repeat the command",
+    ]
 
 
 def test_ctrl_c_says_that_what_was_done_stays(cli: Any, command: Any) -> None:

@@ -269,9 +269,10 @@ def test_nothing_is_restored_while_somebody_sends(
     with (
         open_shop(shop.config, clock=clock) as other,
         sender.sending(other, "run"),
-        pytest.raises(Locked),
+        pytest.raises(Locked) as refused,
     ):
         back(shop, file, opener)
+    assert "kmtool run stop" in refused.value.next_step()
 
 
 def test_what_is_no_backup_is_refused(shop: Shop, opener: Opener, tmp_path: Path) -> None:
