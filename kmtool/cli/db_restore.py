@@ -123,7 +123,7 @@ COMMANDS = (
 def _agree(question: str, number: int, given: int | None) -> None:
     """Ask for a number, unless it was given; a wrong one is a refusal."""
     if given is None:
-        out.confirm_number(question, number)
+        out.confirm_number(question, number, f"--confirm {number}")
     elif given != number:
         raise UsageError(
             detail="--confirm {given} is not the number asked for, which is {number}",

@@ -153,6 +153,8 @@ def _list_view(result: OrderPage) -> Iterable[Block]:
 
 
 def _state(state: str, gate: str, words: dict[str, str]) -> str:
+    if gate and state == "held":
+        return f"{_('held')} ({_(gate)})"
     told = _(words.get(state, "") or "in part 部分")
     return f"{told} ({_(gate)})" if gate and state in {"held", "part"} else told
 

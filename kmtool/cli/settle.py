@@ -204,7 +204,7 @@ def _listed(result: Sheets) -> Iterable[Block]:
             Column("number", _("Sheet")), Column("supplier", _("Supplier"), spare=True),
             Column("period", _("Period")), Column("keys", _("Keys")),
             Column("payable", _("To pay")), Column("paid", _("Paid")), Column("state", _("State")),
-            Column("closed", _("Closed")),
+            Column("closed", _("Closed"), spare=True),
         ),
         rows=[
             (s.number, s.supplier, s.period, s.keys, Money(s.payable_minor, s.currency),

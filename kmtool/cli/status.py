@@ -42,6 +42,9 @@ def status(
 
 def screen(result: Status) -> Iterable[Block]:
     """Return the morning screen: at most 23 lines of 80 columns."""
+    away = next((check for check in result.checks if check.name == "host" and not check.ok), None)
+    if away is not None:
+        yield Line(_fit(_("Nothing is sent from here: {why}").format(why=away.figure)), "bad")
     yield Line(_fit(_sentence(result)), "bad" if result.day.waiting else "good")
     yield from _needs(result)
     if result.runs_out:
@@ -59,9 +62,10 @@ def screen(result: Status) -> Iterable[Block]:
     if result.paused:
         why = [f"{one.scope} ({one.reason})" if one.reason else one.scope for one in result.pauses]
         yield Line(_fit(_("Paused: {what}").format(what=", ".join(why))), "warn")
-    yield Line(_fit(_health(result.checks)))
+    for line in _health(result.checks):
+        yield Line(_fit(line))
     for check in result.checks:
-        if not check.ok:
+        if not check.ok and check is not away:
             told = _("  {name}: {figure} → {mend}").format(
                 name=check.name, figure=check.figure, mend=check.mend
             )
@@ -99,16 +103,18 @@ def _needs(result: Status) -> Iterator[Block]:
         yield Line(_("  and {n} more: kmtool status --json").format(n=more), "dim")
 
 
-def _health(checks: Iterable[Check]) -> str:
-    """Tell of daemon, backup and jobs; jobs that are well give way where the line is full."""
+def _health(checks: Iterable[Check]) -> Iterator[str]:
+    """Tell of daemon, backup and jobs, on one line where they fit."""
     told = {check.name: check.figure for check in checks}
     daemon, backup = tell(told["daemon"]).partition(";")[0], told["backup"]
     whole = _("Daemon: {daemon} · backup: {backup} · jobs: {jobs}").format(
         daemon=daemon, backup=backup, jobs=told["jobs"]
     )
     if width(whole) <= COLUMNS:
-        return whole
-    return _("Daemon: {daemon} · backup: {backup}").format(daemon=daemon, backup=backup)
+        yield whole
+        return
+    yield _("Daemon: {daemon}").format(daemon=daemon)
+    yield _("Backup: {backup} · jobs: {jobs}").format(backup=backup, jobs=told["jobs"])
 
 
 def _amount(one: NeedsYou) -> str:

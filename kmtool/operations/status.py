@@ -100,6 +100,7 @@ def status(shop: Shop) -> Status:
             doctor.jobs_check(shop),
             doctor.disk_check(shop),
             doctor.sessions_check(shop),
+            doctor.host_check(shop),
         ),
     )
 

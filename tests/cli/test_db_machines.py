@@ -214,3 +214,17 @@ def test_copy_tells_how_to_switch(cli: Cli, trading: Path, clock: ManualClock) -
     done = cli("db", "copy", "--to", "shop/fourth.db", "--switch", "--yes", "--json").json()
     assert done["switched"] and cli("config", "get", "data.database").out == "shop/fourth.db\n"
     deliver(cli, clock, "A2")
+
+
+def test_the_morning_screen_of_a_shop_that_moved_says_where_to(cli: Cli, trading: Path) -> None:
+    assert "Nothing is sent from here" not in cli("status").out
+    there = trading.parent / "there"
+    assert cli("db", "move", there, "--yes").code == 0
+    first = cli("status").lines()[0]
+    assert first.startswith("Nothing is sent from here: the shop was moved to /")
+    assert "Nothing is sent from here" not in cli("status", cwd=there).out
+
+
+def test_without_a_terminal_restore_names_the_option_that_answers(cli: Cli, trading: Path) -> None:
+    told = cli("db", "restore", newest(trading), "--yes")
+    assert told.code == 6 and "--confirm " in told.err.splitlines()[-1]
