@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from kmtool.errors import KmError
 from kmtool.journal import JournalEntry
+from kmtool.operations import home
 from kmtool.operations.replay import last_word
 from kmtool.shop import Shop
 from kmtool.store import house, machines
@@ -30,7 +31,7 @@ def make_whole(shop: Shop) -> int:
         return 0
     written = write_missing(shop, last)
     with shop.db.tx():
-        house.set_meta(shop.db, LOOKED, str(last))
+        house.set_meta(shop.db, _looked(shop), str(last))
         if written:
             shop.audit("journal_made_whole", "journal", f"{written} records it had lost")
     return written
@@ -58,12 +59,17 @@ def write_missing(shop: Shop, session: int) -> int:
     return len(missing)
 
 
+def _looked(shop: Shop) -> str:
+    """Each machine has a journal of its own; it learns what the others sent."""
+    return LOOKED if shop.db.dialect == "sqlite" else f"{LOOKED}_{home.here().id}"
+
+
 def _suspicious(shop: Shop) -> int:
     """Return the newest ended session when one of the last ones wrote more than the journal holds.
 
     A process that was killed right before its records were written looks the same: harmless.
     """
-    looked = max(int(house.meta(shop.db, name) or 0) for name in (LOOKED, machines.REPLAYED))
+    looked = max(int(house.meta(shop.db, name) or 0) for name in (_looked(shop), machines.REPLAYED))
     ended = machines.last_journalled(shop.db, looked)
     if not ended:
         return 0

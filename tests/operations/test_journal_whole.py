@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kmtool.app import open_shop
@@ -105,3 +107,18 @@ def test_a_whole_journal_is_left_alone(shop: Shop) -> None:
     deliver(shop)
     before = shop.journal.path.read_bytes()
     assert make_whole(shop) == 0 and shop.journal.path.read_bytes() == before
+
+
+def test_each_machine_keeps_its_own_journal_whole(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shop.db.dialect == "sqlite":
+        pytest.skip("a file is at home on one machine")
+    shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    mine = home.here()
+    for machine in ("b" * 32, mine.id):
+        shop.journal.path.unlink()
+        monkeypatch.setattr(home, "here", lambda id=machine: replace(mine, id=id))
+        assert (make_whole(shop), make_whole(shop)) == (1, 0)
