@@ -100,10 +100,20 @@ def take_over(shop: Shop) -> list[Row]:
 
     Their open tries become unknown; what they still learn is kept as evidence.
     """
-    with shop.db.tx():
-        house.set_meta(shop.db, machines.EPOCH, str(_epoch(shop.db) + 1))
-        shop.audit("take_over", "sender")
     found = senders(shop)
+    try:
+        with shop.db.tx():
+            house.set_meta(shop.db, machines.EPOCH, str(_epoch(shop.db) + 1))
+            shop.audit("take_over", "sender")
+        found = senders(shop)
+    except Locked:
+        if not found:
+            raise
+        raise Locked(  # it stands still in the middle of a change: only its end frees the file
+            detail=_holder(shop.db),
+            mend="end its process ({pid}), by force if need be; then: kmtool run",
+            pid=found[0]["pid"],
+        ) from None
     for row in found:
         close(shop, SessionId(row["id"]), "dead")
     return found

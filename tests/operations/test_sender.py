@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -241,3 +242,13 @@ def test_two_sessions_never_take_the_same_effect(shop: Shop, other: Shop) -> Non
         assert begin(two, due) == []
         assert line(shop)["state"] == "sending"
         assert sessions.is_live(shop.db, SessionId(one.session or 0))
+
+
+def test_a_sender_that_stands_still_with_the_database_locked_is_named(
+    shop: Shop, other: Shop
+) -> None:
+    sqlite_only(shop)
+    other.db.run("PRAGMA busy_timeout = 50")
+    with sending(shop, "run"), shop.db.tx(), pytest.raises(Locked) as refused:
+        sender.take_over(other)
+    assert str(os.getpid()) in refused.value.next_step()
