@@ -173,7 +173,7 @@ def _read_back(result: ReadBack) -> Iterable[Block]:
     if result.orders:
         yield Line(_("orders: {names}").format(names=", ".join(result.orders)), "dim")
     for told, rows in (
-        (_("given out there although taken back; not sold again: {keys}"), result.clashes),
+        (_("given out there although taken back: {keys}; see kmtool status"), result.clashes),
         (_("a word nobody knows, these stay lent: {keys}"), result.unclear),
         (_("never lent to this pool: {keys}"), result.strange),
     ):

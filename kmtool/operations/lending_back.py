@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmtool import sheets
+from kmtool.domain.ids import LineId
 from kmtool.domain.money import e5_to_minor
-from kmtool.errors import InputRefused, NotFound, Refused, told
+from kmtool.domain.states import LineState
+from kmtool.errors import InputRefused, NotFound, Refused, marked, told
 from kmtool.operations import pool_forms
 from kmtool.operations.lending import COUNT_MAX, entries
 from kmtool.operations.pack import open_key
@@ -28,10 +30,13 @@ from kmtool.operations.pool_orders import bind
 from kmtool.operations.sender import sending
 from kmtool.shop import Shop
 from kmtool.store import lending as store
+from kmtool.store import orders
 from kmtool.store.db import Row
 
 FRESH_MS = 24 * 3_600_000
 SHOWN = 20
+TWICE = marked("a pool gave a key of this order out too")
+"""How the reason begins of a line whose key has two buyers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +293,37 @@ def _take_back(shop: Shop, seen: Seen, read_id: int) -> int:
 
 
 def _quarantine(shop: Shop, rows: Sequence[Row]) -> None:
-    """A key that came back and was given out there all the same is not sold a second time."""
+    """A key that came back and was given out there all the same is not sold a second time.
+
+    If a buyer of ours has it already, a person is told to replace it.
+    """
     if not rows:
         return
     with shop.db.tx():
+        now = shop.now_ms()
         for row in rows:
-            if store.stop_selling(shop.db, row["key_id"], shop.now_ms()):
-                shop.audit("key.quarantine", f"key:{row['key_id']}", f"used in {row['pool']}")
+            key_id = row["key_id"]
+            if store.stop_selling(shop.db, key_id, now) or store.stop_sending(shop.db, key_id, now):
+                shop.audit("key.quarantine", f"key:{key_id}", f"used in {row['pool']}")
+                continue
+            line = store.delivered_line(shop.db, key_id)
+            if line is None or line["state"] != LineState.DELIVERED:
+                continue
+            reason = told(
+                "{twice}: key …{tail}, pool {pool}",
+                twice=told(TWICE),
+                tail=line["tail"],
+                pool=row["pool"],
+            )
+            orders.move_line(
+                shop.db,
+                LineId(line["id"]),
+                LineState.DELIVERED,
+                LineState.HUMAN,
+                now,
+                reason=reason,
+            )
+            shop.audit("key.twice", f"order:{line['channel']}:{line['number']}", reason)
 
 
 def _cost(rows: Iterable[Row]) -> int:

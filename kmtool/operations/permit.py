@@ -82,7 +82,8 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         now = shop.now_ms()
         old = any(row["expires_ms"] <= now for row in bound)
         undo = take_back if effect["kind"] == EffectKind.REPLACE else unpack
-        shut = bad or old or _mode_shut(shop, order, effect)
+        off = any(line["sku"] in seen.off for line in lines)
+        shut = bad or old or off or _mode_shut(shop, order, effect)
         if shut and undo(shop, effect, marked("looked at again")):
             return False
     elif _mode_shut(shop, order, effect):

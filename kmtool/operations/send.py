@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import EffectKind, EffectState, LineState
-from kmtool.errors import Broken, told
+from kmtool.errors import Broken, Locked, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import chain, parts
 from kmtool.operations.kinds import KINDS
@@ -34,6 +34,7 @@ from kmtool.store.db import Moved, Row, all_moved
 from kmtool.store.unswept import unswept
 
 STOPPED_MS = 15_000
+AGAIN_MAX = 3
 MOVING = (LineState.RESERVED, LineState.UNKNOWN)
 
 
@@ -47,7 +48,7 @@ class _Leaving:
     parcel: Parcel
 
 
-def begin(shop: Shop, due: Sequence[Row]) -> list[Begun]:
+def begin(shop: Shop, due: Sequence[Row], again: int = AGAIN_MAX) -> list[Begun]:
     """Write the intents of effects in one transaction, then the journal; only then may bytes leave.
 
     An effect whose order was refunded or stopped, whose lines moved, or that somebody else took is
@@ -59,6 +60,10 @@ def begin(shop: Shop, due: Sequence[Row]) -> list[Begun]:
     try:
         with unswept():
             begun, entries = _intend(shop, due)
+    except Locked:
+        if not again or shop.db.dialect != "postgresql":
+            raise
+        return begin(shop, due, again - 1)  # two workers quarrelled over rows; nothing was written
     except Moved:
         if len(due) == 1:
             return []  # somebody is at work on it right now

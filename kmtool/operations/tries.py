@@ -13,8 +13,8 @@ from kmtool.domain.ids import LineId
 from kmtool.domain.states import EffectKind, EffectState
 from kmtool.operations.routes import Parcel
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders
-from kmtool.store.db import Row
+from kmtool.store import deliveries, effects, orders, products
+from kmtool.store.db import Db, Row
 
 WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
 
@@ -54,7 +54,7 @@ class Begun:
 @dataclass(frozen=True, slots=True)
 class Slice:
     """The facts of some effects: their state now, orders, parcels, lines by parcel, live
-    allocations by line and, of those, the ones each effect carries.
+    allocations by line and, of those, the ones each effect carries; products that are off.
 
     Of orders there is what sending looks at (`orders.brief`). Sealed texts and keys are there only
     before sending.
@@ -66,6 +66,7 @@ class Slice:
     lines: dict[int, list[Row]]
     bound: dict[int, list[Row]]
     keys: dict[int, list[Row]]
+    off: frozenset[str] = frozenset()
 
     def order(self, effect: Row) -> Row:
         """Return the order of an effect."""
@@ -97,7 +98,13 @@ def look(shop: Shop, due: Sequence[Row], *, sealed: bool = True) -> Slice:
         lines=lines,
         bound=bound,
         keys={row["id"]: _keys_of(row, lines.get(row["parcel_id"], ()), bound) for row in due},
+        off=_off(db, lines) if sealed else frozenset(),
     )
+
+
+def _off(db: Db, lines: Mapping[int, Sequence[Row]]) -> frozenset[str]:
+    skus = {line["sku"] for found in lines.values() for line in found if line["sku"]}
+    return products.switched_off(db, sorted(skus))
 
 
 def _keys_of(effect: Row, lines: Sequence[Row], bound: Mapping[int, Sequence[Row]]) -> list[Row]:
@@ -106,6 +113,4 @@ def _keys_of(effect: Row, lines: Sequence[Row], bound: Mapping[int, Sequence[Row
     A key from before parcels were named on it belongs to the first one.
     """
     own = {effect["parcel_id"]} | ({None} if effect["kind"] == EffectKind.HAND_OVER else set())
-    return [
-        key for line in lines for key in bound.get(line["id"], ()) if key["parcel_id"] in own
-    ]
+    return [key for line in lines for key in bound.get(line["id"], ()) if key["parcel_id"] in own]

@@ -17,6 +17,7 @@ from kmtool.operations import refunds
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.deliver import by_hand_routes
+from kmtool.operations.lending_back import TWICE
 from kmtool.operations.needs_you import NeedsYou, quoted
 from kmtool.shop import Shop
 from kmtool.store import house
@@ -25,13 +26,18 @@ from kmtool.store.db import Row
 
 REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
-TEXT, TERMS = "text", "terms"
+TEXT, TERMS, TWO_BUYERS = "text", "terms", "two_buyers"
 """Causes beside states and gates."""
 
 _RELEASE = "kmtool order release {number}"
 _WORDS: dict[str, tuple[int, str, str]] = {
     LineState.HUMAN: (0, marked("needs you 要你处理: {reason}"), "kmtool order redeliver {number}"),
     CHANGED: (0, marked("needs you 要你处理: {reason}"), _RELEASE),
+    TWO_BUYERS: (
+        0,
+        marked("needs you 要你处理: {reason}"),
+        "kmtool order replace {number} --key TAIL --reason TEXT",
+    ),
     UNSURE: (
         1,
         marked("perhaps sent by hand: look at the chat"),
@@ -112,9 +118,7 @@ def waiting(shop: Shop) -> Waiting:
     found = [row for rows in groups.values() for row in rows]
     twice = store.twice(shop.db, [row["number"] for row in found])
     asking = {
-        row["order_id"]
-        for row in found
-        if row["state"] != LineState.UNKNOWN or row["id"] in pasted
+        row["order_id"] for row in found if row["state"] != LineState.UNKNOWN or row["id"] in pasted
     }
     return Waiting(
         items=tuple(_items(groups, twice)),
@@ -165,6 +169,8 @@ def _human(shop: Shop, row: Row) -> tuple[str, str]:
         return REPLACEMENT, row["sku"] or ""
     if str(row["reason"]).startswith(TAKEN_BACK):
         return UNSURE, _name(row)
+    if str(row["reason"]).startswith(TWICE):
+        return TWO_BUYERS, _name(row)
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 
 

@@ -261,3 +261,27 @@ def last_form(db: Db, pool: str) -> str:
     """Return the form of a pool's latest lending, empty when there is none."""
     found = db.value("SELECT form FROM lendings WHERE pool = :p ORDER BY id DESC LIMIT 1", p=pool)
     return str(found or "")
+
+
+def stop_sending(db: Db, key_id: int, now_ms: int) -> bool:
+    """Take a key out of sale that is bound to an order but was never shown to its buyer."""
+    return (
+        db.run(
+            "UPDATE keys SET state = 'quarantine', state_ms = :now"
+            " WHERE id = :id AND state = 'reserved'",
+            id=key_id,
+            now=now_ms,
+        )
+        == 1
+    )
+
+
+def delivered_line(db: Db, key_id: int) -> Row | None:
+    """Return the line of our own whose buyer has a key, with its order's name."""
+    return db.one(
+        "SELECT l.id, l.state, k.tail, o.channel, o.number FROM allocations a"
+        " JOIN keys k ON k.id = a.key_id JOIN lines l ON l.id = a.line_id"
+        " JOIN orders o ON o.id = l.order_id"
+        " WHERE a.key_id = :id AND a.state IN ('exposed', 'delivered')",
+        id=key_id,
+    )

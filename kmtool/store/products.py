@@ -72,6 +72,12 @@ def products(db: Db, limit: int) -> list[Row]:
     )
 
 
+def switched_off(db: Db, skus: Sequence[str]) -> frozenset[str]:
+    """Return which of these products are off."""
+    sql = "SELECT sku FROM products WHERE state = 'off' AND sku IN {in}"
+    return frozenset(row["sku"] for row in all_in(db, sql, skus))
+
+
 def add_product(db: Db, **values: object) -> bool:
     """Insert a product (sku, title, kind, currency, prices …, now_ms); False when it is there."""
     return (

@@ -10,10 +10,11 @@ import pytest
 from kmtool.clock import ManualClock
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.operations.deliver import deliver
+from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync
 from kmtool.ports import LineFact, RefundFact, Verdict
 from kmtool.shop import Shop
-from kmtool.store import ledger
+from kmtool.store import ledger, products
 from tests.fakes import Outside, order, world
 from tests.operations.stock import shelf
 
@@ -369,3 +370,19 @@ def test_keys_leave_in_the_order_of_their_file(shop: Shop, outside: Outside, pul
     pull(order("A1", quantity=4, amount=4000, at_ms=START + 1000))
     deliver(shop)
     assert keys_of(outside.received["A1"][0]) == keys[:4]
+
+
+def test_a_product_switched_off_after_its_keys_were_bound_is_not_sent(
+    shop: Shop, pull: Callable[..., None]
+) -> None:
+    shelf(shop)
+    pull(order("A1"))
+    assert reserve_due(shop).reserved == 1
+    with shop.db.tx():
+        products.set_product(shop.db, "S1", state="off")
+    assert deliver(shop).delivered == 0
+    assert world().received == {}
+    assert shop.db.value("SELECT free FROM stock WHERE sku = 'S1'") == 5
+    with shop.db.tx():
+        products.set_product(shop.db, "S1", state="on")
+    assert deliver(shop).delivered == 1

@@ -19,6 +19,8 @@ from kmtool.operations.deliver import deliver
 from kmtool.operations.lending import LendWish
 from kmtool.operations.lending_back import ReadBack
 from kmtool.operations.replay import replay
+from kmtool.operations.reserve import reserve_due
+from kmtool.operations.status import status
 from kmtool.shop import Shop
 from kmtool.store import house, settlements
 from tests.fakes import order
@@ -243,6 +245,39 @@ def test_a_key_taken_back_but_given_out_there_is_not_sold_again(shop: Shop, tmp_
     told = read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1"), both[1]]))
     assert (told.used, told.clashes, told.known) == (0, (f"…{keys[0][-4:]}",), 1)
     assert states(shop) == {"free": 1, "quarantine": 1}
+    assert sound(shop)
+
+
+def test_a_key_that_a_pool_gave_out_after_we_sold_it_is_to_be_replaced(
+    shop: Shop, tmp_path: Path
+) -> None:
+    keys = shelf(shop, n=1)
+    lend(shop, tmp_path, 1)
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
+    pull(shop, order("A1"))
+    assert deliver(shop).delivered == 1
+    told = read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
+    assert told.clashes == (f"…{keys[0][-4:]}",)
+    (item,) = [i for i in status(shop).needs_you if i.command.startswith("kmtool order replace A1")]
+    assert keys[0][-4:] in item.what
+    assert item.amount_minor == 1000
+    assert sound(shop)
+
+
+def test_a_key_that_a_pool_gave_out_is_not_sent_when_it_is_only_bound(
+    shop: Shop, tmp_path: Path
+) -> None:
+    keys = shelf(shop, n=1)
+    lend(shop, tmp_path, 1)
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
+    pull(shop, order("A1"))
+    assert reserve_due(shop).reserved == 1
+    read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
+    assert deliver(shop).delivered == 0
+    assert keys_at("A1") == set()
+    assert states(shop) == {"quarantine": 1}
     assert sound(shop)
 
 
