@@ -80,7 +80,7 @@ class DeliverSettings:
 class BrakeSettings:
     """`[brakes]`: pieces and value that may leave before a person is asked. 0 switches one off.
 
-    `replacements` are the keys replaced for one buyer within 30 days.
+    `replacements`: keys replaced for a buyer within 30 days; `block`: buyers held for you.
     """
 
     below_cost: bool = True
@@ -88,6 +88,7 @@ class BrakeSettings:
     sku_value_per_hour_minor: int = 500_000
     buyer_pieces_per_hour: int = 10
     replacements: int = 3
+    block: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

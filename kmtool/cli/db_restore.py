@@ -203,9 +203,7 @@ def _settled(result: Settled) -> Iterator[Block]:
                           done.waiting - done.unknown)  # fmt: skip
             yield Line(told.format(n=done.waiting - done.unknown), "warn")
         if done.conflicts:
-            told = _(
-                "{n} keys were sent for another order than has them: kmtool doctor"
-            )
+            told = _("{n} keys were sent for another order than has them: kmtool doctor")
             yield Line(told.format(n=done.conflicts), "bad")
         if done.unknown:
             told = _("{n} sent keys are not in this database: bring their files in again")

@@ -223,11 +223,17 @@ def burst(s: Situation) -> Shut | None:
 
 
 def risk(s: Situation) -> Shut | None:
-    """The operator's hold, or the channel's own flag."""
+    """The operator's hold or block list, or the channel's own flag."""
     if s.hold_reason:
         return Shut(
             Gate.RISK,
             told("on hold: {hold_reason}", hold_reason=s.hold_reason),
+            f"kmtool order release {s.number}",
+        )
+    if s.blocked:
+        return Shut(
+            Gate.RISK,
+            told("the buyer is on the block list ([brakes] block)"),
             f"kmtool order release {s.number}",
         )
     if s.status is OrderStatus.REVIEW or s.risk:

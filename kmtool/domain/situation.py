@@ -59,6 +59,7 @@ class Situation:
     terms_refusal: str = ""
     account_refusal: str = ""
     spend_refusal: str = ""
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,6 +283,7 @@ LINE_ARROWS: dict[LineState, frozenset[LineState]] = {
     ),
     LineState.HUMAN: frozenset(
         {
+            LineState.HUMAN,
             LineState.READY,
             LineState.SENDING,
             LineState.RESERVED,

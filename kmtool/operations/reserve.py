@@ -162,6 +162,14 @@ def _decide_one(shop: Shop, facts: Facts, order: Row, decided: _Decided) -> None
         decided.go.append((order, go))
 
 
+def _is_blocked(block: Sequence[str], order: Row) -> bool:
+    """Tell whether the owner does not want to sell to this buyer without a look."""
+    if not block:
+        return False
+    names = {order[f"buyer_{part}"].casefold() for part in ("ref", "name", "email", "phone")}
+    return any(name.casefold() in names for name in block if name)
+
+
 def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
     """Lay out what the gates look at for one line."""
     channel = shop.config.channels.get(order["channel"])
@@ -186,6 +194,7 @@ def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
         hold_reason=order["hold_reason"] or "",
         released=order["released_ms"] is not None,
         risk=order["risk"],
+        blocked=_is_blocked(shop.config.brakes.block, order),
         mode=channel.mode if channel else Mode.AUTO,
         title=line["title"],
         kind=line["kind"],

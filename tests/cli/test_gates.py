@@ -202,6 +202,9 @@ CASES: dict[str, tuple[Change, str, str, Change, int]] = {
         Gate.RISK, RELEASE, as_told, 1,
     ),
     "flagged by the channel": (bought(risk="stolen card"), Gate.RISK, RELEASE, as_told, 1),
+    "on the block list": (
+        brake('block = ["Buyer@Example.test"]'), Gate.RISK, RELEASE, as_told, 1,
+    ),
     "under review": (bought(status=OrderStatus.REVIEW), Gate.RISK, RELEASE, as_told, 1),
     "below its cost": (bought(amount=100), Gate.PRICE, RELEASE, as_told, 1),
     "below the floor": (

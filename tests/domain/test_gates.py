@@ -57,6 +57,7 @@ SHUT: list[tuple[str, dict[str, object], Gate, bool]] = [
     ("burst value", {"sku_value_hour_minor": 99_001}, Gate.BURST, True),
     ("burst buyer", {"buyer_pieces_hour": 5}, Gate.BURST, True),
     ("flag", {"risk": "odd"}, Gate.RISK, True),
+    ("blocked", {"blocked": True}, Gate.RISK, True),
     ("review", {"status": OrderStatus.REVIEW}, Gate.RISK, True),
     ("watch", {"mode": Mode.WATCH}, Gate.MODE, False),
     ("ask", {"mode": Mode.ASK}, Gate.MODE, True),

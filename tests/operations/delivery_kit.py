@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from kmtool.clock import ManualClock
+from kmtool.operations.deliver import deliver
 from kmtool.operations.sync import sync
 from kmtool.ports import LineFact, OrderFact
 from kmtool.shop import Shop
@@ -79,3 +80,11 @@ def broken(shop: Shop) -> list[str]:
 def outside(channel: str = "shop1") -> Outside:
     """Return the world behind a channel."""
     return world(channel)
+
+
+def run_on(shop: Shop, rounds: int = 4) -> None:
+    """Let the shop go on until what is unclear is settled."""
+    for _ in range(rounds):
+        tick(shop, 130_000)
+        sync(shop)
+        deliver(shop)

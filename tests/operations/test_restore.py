@@ -17,7 +17,6 @@ from kmtool.clock import ManualClock
 from kmtool.config import Config
 from kmtool.domain.states import COUNTER
 from kmtool.errors import InputRefused, Locked, NotFound, OlderThanJournal, Refused, UsageError
-from kmtool.journal import JournalEntry
 from kmtool.operations import backup, by_hand, doctor, home, restore, sender
 from kmtool.operations.deliver import deliver
 from kmtool.operations.replay import replay
@@ -28,7 +27,7 @@ from kmtool.shop import Shop
 from kmtool.store import copying, house, machines, seen_keys
 from kmtool.store.db import connect
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, states, tick
+from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, states, tick
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 
@@ -61,14 +60,6 @@ def saved(shop: Shop) -> Path:
 def back(shop: Shop, file: Path, opener: Opener, **more: Any) -> restore.Restored:
     """Restore a backup."""
     return restore.restore(shop.config, shop.clock, file, opener, **more)
-
-
-def run_on(shop: Shop, rounds: int = 4) -> None:
-    """Let the shop go on until what is unclear is settled."""
-    for _ in range(rounds):
-        tick(shop, 130_000)
-        sync(shop)
-        deliver(shop)
 
 
 def told(*numbers: str) -> dict[str, set[str]]:
@@ -348,60 +339,6 @@ def test_replaying_twice_changes_nothing_more(shop: Shop, opener: Opener) -> Non
     run_on(shop)
     assert (states(shop), told("A1")) == before
     assert len(outside().received["A1"]) == 1
-
-
-def record(shop: Shop, kind: str, number: str) -> JournalEntry:
-    """Return a record of the key that A1 has."""
-    value = shop.db.value("SELECT fingerprint FROM keys WHERE state = 'delivered'")
-    return JournalEntry(kind, "shop1", number, "1", bytes(value).hex(), 1)
-
-
-def test_a_key_that_was_released_and_sent_elsewhere_goes_there(shop: Shop) -> None:
-    shelf(shop, n=2)
-    pull(shop, order("A1"))
-    deliver(shop)
-    shop.journal.append([record(shop, "RELEASE", "A1"), record(shop, "SEND", "B1")])
-    done = replay(shop)
-    assert (done.freed, done.waiting, done.conflicts) == (1, 1, 0)
-    assert line(shop)["state"] == "human" and "released" in line(shop)["reason"]
-    pull(shop, order("B1", at_ms=shop.now_ms()))
-    assert line(shop, "B1")["state"] == "unknown"
-    assert states(shop) == {"delivered": 1, "free": 1}
-
-
-def test_a_key_that_two_buyers_may_have_is_told_and_left_alone(shop: Shop) -> None:
-    shelf(shop, n=2)
-    pull(shop, order("A1"))
-    deliver(shop)
-    shop.journal.append([record(shop, "SEND", "B1")])
-    done = replay(shop)
-    assert (done.conflicts, done.freed, done.waiting) == (1, 0, 0)
-    assert line(shop)["state"] == "delivered"
-    assert "one key was sent for" in doctor.journal_check(shop).figure
-
-
-def test_a_key_of_several_uses_is_counted_once_per_line(shop: Shop) -> None:
-    shelf(shop, n=1)
-    shop.db.run("UPDATE keys SET uses = 3, uses_left = 3")
-    shop.db.run("UPDATE stock SET free = 3")
-    value = shop.db.value("SELECT fingerprint FROM keys")
-    for number in ("A1", "A2"):
-        shop.journal.append([JournalEntry("SEND", "shop1", number, "1", bytes(value).hex(), 1)])
-    for _ in range(2):
-        assert replay(shop).waiting == 2
-        assert shop.db.value("SELECT uses_left FROM keys") == 1
-        assert shop.db.value("SELECT free FROM stock") == 1
-    pull(shop, order("A1"), order("A2"))
-    run_on(shop)
-    assert {line(shop, n)["state"] for n in ("A1", "A2")} == {"delivered"}
-    assert keys_at("A1") == keys_at("A2")
-    assert broken(shop) == []
-
-
-def test_replay_wants_a_journal_of_its_own(shop: Shop) -> None:
-    home.home_path(shop.journal.path).unlink()
-    with pytest.raises(Refused, match="no send journal"):
-        restore.replay_here(shop)
 
 
 def test_the_drill_restores_on_trial_and_says_when(shop: Shop, opener: Opener) -> None:
