@@ -34,11 +34,15 @@ def deliver(
             return
         from kmtool.operations import by_hand as hand
         from kmtool.operations import deliver as operation
+        from kmtool.operations import house
 
         result = operation.deliver(shop, orders or [])
         result = replace(result, to_paste=hand.orders_due(shop, orders or []))
+        stopped = [one.scope.partition(":")[2] or one.scope for one in house.paused(shop)]
     out.show(result, _view)
-    if result.to_paste:
+    for name in stopped:
+        out.hint(_("{name} is paused; go on: kmtool resume {name}").format(name=name))
+    if result.to_paste and house.ALL not in stopped:
         out.hint(_("paste one after the other: kmtool deliver --by-hand"))
     hint_waiting(bool(result.held or result.needs_you), bool(result.unmapped))
     if result.needs_you or result.failed:

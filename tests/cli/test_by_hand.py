@@ -150,6 +150,10 @@ def test_deliver_names_what_only_a_person_can_send(cli: Cli, waiting: Path) -> N
     assert told.lines()[-1].split() == ["orders", "to", "paste", "by", "hand", "待粘贴", "2"]
     assert "→ paste one after the other: kmtool deliver --by-hand" in told.err
     assert cli("deliver", "2261122000000000001", "--json").json()["to_paste"] == 1
+    cli("pause")
+    told = cli("deliver")
+    assert "→ all is paused; go on: kmtool resume all" in told.err and "paste one" not in told.err
+    cli("resume")
     cli("deliver", "--by-hand", input="\n\n", tty=True)
     assert cli("deliver", "--json").json()["to_paste"] == 0
 
