@@ -22,6 +22,7 @@ from kmtool.clock import ManualClock
 from kmtool.config import Config, load
 from kmtool.shop import Shop
 from kmtool.store.db import Db, connect
+from kmtool.store.migrations import migrate
 from tests import fakes
 
 with warnings.catch_warnings():
@@ -31,6 +32,7 @@ with warnings.catch_warnings():
     except ImportError:
         pgserver = None
 
+TEMPLATE = "kmtool_template"
 START_MS = 1_795_305_600_000
 """2026-11-22T00:00:00Z: where the clock of every test starts."""
 
@@ -58,21 +60,48 @@ def postgres_uri() -> Iterator[str]:
         pytest.skip("PostgreSQL is NOT tested here: pgserver has no wheel for this Python")
     folder = tempfile.mkdtemp(prefix="kmtool-pg-")
     server = pgserver.get_server(folder, cleanup_mode="stop")
-    yield server.get_uri()
+    uri: str = server.get_uri()
+    _do_not_wait_for_the_disk(uri)
+    _make_template(uri)
+    yield uri
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _do_not_wait_for_the_disk(uri: str) -> None:
+    """No test pulls the plug of PostgreSQL itself; its databases live for one test each."""
+    admin = connect(uri)
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        admin.run(f"ALTER SYSTEM SET {setting} = off")
+    admin.run("ALTER SYSTEM SET autovacuum = off")
+    admin.value("SELECT pg_reload_conf()")
+    admin.close()
+
+
+def _make_template(uri: str) -> None:
+    """Bring one database up to date; those of the tests are copies of it."""
+    admin = connect(uri)
+    admin.run(f"CREATE DATABASE {TEMPLATE}")
+    admin.close()
+    db = connect(uri.replace("/postgres?", f"/{TEMPLATE}?", 1))
+    migrate(db, ManualClock(START_MS))
+    db.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | Path]:
-    """An empty database of each kind: a path, or an address."""
+    """A database without a shop of each kind: a path, or an address.
+
+    On PostgreSQL its tables are there already, but for tests marked `empty`.
+    """
     if request.param == "sqlite":
         yield tmp_path / "shop" / "shop.db"
         return
     uri = request.getfixturevalue("postgres_uri")
     name = f"t{uuid.uuid4().hex[:12]}"
     admin = connect(uri)
-    admin.run(f'CREATE DATABASE "{name}"')
+    is_empty = request.node.get_closest_marker("empty") is not None
+    admin.run(f'CREATE DATABASE "{name}"' + ("" if is_empty else f" TEMPLATE {TEMPLATE}"))
     yield uri.replace("/postgres?", f"/{name}?", 1)
     admin.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     admin.close()

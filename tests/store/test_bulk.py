@@ -84,6 +84,7 @@ def test_minutes_add_up_and_are_dropped_after_a_day(db: Db) -> None:
     assert db.value("SELECT count(*) FROM buyer_minutes") == 2
 
 
+@pytest.mark.empty
 def test_an_old_database_brings_what_it_reserved_in_its_last_day(
     database: str | Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from kmtool.store.db import Db, connect
 from kmtool.store.migrations import migrate
 from kmtool.store.schema import MIGRATIONS
 
+pytestmark = pytest.mark.empty
+
 OLD = tuple(m for m in MIGRATIONS if m[0] <= "0006_views")
 
 

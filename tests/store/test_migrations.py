@@ -12,6 +12,8 @@ from kmtool.store.db import connect
 from kmtool.store.migrations import migrate, pending
 from kmtool.store.schema import MIGRATIONS
 
+pytestmark = pytest.mark.empty
+
 
 def test_every_migration_runs_once(database: str | Path, clock: ManualClock) -> None:
     db = connect(database, create=True)
