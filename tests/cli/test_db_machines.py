@@ -84,8 +84,11 @@ def test_restore_wants_a_file_or_replay(cli: Cli, trading: Path) -> None:
 def test_without_a_journal_the_stock_waits_for_its_owner(
     cli: Cli, trading: Path, clock: ManualClock
 ) -> None:
+    """With the database at hand a lost journal is made whole from it: here both are gone."""
     for path in (trading / ".private" / "journal").glob("*.log"):
         path.unlink()
+    for path in (trading / "shop").glob("shop.db*"):
+        path.write_bytes(b"gone")
     told = cli("db", "restore", newest(trading), "--confirm", "0")
     assert told.code == 0 and "6 keys are out of sale" in told.out
     assert "kmtool db reconcile-stock" in told.out
