@@ -26,7 +26,7 @@ from kmtool.app import open_shop
 from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
-from kmtool.errors import Broken, DatabaseAway, Locked, NotSetUp
+from kmtool.errors import DatabaseAway, Locked, NotSetUp, TakenOver
 from kmtool.operations import alerts, recovery, sender
 from kmtool.operations.deliver import NUDGE
 from kmtool.operations.doctor import Check, Health
@@ -223,10 +223,7 @@ class Daemon:
         assert self._session is not None
         row = sessions.get(shop.db, self._session)
         if row is None or row["state"] != "live":
-            raise Broken(
-                detail="another sender took over from this one; it stops without sending",
-                mend="kmtool status",
-            )
+            raise TakenOver
         return bool(row["stop_ms"] is not None)
 
     def _follow_nudge(self, shop: Shop, scheduler: Any) -> None:

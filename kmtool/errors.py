@@ -19,11 +19,9 @@ A class's docstring is its message (facts in braces), `code` names it for `kmtoo
     ├── Locked                exit 11   another run holds the lock
     └── Broken                exit 1    a bug or a broken invariant
 
-Exit 0 is done, 3 done in part, 130 Ctrl-C.
-
-Texts are templates, and what differs from case to case is a fact: `Refused(detail="nothing of
-order {number} is waiting", number=number)`, never an f-string, which no catalogue could know. A
-sentence that travels on (a gate's reason, a check's figure) is a `Told`, made by `told(...)`.
+Exit 0 is done, 3 done in part, 130 Ctrl-C. Texts are templates; what differs is a fact:
+`Refused(detail="order {number} waits for nothing", number=number)`, never an f-string, which no
+catalogue could know. A sentence that travels on (a reason, a figure) is a `Told`: `told(...)`.
 """
 
 from __future__ import annotations
@@ -141,6 +139,13 @@ class Broken(KmError):
     code = "KM-E101"
     exit_code = EXIT_BROKEN
     mend = "kmtool doctor; the details are in logs/kmtool.log"
+
+
+class TakenOver(Broken):
+    """Another sender took over from this one; it stops without sending"""
+
+    code = "KM-E103"
+    mend = "kmtool status"
 
 
 class DatabaseDamaged(Broken):
@@ -389,10 +394,7 @@ class Locked(KmError):
 
 def every() -> list[type[KmError]]:
     """Return all error classes, by code (help, docs and tests walk them)."""
-    found: list[type[KmError]] = []
-    queue: list[type[KmError]] = [KmError]
-    while queue:
-        cls = queue.pop()
-        found.append(cls)
-        queue.extend(cls.__subclasses__())
+    found: list[type[KmError]] = [KmError]
+    for cls in found:  # it grows while it is walked
+        found.extend(cls.__subclasses__())
     return sorted(found, key=lambda cls: (len(cls.code), cls.code))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kmtool.domain.ids import EffectId, LineId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, KeyState, LineState, Mode
-from kmtool.errors import Broken, marked
+from kmtool.errors import Broken, TakenOver, marked
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import CHANGED, take_back, unpack
 from kmtool.operations.reserve import pause_of
@@ -31,10 +31,7 @@ def must_be_live(shop: Shop) -> None:
     """Refuse to go on when another sender took over from this one."""
     assert shop.session is not None
     if not sessions.is_live(shop.db, shop.session, lock=True):
-        raise Broken(
-            detail="another sender took over from this one; it stops without sending",
-            mend="kmtool status",
-        )
+        raise TakenOver
 
 
 def disk_must_have_room(shop: Shop) -> None:

@@ -142,7 +142,7 @@ def test_it_ends_when_another_sender_took_over(tmp_path: Path) -> None:
             with shop.db.tx():
                 shop.db.run("UPDATE sessions SET state = 'dead' WHERE state = 'live'")
             assert process.wait(60) == 1
-        assert "another sender took over" in (tmp_path / "daemon.out").read_text(encoding="utf-8")
+        assert "Another sender took over" in (tmp_path / "daemon.out").read_text(encoding="utf-8")
 
 
 def test_every_buyer_has_one_key_after_many_kills(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_stopped_sender_wakes_fenced_off(tmp_path: Path, database: str | Path)
             actions = {row["action"] for row in shop.db.all("SELECT action FROM audit")}
             assert "take_over" in actions
         told = (tmp_path / "daemon.out").read_text(encoding="utf-8")
-        assert "another sender took over" in told and "Traceback" not in told
+        assert "Another sender took over" in told and "Traceback" not in told
 
 
 def test_a_take_over_with_nobody_there_just_runs(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.domain.ids import SessionId
 from kmtool.domain.states import RefundState
-from kmtool.errors import Broken, Locked
+from kmtool.errors import Broken, Locked, TakenOver
 from kmtool.operations import sender
 from kmtool.operations.deliver import FOLLOW_S, deliver
 from kmtool.operations.ingest import ingest
@@ -166,8 +166,9 @@ def test_a_fenced_off_session_cannot_begin(shop: Shop) -> None:
     with sending(shop, "deliver") as mine:
         assert mine.session is not None
         sender.close(shop, mine.session, "dead")
-        with pytest.raises(Broken, match="another sender took over"):
+        with pytest.raises(TakenOver, match="Another sender took over") as fenced:
             begun_by(mine)
+        assert fenced.value.code == "KM-E103"
     assert states(shop) == {"reserved": 1, "free": 4}
     assert list(shop.journal.read()) == []
 
