@@ -307,7 +307,7 @@ def _quarantine(shop: Shop, rows: Sequence[Row]) -> None:
                 shop.audit("key.quarantine", f"key:{key_id}", f"used in {row['pool']}")
                 continue
             line = store.delivered_line(shop.db, key_id)
-            if line is None or line["state"] != LineState.DELIVERED:
+            if line is None:
                 continue
             reason = told(
                 "{twice}: key …{tail}, pool {pool}",
@@ -315,14 +315,15 @@ def _quarantine(shop: Shop, rows: Sequence[Row]) -> None:
                 tail=line["tail"],
                 pool=row["pool"],
             )
-            orders.move_line(
-                shop.db,
-                LineId(line["id"]),
-                LineState.DELIVERED,
-                LineState.HUMAN,
-                now,
-                reason=reason,
-            )
+            if line["state"] in {LineState.DELIVERED, LineState.UNKNOWN}:
+                orders.move_line(
+                    shop.db,
+                    LineId(line["id"]),
+                    LineState(line["state"]),
+                    LineState.HUMAN,
+                    now,
+                    reason=reason,
+                )
             shop.audit("key.twice", f"order:{line['channel']}:{line['number']}", reason)
 
 
