@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from io import RawIOBase
 from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 from typing import BinaryIO
@@ -68,10 +69,8 @@ class Journal:
             fresh = not self.path.exists()
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(handle, "ab", buffering=0) as file:
-                rest = memoryview((b"\n" if self._torn() else b"") + b"".join(lines))
-                while rest:  # whole records in one write, so that two processes do not mix theirs
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
+                self._put(file, (b"\n" if self._torn() else b"") + b"".join(lines))
+                self._force(file)
             if fresh:
                 self._keep_name()
             self._count += len(lines)
@@ -138,6 +137,16 @@ class Journal:
     def look_again(self) -> None:
         """Take the files as they are now: whoever calls has looked for what is missing."""
         self._count, self._end = None, (0, 0)
+
+    def _put(self, file: RawIOBase, data: bytes) -> None:
+        """Write whole records at once, so that two processes do not mix theirs."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) or 0 :]
+
+    def _force(self, file: RawIOBase) -> None:
+        """Return when the disk has it."""
+        os.fsync(file.fileno())
 
     def _must_not_have_shrunk(self) -> None:
         """A journal that was deleted or cut under a running sender is made whole by its next start;

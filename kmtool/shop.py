@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kmtool.clock import Clock
 from kmtool.config import Config
@@ -15,6 +15,9 @@ from kmtool.ports import Channel, Courier, Notifier, Supplier
 from kmtool.store import audit
 from kmtool.store.db import Db
 from kmtool.vault import Vault
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 
@@ -39,7 +42,8 @@ class Shop:
     """Configuration, clock, database, vault, journal and adapters of one shop.
 
     `actor` is who acts (for the audit), `session` the sender's session once there is one,
-    `progress(items, title, total)` wraps long loops.
+    `progress(items, title, total)` wraps long loops, `workers(most)` does what may go side by side
+    (threads where it is None).
     """
 
     config: Config
@@ -51,10 +55,19 @@ class Shop:
     actor: str = "owner"
     session: SessionId | None = None
     progress: Callable[..., Iterable[T]] = field(default=quiet)
+    workers: Callable[[int], Executor] | None = None
 
     def now_ms(self) -> int:
         """Return the wall time in UTC milliseconds."""
         return self.clock.now_ms()
+
+    def side_by_side(self, most: int) -> Executor:
+        """Return what does at most so many pieces of work at once."""
+        if self.workers is not None:
+            return self.workers(most)
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(most)
 
     def audit(self, action: str, subject: str, detail: str = "") -> None:
         """Write an audit row inside the open transaction. `detail` never holds a key."""

@@ -178,7 +178,7 @@ def _reread_group(shop: Shop, name: str, group: list[tuple[Row, Row]], tally: Se
     def read(pair: tuple[Row, Row]) -> OrderFact | KmError | None:
         return routes.read_order(shop, name, pair[1]["number"])
 
-    facts = routes.side_by_side(read, group, features.parallel)
+    facts = routes.side_by_side(shop, read, group, features.parallel)
     ready: list[Row] = []
     with shop.db.tx():
         orders.lock(shop.db, [order["id"] for _, order in group])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from kmtool.errors import KmError
@@ -96,7 +96,7 @@ def _side_by_side(
     size, start = _Size(features), 0
     under_way: deque[_UnderWay] = deque()
     awake = Awake(shop.clock)
-    with ThreadPoolExecutor(features.parallel) as pool:
+    with shop.side_by_side(features.parallel) as pool:
         try:
             while start < len(group):
                 begun = _begin(shop, group[start : start + size.now], tally, look)

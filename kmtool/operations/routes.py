@@ -6,7 +6,6 @@ Every outcome is one of five; whatever is not documented is `unknown`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar, cast
@@ -323,9 +322,11 @@ CARRIERS: dict[EffectKind, Carrier] = {
 """The other half of the table in `kinds`."""
 
 
-def side_by_side(work: Callable[[T], R], items: Sequence[T], parallel: int) -> list[R]:
+def side_by_side(
+    shop: Shop, work: Callable[[T], R], items: Sequence[T], parallel: int
+) -> list[R]:
     """Do work on several items at once, results in order; Ctrl-C in one of them comes through."""
     if len(items) <= 1 or parallel <= 1:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(min(parallel, len(items))) as pool:
+    with shop.side_by_side(min(parallel, len(items))) as pool:
         return list(pool.map(work, items))

@@ -109,6 +109,7 @@ class Db:
         self.name = name
         self._depth = 0
         self._rehearsing = False
+        self._closed = False
 
     def all(self, sql: str, **params: object) -> list[Row]:
         """Return all rows."""
@@ -162,7 +163,7 @@ class Db:
             with self._savepoint():
                 yield
             return
-        self._plain("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+        self._begin()
         self._depth += 1
         try:
             yield
@@ -172,7 +173,7 @@ class Db:
             raise
         self._depth -= 1
         try:
-            self._plain("COMMIT")
+            self._commit()
         except BaseException:
             self._rollback()
             raise
@@ -188,8 +189,16 @@ class Db:
             self._rehearsing = False
             self._rollback()
 
+    @property
+    def has_written(self) -> bool:
+        """Tell whether this connection may have changed anything (PostgreSQL does not count)."""
+        if self._closed:
+            return False
+        return self.dialect == "postgresql" or self.raw.total_changes > 0
+
     def close(self) -> None:
         """Close the connection."""
+        self._closed = True
         self.raw.close()
 
     def _execute(self, sql: str, params: Mapping[str, object]) -> _Cursor:
@@ -198,6 +207,13 @@ class Db:
         with self._errors():
             cursor: _Cursor = self.raw.execute(text, given)
         return cursor
+
+    def _begin(self) -> None:
+        self._plain("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")
+
+    def _commit(self) -> None:
+        """When this returns, the fact is on the disk."""
+        self._plain("COMMIT")
 
     def _plain(self, sql: str) -> None:
         with self._errors():
