@@ -21,7 +21,7 @@ from jobs import catalog
 from jobs.catalog import FOLLOWS, JOBS, Given, Job
 from kmtool.errors import EXIT_BROKEN, EXIT_PARTLY, KmError, NotFound, OutsideError
 from kmtool.locks import FileLock
-from kmtool.operations import alerts, recovery, sender
+from kmtool.operations import alerts, audit_tail, recovery, sender
 from kmtool.operations.alerts import Watched
 from kmtool.operations.doctor import Health
 from kmtool.operations.stock_push import PushResult
@@ -33,6 +33,8 @@ from kmtool.store import sessions
 log = logging.getLogger("kmtool.jobs")
 
 KEEP_RUNS = 1_000
+NOTE_MS = 600_000
+"""How often the daemon notes outside how far the audit is."""
 PATIENCE = 3
 """An error of the other side is an alert when so many runs in a row had one."""
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -140,6 +142,7 @@ def run_job(
                 shown = json.dumps(_plain(ran.result), ensure_ascii=False, default=str)
                 store.finish(shop.db, run_id, ran.state, shown, ran.error, shop.now_ms())
                 store.prune(shop.db, job.name, KEEP_RUNS)
+        audit_tail.note(shop, every_ms=NOTE_MS)
         _tell(shop, ran)
         return ran
 

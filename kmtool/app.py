@@ -11,10 +11,10 @@ import os
 import secrets as randomness
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kmtool import config as configuration
 from kmtool import registry
@@ -23,7 +23,7 @@ from kmtool.config import Config
 from kmtool.domain.secret import Secret
 from kmtool.errors import ConfigError, MasterKeyMissing, MissingCredential, NotSetUp, Refused
 from kmtool.journal import Journal
-from kmtool.operations import home
+from kmtool.operations import audit_tail, home
 from kmtool.operations.home import DATABASE_ID
 from kmtool.ports import AdapterSettings, Channel, Courier, Notifier, Supplier
 from kmtool.shop import Adapters, Shop, quiet
@@ -32,7 +32,25 @@ from kmtool.store.db import Db, connect
 from kmtool.store.migrations import migrate, pending
 from kmtool.vault import MasterKey, Vault, load_master, save_master
 
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
 S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a shop is opened with: its connection, its journal, who works side by side.
+
+    The simulator brings its own, so that it stands at every commit, write and call.
+    """
+
+    connect: Callable[[str | Path], Db] = connect
+    journal: Callable[[Path, str, Callable[[bytes], str]], Journal] = Journal
+    workers: Callable[[int], Executor] | None = None
+
+
+MEANS = Means()
 
 
 @contextmanager
@@ -41,6 +59,7 @@ def open_shop(
     *,
     clock: Clock | None = None,
     progress: Callable[..., Iterable[Any]] = quiet,
+    means: Means = MEANS,
 ) -> Iterator[Shop]:
     """Open the shop of a configuration (or of the folder we are in) and close it afterwards.
 
@@ -49,18 +68,22 @@ def open_shop(
     if not isinstance(config, Config):
         config = configuration.load(configuration.find(config)[0])
     clock = clock or SystemClock()
-    db = connect(config.database)
+    db = means.connect(config.database)
     try:
         if pending(db):
             migrate(db, clock, before=lambda: _backup_before(db, config, clock))
-        yield _assemble(config, clock, db, progress)
+        shop = _assemble(config, clock, db, progress, means)
+        yield shop
+        if db.has_written:
+            audit_tail.note(shop)
     finally:
         db.close()
 
 
-def create_shop(config: Config, clock: Clock | None = None) -> str:
+def create_shop(config: Config, clock: Clock | None = None, master: MasterKey | None = None) -> str:
     """Make the database, the master key and the folders of a new shop; return the key file's path.
 
+    The key is drawn from the operating system; only a simulated shop is given one.
     An existing database or key is never overwritten: `Refused` says which is there.
     """
     clock = clock or SystemClock()
@@ -71,7 +94,7 @@ def create_shop(config: Config, clock: Clock | None = None) -> str:
         if house.meta(db, DATABASE_ID) is not None:
             raise Refused(detail="this database is set up already", mend="kmtool status")
         database_id = randomness.token_hex(8)
-        master = _master_for_new(config, database_id)
+        master = _master_for_new(config, database_id, master)
         vault = Vault(master)
         wrapped = vault.new_data_key()
         with db.tx():
@@ -104,14 +127,20 @@ def with_actor(shop: Shop, actor: str) -> Shop:
     return replace(shop, actor=actor)
 
 
-def _assemble(config: Config, clock: Clock, db: Db, progress: Callable[..., Iterable[Any]]) -> Shop:
+def _assemble(
+    config: Config,
+    clock: Clock,
+    db: Db,
+    progress: Callable[..., Iterable[Any]],
+    means: Means,
+) -> Shop:
     database_id = house.meta(db, DATABASE_ID)
     if database_id is None:
         raise NotSetUp(detail="{name} holds no shop", name=db.name)
     vault = Vault(load_master(master_path(config, database_id)))
     for row in house.data_keys(db):
         vault.load(row["id"], bytes(row["wrapped"]))
-    journal = Journal(journal_path(config, database_id), database_id, vault.digest)
+    journal = means.journal(journal_path(config, database_id), database_id, vault.digest)
     return Shop(
         config=config,
         clock=clock,
@@ -121,6 +150,7 @@ def _assemble(config: Config, clock: Clock, db: Db, progress: Callable[..., Iter
         adapters=_adapters(config, clock, db, vault),
         actor=_user(),
         progress=progress,
+        workers=means.workers,
     )
 
 
@@ -232,11 +262,11 @@ def credential(text: str, db: Db, vault: Vault, config: Config, where: str) -> S
     return Secret(text)
 
 
-def _master_for_new(config: Config, database_id: str) -> MasterKey:
+def _master_for_new(config: Config, database_id: str, given: MasterKey | None) -> MasterKey:
     path = master_path(config, database_id)
-    if os.environ.get("KMTOOL_MASTER_KEY"):
+    if given is None and os.environ.get("KMTOOL_MASTER_KEY"):
         return load_master(path)
-    master = MasterKey.new()
+    master = given or MasterKey.new()
     try:
         save_master(path, master)
     except FileExistsError:

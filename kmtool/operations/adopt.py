@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kmtool.config import Config
 from kmtool.errors import KmError, Locked, Refused
-from kmtool.operations import home, sender
+from kmtool.operations import audit, home, sender
 from kmtool.operations.restore import Figures, Settled, figures_of, settle
 from kmtool.shop import Shop
 from kmtool.store import house, machines
@@ -71,6 +71,8 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
             with other.tx():
                 place = home.place_of(shop.config, shop.db)
                 machines.retire_homes(other, place, shop.now_ms())
+    if not shop.db.rehearsing:
+        audit.accept_if_older(shop, "db adopt")
     place = home.place_of(shop.config, shop.db)
     return Adopted(place, found.was, other is not None, settled)
 

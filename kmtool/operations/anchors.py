@@ -10,6 +10,9 @@ the heads are noted from time to time beside the send journal, one JSON line per
 RESET says that a person accepted the chains as they are (an older backup was restored): what was
 anchored before it no longer has to be there. `mac` is the HMAC of the audit over the line without
 it; a torn last line (power cut) is ignored.
+
+Between two anchors every command and job that wrote to the audit notes the heads it moved, in the
+same form (TAIL), in a file that the next anchor ends: its first line follows the newest anchor.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ from kmtool.errors import Broken
 from kmtool.shop import Shop
 from kmtool.store.audit import Mac
 
-ANCHOR, RESET = "ANCHOR", "RESET"
+ANCHOR, RESET, TAIL = "ANCHOR", "RESET", "TAIL"
 META = "audit_anchors"
 """How many anchors there are: one that says more than the file holds tells of a lost file."""
 
@@ -61,10 +65,80 @@ def path_of(shop: Shop) -> Path:
 
 def read(shop: Shop) -> Iterator[Anchor]:
     """Yield all whole anchors; a changed or missing one is `Broken` with its line."""
-    path = path_of(shop)
+    yield from _lines(shop, path_of(shop), "")
+
+
+def read_tail(shop: Shop, newest: Anchor | None) -> list[Anchor]:
+    """Return what was noted since the newest anchor; a changed or missing line is `Broken`.
+
+    Notes that follow an older anchor are covered by the newest one: they count no more.
+    """
+    before = newest.mac if newest else ""
+    return list(_lines(shop, tail_path(shop), before)) if _follows(shop, before) else []
+
+
+def drop_tail(shop: Shop) -> None:
+    """Forget the notes that an anchor has just covered."""
+    with suppress(OSError):
+        tail_path(shop).unlink(missing_ok=True)
+
+
+def note(shop: Shop, made: Anchor, last: Anchor | None) -> Anchor:
+    """Write a note behind the last one, or behind the newest anchor into a new file."""
+    if made.seq == 1:
+        drop_tail(shop)
+    return append(shop, made, last.mac if last else "", tail_path(shop))
+
+
+def last_note(shop: Shop) -> tuple[Anchor | None, int]:
+    """Return the newest note or anchor and how many notes there are, without reading the rest."""
+    newest = _last(shop, path_of(shop))
+    if _follows(shop, newest.mac if newest else ""):
+        found = _last(shop, tail_path(shop))
+        if found is not None:
+            return found, found.seq
+    return newest, 0
+
+
+def _last(shop: Shop, path: Path) -> Anchor | None:
+    """Return the last whole line of a file; those before it are `verify`'s to look at."""
+    if not path.exists():
+        return None
+    lines = [raw for raw in path.read_bytes().splitlines(keepends=True)[-2:] if raw[-1:] == b"\n"]
+    if not lines:
+        return None
+    try:
+        record = json.loads(lines[-1])
+        number, before = record["seq"], record["prev"]
+    except (ValueError, KeyError, TypeError):
+        raise _changed(len(lines)) from None
+    return _parse(lines[-1], number, shop.vault.audit_mac, before)
+
+
+def noted(shop: Shop) -> list[tuple[int, int]]:
+    """Return chain and row of every head that is known outside."""
+    heads, last = known_heads(shop)
+    found = [(head.chain, head.count) for head in heads.values()]
+    found += [(head.chain, head.count) for one in read_tail(shop, last) for head in one.heads]
+    return [place for place in found if place[1]]
+
+
+def _follows(shop: Shop, before: str) -> bool:
+    try:
+        with tail_path(shop).open("rb") as file:
+            first = file.readline()
+    except FileNotFoundError:
+        return False
+    try:
+        record = json.loads(first)
+        return bool(record["prev"] == before or record["seq"] != 1)
+    except (ValueError, KeyError, TypeError):
+        return first.endswith(b"\n")  # no note: let the reader tell of it
+
+
+def _lines(shop: Shop, path: Path, before: str) -> Iterator[Anchor]:
     if not path.exists():
         return
-    before = ""
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if not raw.endswith(b"\n"):
@@ -72,6 +146,11 @@ def read(shop: Shop) -> Iterator[Anchor]:
             found = _parse(raw, number, shop.vault.audit_mac, before)
             before = found.mac
             yield found
+
+
+def tail_path(shop: Shop) -> Path:
+    """Return where the heads that grew since the newest anchor are noted."""
+    return shop.journal.path.with_suffix(".tail")
 
 
 def known_heads(shop: Shop) -> tuple[dict[int, Head], Anchor | None]:
@@ -86,13 +165,13 @@ def known_heads(shop: Shop) -> tuple[dict[int, Head], Anchor | None]:
     return heads, newest
 
 
-def append(shop: Shop, anchor: Anchor, before: str) -> Anchor:
-    """Write an anchor and force it to the disk; return it with its mac."""
+def append(shop: Shop, anchor: Anchor, before: str, path: Path | None = None) -> Anchor:
+    """Write an anchor (or a note of the tail) and force it to the disk; return it with its mac."""
     record = _record(shop, anchor, before)
     text = json.dumps(record, ensure_ascii=False, sort_keys=True)
     mac = shop.vault.audit_mac(text.encode()).hex()
     line = json.dumps({**record, "mac": mac}, ensure_ascii=False, sort_keys=True) + "\n"
-    path = path_of(shop)
+    path = path or path_of(shop)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _cut_torn_line(path)
@@ -136,11 +215,7 @@ def _record(shop: Shop, anchor: Anchor, before: str) -> dict[str, Any]:
 
 
 def _parse(raw: bytes, number: int, mac: Mac, before: str) -> Anchor:
-    changed = Broken(
-        detail="line {number} of the anchors of the audit was changed or taken out",
-        number=number,
-        mend="put the file back as it was; kmtool audit verify",
-    )
+    changed = _changed(number)
     try:
         record = json.loads(raw)
         given = record.pop("mac")
@@ -156,6 +231,14 @@ def _parse(raw: bytes, number: int, mac: Mac, before: str) -> Anchor:
         record["seq"], record["at_ms"], record["kind"], record["chains"], record["rows"],
         record["all"], heads, record["reason"], given,
     )  # fmt: skip
+
+
+def _changed(number: int) -> Broken:
+    return Broken(
+        detail="line {number} of the anchors of the audit was changed or taken out",
+        number=number,
+        mend="put the file back as it was; kmtool audit verify",
+    )
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -157,10 +157,18 @@ def accept_restored(shop: Shop, why: str) -> None:
 
     A file of anchors that was changed stays as it is; doctor tells of it.
     """
-    if not anchors.path_of(shop).exists() or shop.db.rehearsing:
+    known = (anchors.path_of(shop), anchors.tail_path(shop))
+    if shop.db.rehearsing or not any(path.exists() for path in known):
         return
     with suppress(Broken):
         anchor(shop, accept=why)
+
+
+def accept_if_older(shop: Shop, why: str) -> None:
+    """Do so only when the audit here is older than what was noted of it."""
+    with suppress(Broken):
+        if any(store.hash_at(shop.db, *place) is None for place in anchors.noted(shop)):
+            accept_restored(shop, why)
 
 
 def foot(shop: Shop) -> str:
@@ -268,6 +276,7 @@ def _anchor(shop: Shop, accept: str) -> Anchored:
     if (newest is not None and not changed and not accept) or shop.db.rehearsing:
         return _anchored(shop, newest or made, new=False)
     written = anchors.append(shop, made, newest.mac if newest else "")
+    anchors.drop_tail(shop)
     with shop.db.tx():
         house.set_meta(shop.db, anchors.META, str(written.seq))
     return _anchored(shop, written, new=True)

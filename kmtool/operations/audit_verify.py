@@ -201,7 +201,7 @@ def _anchored(
 ) -> tuple[dict[tuple[int, int], tuple[str, ...]], int, int | None]:
     """Return the hashes that anchors want at (chain, n), how many anchors, the newest's time."""
     wanted: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    count, newest = 0, None
+    count, newest, last = 0, None, None
     try:
         for anchor in anchors.read(shop):
             if anchor.kind == anchors.RESET:
@@ -209,7 +209,10 @@ def _anchored(
             for head in anchor.heads:
                 if head.count:
                     wanted[head.chain, head.count].append(head.hash)
-            count, newest = count + 1, anchor.at_ms
+            count, newest, last = count + 1, anchor.at_ms, anchor
+        for note in anchors.read_tail(shop, last):
+            for head in note.heads:
+                wanted[head.chain, head.count].append(head.hash)
     except Broken as error:
         findings.add(0, 0, None, str(error.message()))
         return {}, count, newest

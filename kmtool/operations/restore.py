@@ -155,6 +155,7 @@ def replay_here(shop: Shop) -> Settled:
         settled = settle(shop)
     if not shop.db.rehearsing:
         _take_token(shop)
+        audit.accept_if_older(shop, "db restore --replay")
     return settled
 
 

@@ -104,6 +104,15 @@ def heads(db: Db) -> list[Row]:
     return db.all("SELECT chain, count, hash, verified FROM audit_heads ORDER BY chain")
 
 
+def heads_since(db: Db, since_ms: int) -> list[Row]:
+    """Return the heads of chains that grew since a moment."""
+    return db.all(
+        "SELECT chain, count, hash FROM audit_heads WHERE at_ms >= :since AND count > 0"
+        " ORDER BY chain",
+        since=since_ms,
+    )
+
+
 def head(db: Db, chain: int) -> Row | None:
     """Return the head of a chain and hold it until the transaction ends."""
     sql = "SELECT chain, count, hash, verified FROM audit_heads WHERE chain = :chain {lock}"

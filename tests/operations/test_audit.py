@@ -86,8 +86,8 @@ def test_a_cut_tail_with_a_cut_head_is_found_by_the_anchor(told: Shop) -> None:
     assert not audit_verify.quick(told).ok
 
 
-def test_what_was_written_after_the_last_anchor_can_be_cut_unseen(told: Shop) -> None:
-    """Said openly: this is what anchors cannot do, and why they are written often."""
+def test_what_was_written_after_the_last_note_can_be_cut_unseen(told: Shop) -> None:
+    """Said openly: this is what anchors cannot do, and why every command notes the heads."""
     write(told, 2)
     as_attacker(told.db)
     cut(told.db, 0, 8)
