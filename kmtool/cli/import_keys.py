@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 
 from kmtool.cli import doors, out
 from kmtool.cli.values import cost, day
+from kmtool.domain.settlement import OWN
 from kmtool.domain.states import UNLIMITED_USES
 from kmtool.errors import EXIT_PARTLY, NeedsAnswer, UsageError
 from kmtool.words import _
@@ -45,8 +46,8 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
     from kmtool.operations import import_keys, import_records
 
     doors.load_config(writes=True)  # no question before it is sure that there is a shop
-    sku = sku or out.ask(_("Which product (SKU) are these keys of?"), flag="--sku SKU")
     sources = [source_of(name, images) for name in files]
+    sku = sku or _which_product(sources, look=not (images or columns or preset))
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         terms = import_records.Terms(
             sku=sku, supplier=supplier, cost_e5=cost(cost_each), expires=day(expires, "--expires"),
@@ -59,12 +60,33 @@ def import_(  # noqa: PLR0913, PLR0917  (the options of one command)
             terms,
             agree=lambda preview: _agree(preview, dry_run),
             create=lambda kind, name: new or dry_run or _create(kind, name),
+            whose=_whose,
         )
     out.show(result, _view)
     if result.accepted and not dry_run:
         _next_steps(sku, sold)
     if result.rejected:
         out.finish(EXIT_PARTLY)
+
+
+def _which_product(sources: list[Source], look: bool) -> str:
+    """Ask for the product, unless the files turn out to be orders or bills."""
+    from kmtool.operations import key_sources
+
+    for source in sources if look else ():
+        key_sources.refuse_exports(source)
+    return out.ask(_("Which product (SKU) are these keys of?"), flag="--sku SKU")
+
+
+def _whose(known: Sequence[str]) -> str:
+    """Ask whom the keys are from; with nobody to ask they are what the owner had already."""
+    if out.answers_itself():
+        out.note(_("no supplier was named (--supplier CODE): your own stock, owed to nobody"))
+        return OWN
+    question = _("Whom are these keys from? (Enter: your own stock, owed to nobody)")
+    if known:
+        question = _("Whom are these keys from? {known} (Enter: your own stock, owed to nobody)")
+    return out.ask(question.format(known=", ".join(known[:10])), OWN)
 
 
 def _next_steps(sku: str, sold: bool) -> None:
@@ -137,6 +159,8 @@ def _preview_lines(preview: Preview) -> Iterable[str]:
         yield from (f"  ! {text}" for text in warnings(file.warnings))
     cost_text = format_e5(preview.cost_e5)
     told = _("product {sku} · supplier {supplier} ({mode}) · cost {cost} {currency} each")
+    if preview.supplier == OWN:
+        told = _("product {sku} · your own stock · cost {cost} {currency} each")
     yield told.format(
         sku=preview.sku, supplier=preview.supplier, mode=preview.mode, cost=cost_text,
         currency=preview.currency,

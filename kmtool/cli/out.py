@@ -193,6 +193,11 @@ def can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def answers_itself() -> bool:
+    """Tell whether questions with a default take it: --yes, or nobody is there to be asked."""
+    return options.current().yes or not can_ask()
+
+
 def secret_prompt(name: str) -> Secret:
     """Return a secret typed without echo, or the first line of stdin when that is no terminal."""
     from kmtool.domain.secret import Secret

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
+from kmtool.domain.settlement import OWN
 from kmtool.words import _
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def show(code: str) -> None:
     with doors.open_shop() as shop:
         result = suppliers.show(shop, code)
     out.show(result, _one)
-    out.hint(_("what is due to them: kmtool settle preview {code}").format(code=code))
+    if code != OWN:
+        out.hint(_("what is due to them: kmtool settle preview {code}").format(code=code))
 
 
 @app.command("add", help=_("a new supplier"))

@@ -21,6 +21,10 @@ from enum import StrEnum
 from kmtool.clock import business_day
 from kmtool.domain.money import e5_to_minor
 
+OWN = "own"
+"""Stands where a supplier does for keys the shop has already: they are owed to nobody."""
+OWN_MODE = "buyout"
+"""Such keys are an asset like bought ones; against them stands what the owner brought in."""
 FIRST_HASH = "0" * 64
 RULE = "natural-days-1"
 DETAIL_HEADER = (
@@ -107,6 +111,11 @@ class Balance:
             - self.discount_minor
             - self.commission_minor
         )
+
+
+def account(supplier: str) -> str:
+    """Return the ledger account of what a supplier is owed; of what the owner brought in."""
+    return "equity:own" if supplier == OWN else f"payable:supplier:{supplier}"
 
 
 def eligible_on(at_ms: int, days: int, zone: str) -> date:

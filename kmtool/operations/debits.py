@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.money import e5_to_minor, split
+from kmtool.domain.settlement import OWN, account
 from kmtool.domain.states import AllocationState
 from kmtool.errors import NotFound, Refused
 from kmtool.operations.refund_records import Debit
-from kmtool.operations.settle_draft import account
 from kmtool.shop import Shop
 from kmtool.store import ledger, suppliers
 from kmtool.store import refunds as store
@@ -33,14 +33,15 @@ class Charge:
     reason: str
 
 
-def add_debit(shop: Shop, order: Row, allocation: Row, batch: Row, charge: Charge) -> None:
+def add_debit(shop: Shop, order: Row, allocation: Row, batch: Row, charge: Charge) -> bool:
     """Write down that a supplier may be charged for a key; nothing where nothing is owed for it.
 
-    A key on consignment whose delivery was never proved is not owed in the first place.
+    A key on consignment whose delivery was never proved is not owed in the first place. Keys the
+    shop had already have no supplier to be charged: it bears them. Tells whether one is charged.
     """
     is_bought = allocation["mode"] == BUYOUT
     if not is_bought and allocation["delivered_ms"] is None and charge.state != "dropped":
-        return
+        return False
     amount = amount_of(allocation)
     if is_bought and allocation["amount_minor"] is None:
         store.set_amount(shop.db, allocation["id"], amount)
@@ -55,6 +56,8 @@ def add_debit(shop: Shop, order: Row, allocation: Row, batch: Row, charge: Charg
                 ("asset:stock", allocation["currency"], -amount),
             ],
         )
+    if batch["supplier"] == OWN:
+        return False
     store.add_debit(
         shop.db,
         {
@@ -71,6 +74,7 @@ def add_debit(shop: Shop, order: Row, allocation: Row, batch: Row, charge: Charg
             "at_ms": shop.now_ms(),
         },
     )
+    return charge.state != "dropped"
 
 
 def amount_of(allocation: Row) -> int:
@@ -119,6 +123,13 @@ def book_loss(shop: Shop, ref: str, currency: str, amount_minor: int) -> None:
             "keys of a refunded order",
             [("cost:refunds", currency, amount_minor), ("cost:keys", currency, -amount_minor)],
         )
+
+
+def book_own_loss(shop: Shop, allocation: Row) -> None:
+    """Show what a bad key cost the shop that had it already: there is nobody to be charged."""
+    if allocation["mode"] == BUYOUT or allocation["delivered_ms"] is not None:
+        ref = f"allocation:{allocation['id']}"
+        book_loss(shop, ref, allocation["currency"], amount_of(allocation))
 
 
 def shown(row: Row) -> Debit:

@@ -7,9 +7,11 @@ together and split over them without losing anything.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kmtool.domain.ids import LineId
 from kmtool.domain.money import e5_to_minor, split
+from kmtool.domain.settlement import account
 from kmtool.domain.states import AllocationState, KeyState, LineState
 from kmtool.operations.refunds import CHANGED
 from kmtool.shop import Shop
@@ -62,14 +64,14 @@ def book(
     bound: Mapping[int, Sequence[Row]],
     part: str = "",
 ) -> None:
-    """Fix the cost of keys that reached their buyers and post it, per line and batch.
+    """Fix the cost of keys that reached their buyers and post it: an entry per order and batch.
 
-    A key whose cost was booked when it ended (a refund that its supplier bears) is not booked again
-    when the proof of its delivery comes late.
+    What each line cost stands at its allocations; the entry is their sum. A key whose cost was
+    booked when it ended (a refund that its supplier bears) is not booked again when the proof of
+    its delivery comes late.
     """
-    db, now = shop.db, shop.now_ms()
-    groups: list[tuple[Row, Row, list[Row]]] = []
     by_amount: dict[int, list[int]] = {}
+    sums: dict[tuple[int, int, str], _Sum] = {}
     for order, line in found:
         by_batch: dict[int, list[Row]] = {}
         for key in bound.get(line["id"], ()):
@@ -79,25 +81,57 @@ def book(
                 by_amount.setdefault(key["amount_minor"], []).append(key["id"])
             else:
                 by_batch.setdefault(key["batch_id"], []).append(key)
-        groups += [(order, line, rows) for rows in by_batch.values()]
-    batches = deliveries.batches(db, [rows[0]["batch_id"] for _, _, rows in groups])
+        for batch_id, rows in by_batch.items():
+            first = rows[0]
+            costs = [row["cost_e5"] for row in rows]  # uses of shared keys differ by a cent
+            amount = e5_to_minor(sum(costs), first["currency"])
+            shares = split(amount, costs) if len(rows) > 1 else [amount]
+            for row, each in zip(rows, shares, strict=True):
+                by_amount.setdefault(each, []).append(row["id"])
+            name = (order["id"], batch_id, first["mode"])
+            if name not in sums:
+                sums[name] = _Sum(order, line["line_no"])
+            sums[name].add(len(rows), amount)
+    for each, ids in by_amount.items():
+        moved = deliveries.deliver_allocations(shop.db, ids, each, shop.now_ms())
+        all_moved(moved, len(ids))
+    _post(shop, sums, part)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What the keys of one batch cost that an order got at once; the first of its lines."""
+
+    order: Row
+    line_no: str
+    lines: int = 0
+    keys: int = 0
+    amount_minor: int = 0
+
+    def add(self, keys: int, amount_minor: int) -> None:
+        self.lines += 1
+        self.keys += keys
+        self.amount_minor += amount_minor
+
+    def ref(self, batch: str, part: str) -> str:
+        """Return the name of its booking: a line is booked once for each batch and part."""
+        more = f"+{self.lines - 1}" if self.lines > 1 else ""
+        return f"{self.order['channel']}:{self.order['number']}:{self.line_no}{more}:{batch}{part}"
+
+
+def _post(shop: Shop, sums: Mapping[tuple[int, int, str], _Sum], part: str) -> None:
+    batches = deliveries.batches(shop.db, [batch for _, batch, _ in sums])
     entries = []
-    for order, line, rows in groups:
-        first, batch = rows[0], batches[rows[0]["batch_id"]]
-        costs = [row["cost_e5"] for row in rows]  # uses of shared keys differ by a cent
-        amount = e5_to_minor(sum(costs), first["currency"])
-        for row, each in zip(rows, split(amount, costs), strict=True):
-            by_amount.setdefault(each, []).append(row["id"])
-        bought = first["mode"] == "buyout"
+    for (_, batch_id, mode), one in sums.items():
+        batch, amount = batches[batch_id], one.amount_minor
+        bought = mode == "buyout"
         credit = "asset:stock" if bought else f"payable:supplier:{batch['supplier']}"
         entries.append(
             ledger.Entry(
                 "delivered",
-                f"{order['channel']}:{order['number']}:{line['line_no']}:{batch['number']}{part}",
-                f"{len(rows)} keys of {batch['number']}",
+                one.ref(batch["number"], part),
+                f"{one.keys} keys of {batch['number']}",
                 [("cost:keys", batch["currency"], amount), (credit, batch["currency"], -amount)],
             )
         )
-    for each, ids in by_amount.items():
-        all_moved(deliveries.deliver_allocations(db, ids, each, now), len(ids))
-    ledger.post_many(db, now, entries)
+    ledger.post_many(shop.db, shop.now_ms(), entries)

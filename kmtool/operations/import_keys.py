@@ -15,6 +15,7 @@ from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.pictures import Picture
 from kmtool.domain.secret import Secret, tail_of
+from kmtool.domain.settlement import account
 from kmtool.domain.states import KeyState, LineKind
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError, told
 from kmtool.operations import key_sources, products, suppliers, texts
@@ -59,8 +60,11 @@ def run(
     *,
     agree: Callable[[Preview], bool],
     create: Callable[[str, str], bool],
+    whose: Callable[[Sequence[str]], str] = lambda _known: suppliers.OWN,
 ) -> ImportResult:
     """Import files as batches. `agree` sees the preview, `create` is asked for unknown names.
+
+    `whose` is asked whom the keys are from when the terms do not say it; it sees who is known.
 
     Raises `InputRefused` for a file we will not take, `NotFound` when an unknown product or
     supplier may not be created, `StateMoved` when another import was faster with the same keys.
@@ -76,7 +80,6 @@ def run(
             sort=told(product["kind"]),
             mend="kmtool product show {sku}",
         )
-    terms = _with_supplier(shop, terms)
     uses = _uses_of(product) if terms.uses is None else terms.uses
     terms = replace(terms, uses=1 if terms.history else uses)
     _check_terms(shop, terms)
@@ -86,6 +89,7 @@ def run(
     files = [file for source in sources for file in key_sources.read(source, how)]
     plans = _tell_apart(shop, files)
     if any(plan.fresh for plan in plans):
+        terms = _with_supplier(shop, terms, whose)
         _may_create(shop, terms, create)
         if not agree(_preview(shop, plans, terms)):
             return _result([], agreed=False)
@@ -96,23 +100,24 @@ def _uses_of(product: Row | None) -> int:
     return int(product["uses"]) if product else 1
 
 
-def _with_supplier(shop: Shop, terms: Terms) -> Terms:
-    """Nobody named: the only supplier there is, or the shop itself as the first one."""
-    if terms.supplier:
-        return terms
-    known = [row["code"] for row in supplier_store.suppliers(shop.db)]
-    if len(known) > 1:
-        raise UsageError(
-            detail="which supplier are these keys from? There are {known}",
-            known=", ".join(known[:10]),
-            mend="kmtool import FILE --supplier CODE",
-        )
-    return replace(terms, supplier=known[0] if known else suppliers.OWN)
+def _with_supplier(shop: Shop, terms: Terms, whose: Callable[[Sequence[str]], str]) -> Terms:
+    """Nobody is named: ask, with those who are known; the shop itself is always a choice."""
+    if not terms.supplier:
+        known = [row["code"] for row in supplier_store.suppliers(shop.db)]
+        terms = replace(terms, supplier=whose([one for one in known if one != suppliers.OWN]))
+        _check_supplier(terms)
+    return terms
+
+
+def _check_supplier(terms: Terms) -> None:
+    products.check_code(terms.supplier, "supplier code")
+    suppliers.check_own(terms.supplier, terms.mode)
 
 
 def _check_terms(shop: Shop, terms: Terms) -> None:
     products.check_code(terms.sku, "SKU")
-    products.check_code(terms.supplier, "supplier code")
+    if terms.supplier:
+        _check_supplier(terms)
     if not 0 <= terms.cost_e5 <= COST_MAX_E5:
         raise UsageError(detail="that is no cost of a key", mend="--cost 12.50")
     today = business_day(shop.now_ms(), shop.config.shop.timezone)
@@ -169,7 +174,8 @@ def _may_create(shop: Shop, terms: Terms, create: Callable[[str, str], bool]) ->
         ("product", terms.sku, product_store.product(shop.db, terms.sku)),
         ("supplier", terms.supplier, supplier_store.supplier(shop.db, terms.supplier)),
     ):
-        if found is None and not create(kind, name):
+        is_own = kind == "supplier" and name == suppliers.OWN
+        if found is None and not is_own and not create(kind, name):
             raise NotFound(kind=kind, name=name, mend="kmtool {kind} add {name}, or add --new")
 
 
@@ -214,8 +220,8 @@ def _warnings(plan: _Plan) -> dict[str, tuple[int, ...]]:
 def _mode_and_currency(shop: Shop, terms: Terms) -> tuple[str, str]:
     found = supplier_store.supplier(shop.db, terms.supplier)
     if found is None:
-        return terms.mode or suppliers.MODES[0], shop.config.shop.currency
-    return terms.mode or found["mode"], found["currency"]
+        return suppliers.mode_of(terms.supplier, terms.mode), shop.config.shop.currency
+    return suppliers.mode_of(terms.supplier, terms.mode or found["mode"]), found["currency"]
 
 
 def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
@@ -338,7 +344,10 @@ def _sealed(
 
 
 def _book(shop: Shop, number: str, mode: str, terms: Terms, currency: str, count: int) -> None:
-    """Bought keys are an asset and a debt at once; keys on consignment are neither."""
+    """Bought keys are an asset and a debt at once; keys on consignment are neither.
+
+    Against keys the shop had already stands what its owner brought in.
+    """
     amount = e5_to_minor(count * terms.cost_e5, currency)
     if mode == "buyout" and amount:
         ledger.post(
@@ -349,7 +358,7 @@ def _book(shop: Shop, number: str, mode: str, terms: Terms, currency: str, count
             f"{count} × {terms.sku}",
             [
                 ("asset:stock", currency, amount),
-                (f"payable:supplier:{terms.supplier}", currency, -amount),
+                (account(terms.supplier), currency, -amount),
             ],
         )
 

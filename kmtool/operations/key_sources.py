@@ -186,6 +186,28 @@ def read(source: Source, how: Reading) -> Iterator[KeyFile]:
     yield KeyFile(source.name, hashlib.sha256(source.data).hexdigest(), encoding, parsed)
 
 
+def refuse_exports(source: Source) -> None:
+    """Refuse orders, bills and what is no text before anything is asked about the file's keys."""
+    if not source.data.strip():
+        return
+    _refuse_other_kinds(source)
+    form = sheets.form_of(source.data)
+    if form == "zip":
+        for name, data in sheets.unpack(source.data, source.name):
+            if sheets.form_of(data) != "zip":
+                refuse_exports(Source(f"{source.name}/{name}", data, source.path or source.name))
+    elif form in {"xlsx", "xls"}:
+        for table in sheets.read_workbook(source.data, source.name):
+            _refuse_exports(source, [row for _, row in table.rows[:_HEAD]])
+    else:
+        text, _encoding = sheets.decode(source.data, source.name)
+        _refuse_exports(source, _first_rows(text))
+
+
+def _first_rows(text: str) -> list[list[object]]:
+    return [_loose_cells(line) for _, line in islice(keyfiles.lines(text), _HEAD)]
+
+
 def _pictures(source: Source) -> KeyFile:
     """Read a picture, or all of a folder or zip as one batch."""
     files = source.members or ((source.name, source.data),)
@@ -240,8 +262,7 @@ def _parse(source: Source, form: str, how: Reading) -> tuple[str, keyfiles.Parse
         return form, keyfiles.from_table(form, tables[0].rows, how.mapping, how.separator)
     text, encoding = sheets.decode(source.data, source.name)
     if how.mapping is None:
-        head = [line for _, line in islice(keyfiles.lines(text), _HEAD)]
-        _refuse_exports(source, [_loose_cells(line) for line in head])
+        _refuse_exports(source, _first_rows(text))
     if source.name.lower().endswith(_TABLES):
         rows = sheets.read_csv(text, source.name).rows
         return encoding, keyfiles.from_table("csv", rows, how.mapping, how.separator)

@@ -13,6 +13,7 @@ from kmtool.clock import NEVER_MS
 from kmtool.domain.ids import KeyId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.secret import Secret, tail_of
+from kmtool.domain.settlement import account
 from kmtool.domain.states import KeyState, is_unlimited
 from kmtool.errors import NotFound, Refused, StateMoved, UsageError, told
 from kmtool.shop import Shop
@@ -324,7 +325,7 @@ def _book_back(shop: Shop, row: Row, removed: int) -> int:
         f"{row['number']}/{row['removed'] + removed}",
         f"{removed} × {row['sku']}",
         [
-            (f"payable:supplier:{row['supplier']}", row["currency"], amount),
+            (account(row["supplier"]), row["currency"], amount),
             ("asset:stock", row["currency"], -amount),
         ],
     )

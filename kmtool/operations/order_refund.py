@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.money import format_minor
+from kmtool.domain.settlement import OWN
 from kmtool.domain.states import (
     COUNTER,
     AllocationState,
@@ -289,13 +290,15 @@ def _end(shop: Shop, order: Row, line: Row, wish: Decision, bearer: Bearer, n: i
             number=order["number"],
         )
     found = deliveries.batches(db, [row["batch_id"] for row in seen])
-    if bearer is Bearer.SHOP:
-        counts_as_delivered(shop, order, line, seen, found)
+    by_shop = bearer is Bearer.SHOP
+    mine = [row for row in seen if by_shop or found[row["batch_id"]]["supplier"] == OWN]
+    if mine:
+        counts_as_delivered(shop, order, line, mine, found)
         ref = f"{order['channel']}:{order['number']}:{line['line_no']}:{n}"
-        if seen:
-            book_loss(shop, ref, seen[0]["currency"], sum(amount_of(row) for row in seen))
+        book_loss(shop, ref, mine[0]["currency"], sum(amount_of(row) for row in mine))
     for row in seen:
-        _end_key(shop, order, row, found[row["batch_id"]], wish, bearer)
+        bears = Bearer.SHOP if row in mine else bearer
+        _end_key(shop, order, row, found[row["batch_id"]], wish, bears)
 
 
 def _end_key(shop: Shop, order: Row, row: Row, batch: Row, wish: Decision, bearer: Bearer) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.ids import LineId, OrderId
+from kmtool.domain.settlement import OWN
 from kmtool.domain.states import (
     AllocationState,
     EffectKind,
@@ -21,7 +22,7 @@ from kmtool.domain.states import (
     Mode,
 )
 from kmtool.errors import NeedsAnswer, Refused, StateMoved, marked, told
-from kmtool.operations.debits import Charge, add_debit, amount_of
+from kmtool.operations.debits import Charge, add_debit, amount_of, book_own_loss
 from kmtool.operations.find_order import named
 from kmtool.operations.pack_replacement import bind_and_pack
 from kmtool.operations.refunds import CHANGED, STILL, all_delivered, refund_blocks
@@ -294,8 +295,12 @@ def _end(shop: Shop, order: Row, line: Row, row: Row, reason: str) -> bool:
     if not store.set_replaced(db, row["id"]):
         raise StateMoved(what=told("key …{tail}", tail=row["tail"]), state="replaced")
     batch = deliveries.batches(db, [row["batch_id"]])[row["batch_id"]]
+    charged = False
     if row["exclusive"]:
-        add_debit(shop, order, row, batch, Charge("defective", "credit", "open", reason))
+        charge = Charge("defective", "credit", "open", reason)
+        charged = add_debit(shop, order, row, batch, charge)
+        if batch["supplier"] == OWN:
+            book_own_loss(shop, row)
     store.add_replacement(
         db,
         {
@@ -308,7 +313,7 @@ def _end(shop: Shop, order: Row, line: Row, row: Row, reason: str) -> bool:
             "at_ms": now,
         },
     )
-    return bool(row["exclusive"])
+    return charged
 
 
 def _end_key(shop: Shop, row: Row) -> None:

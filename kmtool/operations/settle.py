@@ -15,12 +15,12 @@ from kmtool import __version__
 from kmtool.clock import business_day
 from kmtool.domain import settlement as rules
 from kmtool.domain.money import format_minor
-from kmtool.domain.settlement import SheetLine, SheetLineKind
-from kmtool.errors import NotFound, SheetUnbalanced, UsageError
+from kmtool.domain.settlement import SheetLine, SheetLineKind, account
+from kmtool.errors import NotFound, Refused, SheetUnbalanced, UsageError
 from kmtool.operations import debits, settle_book
 from kmtool.operations.refund_records import Debit
 from kmtool.operations.settle_cells import Frozen
-from kmtool.operations.settle_draft import Draft, account, gather
+from kmtool.operations.settle_draft import Draft, gather
 from kmtool.operations.settle_sheets import Waiting, by_reason, load, period_text
 from kmtool.sheets_write import safe_name, write_book
 from kmtool.shop import Shop
@@ -141,6 +141,12 @@ def export(shop: Shop, number: str, target: Path | None = None) -> Closed:
 
 
 def _draft(shop: Shop, code: str, cut: date | None) -> Draft:
+    if code == rules.OWN:
+        raise Refused(
+            detail="what you had already ({code}) is owed to nobody: there is nothing to settle",
+            code=code,
+            mend="kmtool key batch list",
+        )
     supplier = suppliers.supplier(shop.db, code)
     if supplier is None:
         raise NotFound(kind="supplier", name=code)

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 from kmtool.clock import business_day
 from kmtool.domain import settlement as rules
-from kmtool.domain.settlement import Balance, SheetLine, SheetLineKind
+from kmtool.domain.settlement import Balance, SheetLine, SheetLineKind, account
 from kmtool.sheets_write import clean
 from kmtool.store import ledger, settlements
 from kmtool.store.db import Db, Row
@@ -140,11 +140,6 @@ def gather(db: Db, supplier: Row, cut: date, zone: str) -> Draft:
         paid_total_minor=paid,
         uneven_batches=uneven,
     )
-
-
-def account(supplier: str) -> str:
-    """Return the ledger account of what a supplier is owed."""
-    return f"payable:supplier:{supplier}"
 
 
 def _place_key(

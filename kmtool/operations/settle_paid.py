@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kmtool.clock import business_day
 from kmtool.domain.money import format_minor
+from kmtool.domain.settlement import account
 from kmtool.errors import NotFound, Refused, UsageError
-from kmtool.operations.settle_draft import account
 from kmtool.operations.settle_sheets import Payment, state_of
 from kmtool.shop import Shop
 from kmtool.store import ledger, settlements

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kmtool.domain.settlement import OWN as OWN
+from kmtool.domain.settlement import OWN_MODE as OWN_MODE
 from kmtool.errors import NotFound, Refused, UsageError
 from kmtool.operations.products import check_code
 from kmtool.operations.topup import day_began_ms
@@ -17,8 +19,6 @@ MODES = ("consignment", "buyout")
 """Paid when a key was sold, or bought when the batch came in."""
 SETTLE_DAYS = 3
 """T+3 unless agreed otherwise."""
-OWN = "own"
-"""The supplier of a shop that names none: keys it has already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def add(
     """Add a supplier; `Refused` when the code is taken."""
     shop.must_be_writable()
     check_code(code, "supplier code")
-    _check(mode, settle_days)
+    _check(mode, settle_days, code)
     with shop.db.tx():
         if not _insert(shop, code, name, mode, settle_days, payee):
             raise Refused(
@@ -90,7 +90,7 @@ def change(
 ) -> Supplier:
     """Change what is given; terms of batches that are here stay. Raises `NotFound`."""
     shop.must_be_writable()
-    _check(mode or "", settle_days or 0)
+    _check(mode or "", settle_days or 0, code)
     given = {"name": name, "mode": mode, "settle_days": settle_days, "payee": payee}
     changes = {column: value for column, value in given.items() if value is not None}
     if not changes:
@@ -140,18 +140,35 @@ def _insert(shop: Shop, code: str, name: str, mode: str, settle_days: int, payee
         shop.db,
         code=code,
         name=name or code,
-        mode=mode or MODES[0],
+        mode=mode_of(code, mode),
         settle_days=settle_days,
         currency=shop.config.shop.currency,
         payee=payee,
         now_ms=shop.now_ms(),
     )
     if added:
-        shop.audit("supplier.add", f"supplier:{code}", mode or MODES[0])
+        shop.audit("supplier.add", f"supplier:{code}", mode_of(code, mode))
     return added
 
 
-def _check(mode: str, settle_days: int) -> None:
+def mode_of(code: str, mode: str = "") -> str:
+    """Return how keys of a supplier are paid; what the shop had already is paid."""
+    return OWN_MODE if code == OWN else mode or MODES[0]
+
+
+def check_own(code: str, mode: str) -> None:
+    """Raise `UsageError` when keys the shop had already are to be paid when they are sold."""
+    if code == OWN and mode not in {"", OWN_MODE}:
+        raise UsageError(
+            detail="what you had already ({code}) is owed to nobody: it has no mode {mode}",
+            code=code,
+            mode=mode,
+            mend="kmtool supplier add CODE, for whom the keys are from",
+        )
+
+
+def _check(mode: str, settle_days: int, code: str) -> None:
+    check_own(code, mode)
     if mode and mode not in MODES:
         raise UsageError(
             detail="there is no mode {mode}", mode=mode, mend="--mode consignment|buyout"
@@ -165,7 +182,7 @@ def _supplier(shop: Shop, row: Row) -> Supplier:
     return Supplier(
         code=row["code"],
         name=row["name"],
-        mode=row["mode"],
+        mode=mode_of(row["code"], row["mode"]),
         settle_days=row["settle_days"],
         currency=row["currency"],
         payee=row["payee"],

@@ -88,14 +88,67 @@ def test_an_import_without_a_terminal_asks_for_yes(cli: Cli, shop_folder: Path) 
 
 def test_questions_are_answered_at_a_terminal(cli: Cli, shop_folder: Path) -> None:
     (shop_folder / "k.txt").write_text(KEYS, encoding="utf-8")
-    told = cli("import", "k.txt", input="S1\ny\ny\ny\n", tty=True)
+    told = cli("import", "k.txt", input="S1\n\ny\ny\n", tty=True)
     assert told.code == 0, told.err
+    assert "product S1 · your own stock · cost" in told.err
     assert cli("key", "stock", "--json").json()["products"][0]["free"] == 3
+
+
+def test_the_question_for_the_supplier_names_those_who_are_known(cli: Cli, stocked: Path) -> None:
+    (stocked / "k.txt").write_text("DDDD-4444\n", encoding="utf-8")
+    told = cli("import", "k.txt", "--sku", "S1", input="z\ny\n", tty=True)
+    assert told.code == 0, told.err
+    assert "Whom are these keys from? z (Enter: your own stock, owed to nobody)" in told.err
+    (stocked / "k.txt").write_text("EEEE-5555\n", encoding="utf-8")
+    told = cli("import", "k.txt", "--sku", "S1", "--yes")
+    assert (told.code, "your own stock" in told.err) == (0, True), "with nobody to ask"
+    suppliers = cli("supplier", "list", "--json").json()["suppliers"]
+    assert [(one["code"], one["keys"]) for one in suppliers] == [("own", 1), ("z", 4)]
+
+
+def test_nothing_is_settled_for_what_the_owner_had_already(cli: Cli, stocked: Path) -> None:
+    (stocked / "k.txt").write_text("DDDD-4444\n", encoding="utf-8")
+    assert cli("import", "k.txt", "--sku", "S1", "--cost", "5", "--yes").code == 0
+    for words in (("preview", "own"), ("close", "own", "--yes")):
+        told = cli("settle", *words)
+        assert (told.code, "owed to nobody" in told.err) == (6, True)
+    told = cli("import", "k.txt", "--sku", "S1", "--supplier", "own", "--mode", "consignment")
+    assert (told.code, "owed to nobody" in told.err) == (2, True)
+    assert cli("supplier", "set", "own", "--mode", "consignment").code == 2
+    told = cli("supplier", "show", "own")
+    assert (told.code, "settle preview" in told.err) == (0, False)
+
+
+@pytest.mark.parametrize("name", ["orders.csv", "orders.zip", "orders.xlsx"])
+def test_an_export_of_orders_is_recognised_before_anything_is_asked(
+    cli: Cli, shop_folder: Path, name: str
+) -> None:
+    rows = [
+        ["订单编号", "商品标题", "买家昵称", "实付金额"],
+        ["2611220001", "月卡", "小明", "10.00"],
+    ]
+    text = "".join(",".join(row) + "\n" for row in rows)
+    if name.endswith("zip"):
+        with zipfile.ZipFile(shop_folder / name, "w") as archive:
+            archive.writestr("orders.csv", text)
+    elif name.endswith("xlsx"):
+        import openpyxl
+
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(shop_folder / name)
+    else:
+        (shop_folder / name).write_text(text, encoding="utf-8")
+    for how in ({"input": "S1\n", "tty": True}, {}):
+        told = cli("import", name, **how)
+        assert (told.code, "looks like an export of orders" in told.err) == (9, True), told.err
+        assert "Which product" not in told.err
 
 
 def test_no_at_the_preview_takes_nothing_in(cli: Cli, shop_folder: Path) -> None:
     (shop_folder / "k.txt").write_text(KEYS, encoding="utf-8")
-    told = cli("import", "k.txt", "--sku", "S1", "--new", input="n\n", tty=True)
+    told = cli("import", "k.txt", "--sku", "S1", "--new", input="\nn\n", tty=True)
     assert told.code == 6
     assert cli("product", "list", "--count").out == "0\n"
 
