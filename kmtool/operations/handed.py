@@ -125,7 +125,7 @@ def _post(shop: Shop, sums: Mapping[tuple[int, int, str], _Sum], part: str) -> N
     for (_, batch_id, mode), one in sums.items():
         batch, amount = batches[batch_id], one.amount_minor
         bought = mode == "buyout"
-        credit = "asset:stock" if bought else f"payable:supplier:{batch['supplier']}"
+        credit = "asset:stock" if bought else account(batch["supplier"])
         entries.append(
             ledger.Entry(
                 "delivered",
