@@ -10,7 +10,13 @@ from kmtool.errors import Refused, StateMoved, marked, told
 from kmtool.operations import chain
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import address_digest
-from kmtool.operations.refunds import WAITING, all_delivered, refund_blocks, unpack_all
+from kmtool.operations.refunds import (
+    WAITING,
+    all_delivered,
+    count_again,
+    refund_blocks,
+    unpack_all,
+)
 from kmtool.operations.shipped import mark_after_decision
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products
@@ -57,8 +63,9 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
     """Open the gates that ask (hold, amount, price, burst, risk, mode, a partial refund).
 
     `quantity` sets how many pieces of a line still go out after a partial refund; `line` names it
-    when several wait, and 0 leaves that line out. A line that was delivered and then changed at
-    the channel counts as dealt with.
+    when several wait, and 0 leaves that line out. Fewer pieces are what the refund was for: lines
+    that were delivered before count again, else they stay a case of their own. A line that was
+    delivered and then changed at the channel counts as dealt with.
     """
     shop.must_be_writable()
     order = named(shop, number)
@@ -80,8 +87,10 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
                 mend="kmtool order release {number} --quantity N",
                 number=order["number"],
             )
-        if quantity is not None:
-            _set_quantity(shop, order, lines, quantity, line)
+        if quantity is not None and _set_quantity(shop, order, lines, quantity, line):
+            count_again(
+                shop, order, marked("another line was refunded; its keys may have been seen")
+            )
         orders.set_hold(shop.db, order_id, None, shop.now_ms())
         orders.set_released(shop.db, order_id, shop.now_ms())
         effects.due_now(shop.db, order_id, shop.now_ms())
@@ -100,7 +109,8 @@ def _deal_with(shop: Shop, line: Row) -> bool:
     )
 
 
-def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int, name: str) -> None:
+def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int, name: str) -> bool:
+    """Cut a line to some pieces; tell whether fewer go out than were ordered."""
     chosen = [line for line in lines if name in {"", line["line_no"]}]
     least = 0 if name else 1
     if len(chosen) != 1 or not least <= quantity <= chosen[0]["quantity"]:
@@ -117,8 +127,9 @@ def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int, name:
         orders.move_line(
             shop.db, line_id, source, LineState.CLOSED, shop.now_ms(), reason=marked("left out")
         )
-        return
+        return True
     orders.set_needed(shop.db, line_id, quantity * units_of(shop, order, line))
+    return bool(quantity < line["quantity"])
 
 
 def units_of(shop: Shop, order: Row, line: Row) -> int:

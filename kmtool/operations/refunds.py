@@ -129,17 +129,24 @@ def _covers(answer: Row | None, fact: Row) -> bool:
 def refund_gone(shop: Shop, order_id: OrderId) -> None:
     """The refund was withdrawn or refused: what was delivered counts again, the rest is looked at.
 
-    A line whose keys may have been seen is never sent by itself again.
+    A line whose keys may have been seen is never sent by itself again. What was not refunded whole
+    and went on is no withdrawal: its release said what counts again.
     """
-    db, now = shop.db, shop.now_ms()
-    order = orders.get(db, order_id, lock=True)
+    order = orders.get(shop.db, order_id, lock=True)
+    if order["refund"] != RefundState.PARTIAL:
+        count_again(shop, order, marked("the refund was withdrawn; its keys may have been seen"))
+
+
+def count_again(shop: Shop, order: Row, why: str) -> None:
+    """Let lines that a refund made a case of be what they were; `why` goes with unclear ones."""
+    db, now, order_id = shop.db, shop.now_ms(), OrderId(order["id"])
     for line in orders.lines(db, order_id):
         if line["state"] != LineState.REFUND_CASE:
             continue
         target, reason = LineState.DELIVERED, ""
         if not all_delivered(shop, line):
             target = LineState.UNKNOWN if _asked_about(shop, order_id, line) else LineState.HUMAN
-            reason = marked("the refund was withdrawn; its keys may have been seen")
+            reason = why
         orders.move_line(db, LineId(line["id"]), LineState.REFUND_CASE, target, now, reason=reason)
         shop.audit("refund_gone", _name(order), f"line {line['line_no']}: {target}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kmtool.errors import Refused, StateMoved
@@ -16,6 +18,8 @@ from kmtool.operations.refund_records import Answer, Bearer, Decision, Fate, Sta
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.send import begin
 from kmtool.operations.sender import sending
+from kmtool.operations.status import status
+from kmtool.operations.sync import sync
 from kmtool.ports import Verdict
 from kmtool.shop import Shop
 from kmtool.store import effects
@@ -268,6 +272,45 @@ def test_a_use_that_its_supplier_bears_is_taken_back_and_the_others_are_paid(
     drop(shop, "sup1", 1)
     shown = settle.preview(shop, "sup1")
     assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (250, 0, 0)
+    assert broken(shop) == []
+
+
+@pytest.mark.parametrize("pieces", [0, 1])
+def test_a_part_refund_of_what_waits_leaves_what_was_delivered_alone(
+    shop: Shop, pieces: int
+) -> None:
+    """The waiting line is cut or left out: the refund was for it, not for the delivered one."""
+    shelf(shop)
+    shelf(shop, "S2", n=1, item="i2")
+    pull(shop, order("A1", at_ms=AT, lines=lines(("i1", 1), ("i2", 2))))
+    tick(shop, 1_900_000)
+    deliver(shop)
+    refund(shop, "done", 1000 * (2 - pieces))
+    assert (line(shop)["state"], line(shop, line_no="2")["state"]) == ("refund_case", "held")
+    release(shop, "A1", pieces, "2")
+    assert line(shop)["state"] == "delivered"
+    assert deliver(shop).delivered == pieces
+    assert line(shop, line_no="2")["state"] == ("delivered" if pieces else "closed")
+    assert (outside().shipped, [item.command for item in status(shop).needs_you]) == ({"A1"}, [])
+    assert broken(shop) == []
+
+
+def test_a_part_refund_of_what_was_delivered_stays_a_case_when_the_rest_goes_out(
+    shop: Shop,
+) -> None:
+    shelf(shop)
+    shelf(shop, "S2", n=0, item="i2")
+    pull(shop, order("A1", at_ms=AT, lines=lines(("i1", 1), ("i2", 1))))
+    tick(shop, 1_900_000)
+    deliver(shop)
+    refund(shop, "done", 1000)
+    release(shop, "A1", 1, "2")
+    tick(shop, 60_000)
+    outside().orders["A1"] = replace(outside().orders["A1"], revision_ms=shop.now_ms())
+    sync(shop, ["shop1"])
+    assert line(shop)["state"] == "refund_case", "a later look changes nothing of it"
+    decide(shop, "A1", Decision(Answer.RECORD, lines=("1",)))
+    assert (line(shop)["state"], line(shop, line_no="2")["state"]) == ("closed", "held")
     assert broken(shop) == []
 
 
