@@ -1,0 +1,98 @@
+"""What the owner decided and has in the drawer: the other half of the truth.
+
+A restore takes the shop back to a past point, and the owner's decisions since then with it: each is
+kept with the sequence number of its commit and with what takes it back (`Owner.back_to`). What the
+owner has outside of the shop (files of keys, exports of pools) is brought in again afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kmtool.sim.stage import Stage
+    from kmtool.sim.world import Name
+
+
+@dataclass
+class Brought:
+    """A file of keys in the owner's drawer. `undone`: it was a mistake, and was taken out again."""
+
+    name: str
+    sku: str
+    data: bytes
+    keys: tuple[str, ...]
+    uses: int | None = None
+    supplier: str = "sup1"
+    mode: str = ""
+    undone: bool = False
+    batch: str = ""
+
+
+@dataclass
+class Pool:
+    """A platform's own pool: what lies in it, and what it gave to whom."""
+
+    name: str
+    lying: list[str] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
+    """key → the platform's order number"""
+    files: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment that can be come back to: a backup, a copied file, or a copied folder."""
+
+    kind: str
+    path: Path
+    seq: int
+    journal_seq: int = 0
+
+
+@dataclass
+class Burst:
+    """Orders that came at once: no more than `limit` pieces may leave within the hour unasked."""
+
+    names: frozenset[Name]
+    limit: int
+    until_ms: int
+    pieces: int = 0
+
+
+@dataclass
+class Owner:
+    """Decisions, drawer, unfinished business."""
+
+    files: list[Brought] = field(default_factory=list)
+    gone: dict[str, int] = field(default_factory=dict)
+    """key → sequence of the commit that took it out of sale: no later intent may send it."""
+    paused: dict[str, int] = field(default_factory=dict)
+    """scope → sequence of the commit that paused it."""
+    released: set[Name] = field(default_factory=set)
+    """Orders that the owner let go: the gates that ask are open."""
+    pools: dict[str, Pool] = field(default_factory=dict)
+    bursts: list[Burst] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    unfinished: list[tuple[str, Callable[[Stage], None]]] = field(default_factory=list)
+    """Commands that died on the way: they are given again."""
+    buyers: int = 0
+    pages: int = 0
+    forgetful: set[Name] = field(default_factory=set)
+    """Orders that a restore without a journal forgot: their buyers may get keys anew."""
+    _log: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+
+    def decided(self, seq: int, back: Callable[[], None]) -> None:
+        """Keep what takes a decision back that was written with commit `seq`."""
+        self._log.append((seq, back))
+
+    def back_to(self, seq: int) -> int:
+        """Take back every decision that was written after commit `seq`; return how many."""
+        count = 0
+        while self._log and self._log[-1][0] > seq:
+            self._log.pop()[1]()
+            count += 1
+        return count
