@@ -21,6 +21,8 @@ from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
 BUYOUT = "buyout"
+BAD = ("void", "defective")
+"""Keys that ended; one that serves several buyers goes on when a use of it was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ def _move(shop: Shop, supplier: str, debit_id: int, sources: tuple[str, ...], ta
                 mend="kmtool settle adjust {supplier}",
                 supplier=supplier,
             )
-        if target == "dropped" and row["key_state"] in {"void", "defective"}:
+        if target == "dropped" and (row["key_state"] in BAD or not row["exclusive"]):
             book_loss(shop, f"debit:{debit_id}", row["currency"], row["amount_minor"])
         shop.audit("debit_" + target, f"supplier:{supplier}", f"debit {debit_id}")
         row = store.debit(shop.db, debit_id)

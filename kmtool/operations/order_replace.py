@@ -296,7 +296,7 @@ def _end(shop: Shop, order: Row, line: Row, row: Row, reason: str) -> bool:
         raise StateMoved(what=told("key …{tail}", tail=row["tail"]), state="replaced")
     batch = deliveries.batches(db, [row["batch_id"]])[row["batch_id"]]
     charged = False
-    if row["exclusive"]:
+    if row["exclusive"] or amount_of(row):  # a text costs nothing
         charge = Charge("defective", "credit", "open", reason)
         charged = add_debit(shop, order, row, batch, charge)
         if batch["supplier"] == OWN:

@@ -8,8 +8,8 @@ from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
 from kmtool.store.db import Db, Row, in_clause
 
 _DEBIT = (
-    "SELECT d.*, k.tail, k.line_no, k.state AS key_state, b.number AS batch, b.mode, o.channel,"
-    " o.number, (SELECT s.number FROM settlement_lines x JOIN settlements s"
+    "SELECT d.*, a.exclusive, k.tail, k.line_no, k.state AS key_state, b.number AS batch,"
+    " b.mode, o.channel, o.number, (SELECT s.number FROM settlement_lines x JOIN settlements s"
     " ON s.id = x.settlement_id WHERE x.allocation_id = d.allocation_id"
     " AND x.kind = 'clawback') AS sheet FROM supplier_debits d"
     " JOIN allocations a ON a.id = d.allocation_id JOIN keys k ON k.id = a.key_id"

@@ -272,6 +272,7 @@ def test_a_use_that_its_supplier_bears_is_taken_back_and_the_others_are_paid(
     drop(shop, "sup1", 1)
     shown = settle.preview(shop, "sup1")
     assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (250, 0, 0)
+    assert (balance(shop, "cost:refunds"), balance(shop, "cost:keys")) == (250, 0)
     assert broken(shop) == []
 
 

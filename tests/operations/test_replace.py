@@ -9,13 +9,13 @@ import pytest
 from kmtool.domain.states import RefundState
 from kmtool.errors import NeedsAnswer, Refused
 from kmtool.operations import settle
-from kmtool.operations.debits import listing
+from kmtool.operations.debits import drop, listing
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.order_replace import ReplaceWish, plan, replace
 from kmtool.operations.orders import show
 from kmtool.operations.sync import sync
-from kmtool.ports import LineFact
+from kmtool.ports import Buyer, LineFact
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import (
@@ -72,6 +72,34 @@ def test_the_supplier_pays_for_the_bad_key_on_the_next_sheet(shop: Shop) -> None
     settle.close(shop, "sup1")
     assert balance(shop, "cost:keys") == 500
     assert listing(shop, "sup1") == ()
+
+
+@pytest.mark.parametrize("is_settled", [False, True])
+def test_a_replaced_use_of_a_shared_key_is_withheld_alone(shop: Shop, is_settled: bool) -> None:
+    """The others of the same key were used: their supplier is paid for them."""
+    shelf(shop, n=2, cost_e5=1_000_000)
+    shop.db.run("UPDATE keys SET uses = 4, uses_left = 4")
+    shop.db.run("UPDATE products SET shared = 1")
+    shop.db.run("UPDATE stock SET free = 8")
+    other = changed(order("A2", at_ms=AT), buyer=Buyer(ref="b-2", name="another_buyer"))
+    pull(shop, order("A1", at_ms=AT), other)
+    assert deliver(shop).delivered == 2
+    if is_settled:
+        tick(shop, 4 * DAY_MS)
+        assert settle.close(shop, "sup1").payable_minor == 500
+    made = replace(shop, "A1", BAD)
+    assert (made.bad_keys, made.new_keys, made.debits) == (("…0000",), ("…0001",), 1)
+    assert deliver(shop).delivered == 1
+    tick(shop, 4 * DAY_MS)
+    shown = settle.preview(shop, "sup1")
+    assert (shown.waiting, shown.clawbacks, shown.difference_minor) == ((), 1, 0)
+    assert shown.payable_minor == (0 if is_settled else 500), "A2's use and the new one of A1"
+    (debit,) = listing(shop, "sup1")
+    drop(shop, "sup1", debit.id)
+    shown = settle.preview(shop, "sup1")
+    assert shown.payable_minor == (250 if is_settled else 750), "the shop bears the bad use"
+    assert balance(shop, "cost:refunds") == 250
+    assert broken(shop) == []
 
 
 def test_only_the_named_key_of_several_is_replaced(shop: Shop) -> None:
