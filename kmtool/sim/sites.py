@@ -1,0 +1,99 @@
+"""The simulated shop as it is set up: its channels, what they list, its kmtool.toml."""
+
+from __future__ import annotations
+
+from kmtool.ports import Features, Repeat
+from kmtool.sim.world import Site, Ware
+
+WARES = (
+    Ware("i1", "S1", 1_000),
+    Ware("i2", "S2", 2_600, units=2),
+    Ware("i3", "S3", 990),
+    Ware("u1", "U1", 700, kind="shared"),
+    Ware("t1", "T1", 300, kind="text"),
+    Ware("b1", "B1", 3_900, kind="bundle", parts=(("S1", 1), ("S3", 2))),
+)
+"""What every channel lists. S1, S3: a key per piece; S2: two keys per piece; U1: each key serves
+`SHARED_USES` buyers; T1: a text; B1: a bundle of the others."""
+SHARED_USES = 3
+COSTS_E5 = {"S1": 500_000, "S2": 700_000, "S3": 333_300, "U1": 300_000}
+"""What a key costs."""
+
+
+def _channel(**more: object) -> Features:
+    return Features(
+        title="simulated",
+        kind="test",
+        **{  # type: ignore[arg-type]
+            "pull": True,
+            "mark_shipped": True,
+            "shipped_repeat": Repeat.QUERYABLE,
+            "notes": True,
+            "push_stock": True,
+            "shelf": True,
+            "refund_reply": True,
+            "reread": True,
+            **more,
+        },
+    )
+
+
+def _courier(**more: object) -> Features:
+    return Features(title="simulated", kind="courier", **more)  # type: ignore[arg-type]
+
+
+SITES = (
+    Site("maple", _channel(), _courier(repeat=Repeat.QUERYABLE, repeat_max=3, parallel=1), WARES),
+    Site(
+        "birch",
+        _channel(shipped_repeat=Repeat.IDEMPOTENT, parallel=3),
+        _courier(repeat=Repeat.IDEMPOTENT, repeat_max=3, parallel=4),
+        WARES,
+    ),
+    Site(
+        "cedar",
+        _channel(shipped_repeat=Repeat.REPEAT_SAFE, repeat_max=4, refund_reply=False),
+        _courier(repeat=Repeat.REPEAT_SAFE, repeat_max=3, parallel=2, needs_email=True),
+        WARES,
+    ),
+    Site(
+        "dune",
+        _channel(reread=False, shipped_repeat=Repeat.QUERYABLE),
+        _courier(repeat=Repeat.NONE, parallel=1),
+        WARES,
+    ),
+)
+"""maple can be asked · birch knows a message by its number · cedar sends mail, which is repeated ·
+dune can neither be asked nor bears a repeat, and its orders cannot be read one by one."""
+
+TOML = """schema = 1
+[shop]
+name = "模拟小店"
+[data]
+disk_min_mb = 0
+[deliver]
+batch = 40
+order_wait = "10m"
+[brakes]
+sku_pieces_per_hour = 120
+sku_value_per_hour = "0"
+buyer_pieces_per_hour = 12
+{channels}"""
+
+CHANNEL = """[channels.{name}]
+adapter = "kmtool.sim.channel"
+mode = "auto"
+couriers = ["{name}_way"]
+[couriers.{name}_way]
+adapter = "kmtool.sim.courier"
+[couriers.{name}_way.options]
+site = "{name}"
+"""
+
+
+def toml(database: str = "") -> str:
+    """Return the kmtool.toml of the simulated shop."""
+    text = TOML.format(channels="".join(CHANNEL.format(name=site.name) for site in SITES))
+    if database:
+        text = text.replace("[data]\n", f'[data]\ndatabase = "{database}"\n')
+    return text

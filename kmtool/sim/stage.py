@@ -1,0 +1,381 @@
+"""One simulated life of a shop: its folder, clock, processes, counts and trace.
+
+What an act uses:
+
+    stage.random     all chance of this step (never anything else)
+    stage.world      the truth outside (`kmtool.sim.world`)
+    stage.clock      `advance(ms)`: time passes; `jump(ms)`: the shop's clock is set
+    stage.config     the shop's configuration now; another may be put here (`dataclasses.replace`)
+    stage.command    run an operation as a command: a process of its own that may die or be refused
+    stage.open       the same without the safety net: yields a `Shop`
+    stage.rounds     the daemon works: pulls, delivers
+    stage.note       a line in the trace
+    stage.fail       a broken promise: ends this life
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import NoReturn, TypeVar
+
+from kmtool.app import open_shop
+from kmtool.clock import ManualClock
+from kmtool.config import Config
+from kmtool.domain.states import OrderStatus, RefundState
+from kmtool.errors import Broken, KmError, TakenOver
+from kmtool.journal import JournalEntry
+from kmtool.operations.deliver import deliver_all
+from kmtool.operations.recovery import recovered, refusal
+from kmtool.operations.sync import sync
+from kmtool.ports import OrderFact
+from kmtool.shop import Shop
+from kmtool.sim.edges import Crash, Edges, PowerCut, Violation
+from kmtool.sim.ground import Ground
+from kmtool.sim.machine import Disk, Process
+from kmtool.sim.sites import SITES
+from kmtool.sim.world import Name, Placed, World
+
+T = TypeVar("T")
+
+START_MS = 1_795_305_600_000
+TRACE = 60
+DEEP = 2
+"""How many processes may stand still one inside the other."""
+COUNTED = ("outside", "acts", "calls", "commits", "journal", "crashes", "restarts", "jumps")
+"""What counts as an event; `Stage.count` holds other figures too."""
+
+current: list[Stage] = []
+"""The stage that is played now (adapters are built by name and find it here)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something that happens in a step: how often compared with others, its name, what it does."""
+
+    weight: int
+    name: str
+    run: Callable[[Stage], object]
+
+
+class SimClock(ManualClock):
+    """True time, which never jumps, and the shop's own clock, which may be set."""
+
+    offset_ms = 0
+
+    def now_ms(self) -> int:
+        """Return what the shop's clock shows."""
+        return self._now_ms + self.offset_ms
+
+    def true_ms(self) -> int:
+        """Return the true time."""
+        return self._now_ms
+
+    def jump(self, ms: int) -> None:
+        """Set the shop's clock forward or back."""
+        self.offset_ms += ms
+
+
+class Stage:
+    """One life. Make it, play on it, `close` it."""
+
+    def __init__(
+        self, seed: int, ground: Ground, allowed: frozenset[tuple[int, int]] | None = None
+    ) -> None:
+        self.seed = seed
+        self.ground = ground
+        self.clock = SimClock(START_MS)
+        self.config: Config = ground.fresh()
+        self.edges = Edges(seed, allowed)
+        self.random = random.Random(seed)  # noqa: S311  (a simulation)
+        self.count: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        self.trace: deque[str] = deque(maxlen=TRACE)
+        self.violations: list[Violation] = []
+        self.disk = Disk()
+        self.sent: dict[bytes, set[Name]] = {}
+        """fingerprint → orders: what the journal has on the disk."""
+        self.others: list[Act] = []
+        """What another actor may do while a process stands still."""
+        self.step = 0
+        self._sequence = 0
+        self._digest = hashlib.blake2b(digest_size=16)
+        self._processes: list[Process] = []
+        self._daemon: ExitStack | None = None
+        self._daemon_process: Process | None = None
+        self._daemon_shop: Shop | None = None
+        self.world = World(SITES, self.clock.true_ms, self.tick)
+        current[:] = [self]
+
+    # ------------------------------------------------------------------ steps and trace
+
+    def begin_step(self, number: int) -> None:
+        """Go on to a step of the script: chance is drawn for it alone."""
+        self.step = number
+        self.random = random.Random(f"{self.seed}/{number}")  # noqa: S311  (a simulation)
+        self.edges.begin_step(number)
+
+    def tick(self) -> int:
+        """Return the next sequence number."""
+        self._sequence += 1
+        return self._sequence
+
+    def note(self, text: str) -> None:
+        """Put a line into the trace (it belongs to what a seed must repeat exactly)."""
+        self.trace.append(f"{self.step:4} {(self.clock.true_ms() - START_MS) // 1000:7} s  {text}")
+        self._digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+
+    def happened(self, text: str) -> None:
+        """Note something that happened outside by itself."""
+        self.count["outside"] += 1
+        self.note(text)
+
+    def digest(self) -> str:
+        """Return what names everything that happened so far."""
+        return self._digest.hexdigest()
+
+    def events(self) -> int:
+        """Return how many events there were."""
+        return sum(self.count[name] for name in COUNTED)
+
+    def fail(self, rule: str, told: str) -> NoReturn:
+        """Tell of a broken promise: this life is over."""
+        violation = Violation(rule, told)
+        self.violations.append(violation)
+        self.note(f"VIOLATION {violation}")
+        raise violation
+
+    # ------------------------------------------------------------------ edges
+
+    def draw(self, where: str, process: Process) -> str:
+        """Return what happens at an edge of a process; a dead one does nothing any more."""
+        process.check()
+        what = self.edges.draw(where)
+        if what:
+            process.acted = True
+        return what
+
+    def edge(self, where: str, process: Process, *, may_act: bool = True) -> str:
+        """Let happen what happens at an edge; returns what the caller must do itself."""
+        what = self.draw(where, process)
+        if what == "other" and (not may_act or len(self._processes) > DEEP):
+            return ""
+        return self.strike(what, where, process)
+
+    def strike(self, what: str, where: str, process: Process) -> str:
+        """Do what concerns the whole process; return the rest."""
+        if what == "crash":
+            self.count["crashes"] += 1
+            self.note(f"{process.name} dies at {where}")
+            process.die()
+            raise Crash
+        if what == "power":
+            self.power_cut(where)
+        if what == "other":
+            self._let_other_act(where, process)
+            return ""
+        return what
+
+    def power_cut(self, where: str) -> NoReturn:
+        """The machine dies: all processes, and what was not forced to the disk."""
+        self.count["crashes"] += 1
+        self.count["power"] += 1
+        self.note(f"power cut at {where}")
+        for process in self._processes:
+            process.die()
+        if self._daemon_process is not None:
+            self._daemon_process.die()
+        self.disk.lose(lambda size: self.edges.random.randrange(size + 1))
+        raise PowerCut
+
+    def told(self, process: Process, placed: Placed, fact: OrderFact) -> None:
+        """A process was told of an order; it knows once its next fact is on the disk."""
+        process.told.append((placed, fact))
+
+    def committed(self, process: Process) -> int:
+        """Count a fact on the disk; return its sequence number."""
+        self.count["commits"] += 1
+        self._digest.update(b"c")
+        sequence = self.tick()
+        for placed, fact in process.told:
+            if fact.revision_ms < placed.told_ms:
+                continue
+            placed.told_ms = fact.revision_ms
+            stops = fact.refund is not RefundState.NONE or fact.status is OrderStatus.CLOSED
+            if not stops:
+                placed.told_ended = 0
+            elif not placed.told_ended and fact.revision_ms > placed.decided_ms:
+                placed.told_ended = sequence
+        process.told.clear()
+        return sequence
+
+    def journalled(self, process: Process, entries: Sequence[JournalEntry]) -> None:
+        """Remember what the send journal has on the disk."""
+        self.count["journal"] += 1
+        for entry in entries:
+            name = (entry.channel, entry.order)
+            if entry.kind == "SEND":
+                self.sent.setdefault(bytes.fromhex(entry.fingerprint), set()).add(name)
+                process.intended[entry.channel, entry.order, entry.parcel] = process.last_commit
+        self._digest.update(b"j%d" % len(entries))
+
+    def _let_other_act(self, where: str, process: Process) -> None:
+        if not self.others:
+            return
+        act = self.edges.random.choices(self.others, [one.weight for one in self.others])[0]
+        self.note(f"{process.name} stands still at {where}: {act.name}")
+        mine, self.random = self.random, self.edges.random
+        try:
+            act.run(self)
+        finally:
+            self.random = mine
+        process.check()
+        self.note(f"{process.name} goes on")
+
+    # ------------------------------------------------------------------ processes
+
+    @property
+    def process(self) -> Process:
+        """The process that runs now."""
+        return self._processes[-1]
+
+    @property
+    def depth(self) -> int:
+        """How many processes are in the middle of something."""
+        return len(self._processes)
+
+    @contextmanager
+    def running(self, process: Process) -> Iterator[Process]:
+        """Let a process run (others stand still until it is done)."""
+        self._processes.append(process)
+        try:
+            yield process
+        finally:
+            self._processes.pop()
+
+    @contextmanager
+    def open(self, name: str = "command", config: Config | None = None) -> Iterator[Shop]:
+        """Open the shop in a process of its own. Whatever happens to it comes through."""
+        process = Process(self, name)
+        with (
+            self.running(process),
+            open_shop(config or self.config, clock=self.clock, means=process.means()) as shop,
+        ):
+            yield replace(shop, actor="owner")
+
+    def command(
+        self, name: str, work: Callable[[Shop], T], config: Config | None = None
+    ) -> T | None:
+        """Run an operation as a command; None when it was refused or died on the way."""
+        self.count["acts"] += 1
+        self.note(name)
+        try:
+            with self.open(name.partition(" ")[0], config) as shop:
+                return work(shop)
+        except PowerCut:
+            if self._processes:
+                raise
+            return None
+        except Crash:
+            return None
+        except KmError as error:
+            self.refused(name, error)
+            return None
+
+    def refused(self, name: str, error: KmError) -> None:
+        """Take note of an error that the program expected."""
+        self.refusals[error.code] += 1
+        self.note(f"{name}: {error.code} {error.message()}")
+
+    # ------------------------------------------------------------------ the daemon
+
+    def daemon(self) -> Shop | None:
+        """Return the shop of the daemon, started if need be; None when it cannot start."""
+        if self._daemon_shop is not None and self._daemon_process is not None:
+            if self._daemon_process.is_alive:
+                return self._daemon_shop
+            self.stop_daemon()
+        self.count["restarts"] += 1
+        stack, process = ExitStack(), Process(self, "daemon")
+        self._daemon, self._daemon_process = stack, process
+        try:
+            with self.running(process):
+                opened = open_shop(self.config, clock=self.clock, means=process.means())
+                shop = replace(stack.enter_context(opened), actor="daemon")
+                found = stack.enter_context(recovered(shop, "run"))
+                if found.broken:
+                    told = str(refusal(found.broken))
+                    self.fail("nothing is broken at a start", told)
+                self._daemon_shop = found.shop
+        except Crash as crash:
+            self.stop_daemon()
+            if isinstance(crash, PowerCut) and self._processes:
+                raise
+            return None
+        except KmError as error:
+            self.refused("daemon starts", error)
+            self.stop_daemon()
+            return None
+        return self._daemon_shop
+
+    def stop_daemon(self) -> None:
+        """End the daemon in an orderly way (or what is left of a dead one)."""
+        stack, process = self._daemon, self._daemon_process
+        self._daemon = self._daemon_shop = None
+        if stack is None or process is None:
+            self._daemon_process = None
+            return
+        try:
+            with self.running(process), suppress(KmError):
+                stack.close()
+        except PowerCut:
+            if self._processes:
+                raise
+        except Crash:
+            pass
+        finally:
+            self._daemon_process = None
+
+    def kill_daemon(self) -> None:
+        """kill -9, between two rounds."""
+        if self._daemon_process is not None and self._daemon_process.is_alive:
+            self.count["crashes"] += 1
+            self.note("daemon is killed")
+            self._daemon_process.die()
+        self.stop_daemon()
+
+    def rounds(self, n: int = 1) -> None:
+        """The daemon works n rounds: pulls, delivers. It is started when it is not there."""
+        for _ in range(n):
+            self.world.catch_up()
+            shop = self.daemon()
+            if shop is None or self._daemon_process is None:
+                continue
+            try:
+                with self.running(self._daemon_process):
+                    sync(shop)
+                    deliver_all(shop)
+            except Crash as crash:
+                self.stop_daemon()
+                if isinstance(crash, PowerCut) and self._processes:
+                    raise
+            except TakenOver as error:
+                self.refused("daemon", error)
+                self.stop_daemon()
+            except Broken as error:
+                if not self._daemon_process.acted:
+                    self.fail("no round breaks by itself", f"{error}")
+                self.refused("daemon", error)
+                self.stop_daemon()
+            except KmError as error:
+                self.refused("daemon", error)
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        self.edges.calm = True
+        self.stop_daemon()
+        current.clear()

@@ -1,0 +1,96 @@
+"""What must be true: at every message, and at the end of a life.
+
+The buyers are asked first: whatever the shop's own books say, they hold what they hold. Then the
+shop's doctor is asked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from kmtool.domain.states import OrderStatus
+from kmtool.operations import doctor
+from kmtool.ports import Features, Message, Repeat
+from kmtool.shop import Shop
+from kmtool.sim.machine import Process
+from kmtool.sim.stage import Stage
+from kmtool.sim.world import Letter, Placed, keys_in, sku_of
+
+ONE_BUYER = "no key goes to two buyers"
+ON_RECORD = "every key is on record before it leaves"
+RIGHT_KEYS = "a buyer gets the keys he paid for, no others"
+NOT_REFUNDED = "nothing leaves after a refund is known"
+NOT_HELD = "nothing leaves while the owner holds it"
+SAME_TEXT = "a message is the same on every try"
+NOT_TWICE = "a message comes twice only where the route bears it"
+DELIVERED = "every paid order is delivered in the end"
+SHIPPED = "every delivered order is marked shipped in the end"
+HEALTHY = "the shop's doctor finds nothing broken"
+PROBLEMS = frozenset({"nothing_stuck", "refund_first", "stock_counter", "held_counter"})
+"""Checks that are no promise to the buyer and must hold all the same once all is quiet."""
+
+
+def at_the_door(
+    stage: Stage,
+    process: Process,
+    placed: Placed,
+    message: Message,
+    fingerprint: Callable[[bytes], bytes],
+) -> None:
+    """Ask of a message that is about to leave what must be true whatever becomes of it."""
+    text = message.text.text()
+    name = placed.name
+    parcel = int(message.marker.rpartition("-")[2])
+    intent = process.intended.get((*name, parcel), 0)
+    for key in keys_in(text):
+        if not stage.world.expose(key, name):
+            stage.fail(ONE_BUYER, f"{key}: {stage.world.holders[key]}")
+        if name not in stage.sent.get(fingerprint(key.encode()), ()):
+            stage.fail(ON_RECORD, f"{key} for {name}")
+    if placed.told_ended and intent > placed.told_ended:
+        stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
+    if placed.held and intent > placed.held:
+        stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
+
+
+def may_arrive(
+    stage: Stage, placed: Placed, features: Features, same: Sequence[Letter], text: str
+) -> None:
+    """Ask whether a message may arrive that came `same` times before."""
+    if same:
+        if same[0].text != text:
+            stage.fail(SAME_TEXT, f"{placed.name} {same[0].marker}")
+        most = features.repeat_max if features.repeat is Repeat.REPEAT_SAFE else 1
+        stage.count["repeated"] += 1
+        if len(same) + 1 > most + placed.repeats:
+            stage.fail(NOT_TWICE, f"{placed.name} {same[0].marker} × {len(same) + 1}")
+    wanted = placed.wanted()
+    held = Counter(
+        sku_of(key)
+        for key in dict.fromkeys((*placed.got(), *keys_in(text)))
+        if key not in placed.excused
+    )
+    for sku, n in held.items():
+        if n > wanted.get(sku, 0):
+            stage.fail(RIGHT_KEYS, f"{placed.name} gets {n} of {sku}, paid for {wanted}")
+
+
+def unserved(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Yield (rule, what) of every order that is not as it must be in the end."""
+    for placed in stage.world.orders.values():
+        if not placed.is_due:
+            continue
+        held = Counter(sku_of(key) for key in placed.got() if key not in placed.excused)
+        if dict(held) != {sku: n for sku, n in placed.wanted().items() if n}:
+            yield DELIVERED, f"{placed.name} holds {dict(held)}, paid for {placed.wanted()}"
+        elif not placed.shipped and placed.fact.status is OrderStatus.PAID:
+            yield SHIPPED, f"{placed.name}"
+
+
+def ask_doctor(stage: Stage, shop: Shop) -> None:
+    """Ask the shop's own checks; the file itself is only looked at where nothing else is wrong."""
+    checks = [*doctor.ledger_checks(shop), doctor.audit_check(shop), *doctor.opening_checks(shop)]
+    for check in checks:
+        if not check.ok and (check.broken or check.name in PROBLEMS):
+            stage.fail(HEALTHY, f"{check.name}: {check.figure}")
