@@ -26,6 +26,7 @@ from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 from typing import BinaryIO
 
+from kmtool.durable import keep_name
 from kmtool.errors import Broken
 
 PART_MAX = 32 << 20
@@ -72,7 +73,7 @@ class Journal:
                 self._put(file, (b"\n" if self._torn() else b"") + b"".join(lines))
                 self._force(file)
             if fresh:
-                self._keep_name()
+                keep_name(self.path)
             self._count += len(lines)
             self._end = (len(self.parts()), self.path.stat().st_size)
         except OSError as error:
@@ -124,7 +125,7 @@ class Journal:
             return False
         self._count = None
         self.path.touch(0o600)
-        self._keep_name()
+        keep_name(self.path)
         return True
 
     def count(self) -> int:
@@ -159,16 +160,6 @@ class Journal:
                 where=str(self.path),
                 mend="stop what sends (kmtool run stop), then start it again: kmtool run",
             )
-
-    def _keep_name(self) -> None:
-        """Force the new file's name to the disk too: a power cut must not lose it."""
-        if os.name != "posix":
-            return
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _opened(self, part: Path) -> BinaryIO:
         try:

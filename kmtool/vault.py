@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmtool.domain.secret import Secret
+from kmtool.durable import keep_name
 from kmtool.errors import Broken, MasterKeyMissing, MasterKeyWrong
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def save_master(path: Path, master: MasterKey) -> None:
         file.write(master.text())
         file.flush()
         os.fsync(file.fileno())
+    keep_name(path)
 
 
 class Vault:

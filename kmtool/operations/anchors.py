@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kmtool.durable import keep_name
 from kmtool.errors import Broken
 from kmtool.shop import Shop
 from kmtool.store.audit import Mac
@@ -175,12 +176,15 @@ def append(shop: Shop, anchor: Anchor, before: str, path: Path | None = None) ->
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _cut_torn_line(path)
+        fresh = not path.exists()
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "ab", buffering=0) as file:
             rest = memoryview(line.encode())
             while rest:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
+        if fresh:
+            keep_name(path)
     except OSError as error:
         raise Broken(
             detail="the anchor of the audit cannot be written ({reason})",

@@ -23,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 from kmtool.clock import business_day, local_text, utc_ms
 from kmtool.config import Config
+from kmtool.durable import keep_name
 from kmtool.errors import Broken, ExtraMissing, OutsideError, marked, told, verbatim
 from kmtool.journal import Journal
 from kmtool.shop import Shop
@@ -234,6 +235,7 @@ def _copy_journal(journal: Journal, beside: Path) -> Path | None:
         target.chmod(0o600)
         with target.open("rb+") as file:
             os.fsync(file.fileno())
+        keep_name(target)
     own = beside.with_name(beside.name + _JOURNAL)
     return own if own.exists() and own.stat().st_size else None
 
@@ -271,6 +273,7 @@ def _dump(address: str, target: Path) -> None:
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     partial.replace(target)
+    keep_name(target)
 
 
 @contextmanager

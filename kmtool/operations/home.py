@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtool.config import Config, user_folder
+from kmtool.durable import keep_name
 from kmtool.errors import AwayFromHome, told
 from kmtool.shop import Shop
 from kmtool.store import house, machines
@@ -230,6 +231,7 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    keep_name(path)
 
 
 def _row(db: Db, machine: Machine) -> Row | None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from kmtool.durable import keep_name
 from kmtool.errors import Broken
 from kmtool.store.db import Db, translate
 from kmtool.store.sqlite import sqlite3
@@ -22,6 +23,7 @@ def copy_sqlite(db: Db, target: Path) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(target)
+        keep_name(target)
     except sqlite3.Error as error:
         known = translate(error, db.name)
         raise known or Broken(detail="the copy was not made: {problem}", problem=error) from error
@@ -84,4 +86,7 @@ def _change_places(copy: Path, live: Path) -> None:
     with copy.open("rb+") as file:
         os.fsync(file.fileno())
     shutil.copyfile(copy, live.with_name(live.name + ".part"))
+    with live.with_name(live.name + ".part").open("rb+") as file:
+        os.fsync(file.fileno())
     live.with_name(live.name + ".part").replace(live)
+    keep_name(live)
