@@ -1,0 +1,16 @@
+"""All mutants, in one table."""
+
+from __future__ import annotations
+
+from bench.mutants import Mutant
+from bench.mutants.list_brakes import BRAKES
+from bench.mutants.list_lending import LENDING
+from bench.mutants.list_recovery import RECOVERY
+from bench.mutants.list_refund import REFUND
+from bench.mutants.list_restore import RESTORING
+from bench.mutants.list_sending import SENDING
+from bench.mutants.list_stock import STOCK
+
+MUTANTS: tuple[Mutant, ...] = (
+    *SENDING, *RECOVERY, *RESTORING, *REFUND, *BRAKES, *STOCK, *LENDING,
+)  # fmt: skip

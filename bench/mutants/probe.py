@@ -1,0 +1,51 @@
+"""Plays life after life on one copy of the program until a promise breaks or the time is over.
+
+Started by `run` with the copy as its only way to the program; prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+TRACEBACK = "no command ends in a traceback"
+"""The simulator's name for an error of the program that nobody expected."""
+
+
+def main(words: list[str]) -> int:
+    """Play the lives of `words`: copy, seconds, first seed, lives at most."""
+    copy, seconds = Path(words[0]), float(words[1])
+    first, most = int(words[2]), int(words[3])
+    sys.path.insert(0, str(copy))
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(copy.name) % len(cores)]})
+    import kmtool
+    from kmtool.sim.driver import play
+    from kmtool.sim.ground import prepared
+
+    assert Path(kmtool.__file__).is_relative_to(copy), "this is not the copy"
+    found: dict[str, object] = {"fate": "survived", "lives": 0}
+    end = time.monotonic() + seconds
+    try:
+        with prepared() as ground:
+            for seed in range(first, first + most):
+                if time.monotonic() > end:
+                    break
+                life = play(seed, ground)
+                found["lives"] = seed - first + 1
+                if life.rule:
+                    fate = "crashed" if life.rule == TRACEBACK else "killed"
+                    found |= {"fate": fate, "seed": seed, "rule": life.rule, "told": life.told}
+                    break
+    except Exception as error:  # noqa: BLE001  (a mutant may break even what makes the shop)
+        found |= {"fate": "crashed", "rule": TRACEBACK, "told": f"{type(error).__name__}: {error}"}
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
