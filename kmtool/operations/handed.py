@@ -34,10 +34,14 @@ def deliver_lines(
     """
     db, now = shop.db, shop.now_ms()
     lines = list({line["id"]: line for _, line in found}.values())
-    for source in UNDER_WAY:
-        ids = [line["id"] for line in lines if line["state"] == source]
+    by_state: dict[tuple[LineState, bool], list[int]] = {}
+    for line in lines:
+        if line["state"] in UNDER_WAY:
+            name = (LineState(line["state"]), not line["reason"])
+            by_state.setdefault(name, []).append(line["id"])
+    for (source, silent), ids in by_state.items():
         moved = line_moves.move_lines(
-            db, ids, source, LineState.DELIVERED, now, stamp="acknowledged_ms"
+            db, ids, source, LineState.DELIVERED, now, stamp="acknowledged_ms", silent=silent
         )
         all_moved(moved, len(ids))
     others = [LineId(line["id"]) for line in lines if line["state"] not in UNDER_WAY]

@@ -15,7 +15,7 @@ from kmtool.operations.kinds import KINDS
 from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
 from kmtool.operations.routes import Outcome, Result, features_of
-from kmtool.operations.tries import Begun, Sent, look
+from kmtool.operations.tries import Begun, Sent, Slice, look, remembered
 from kmtool.shop import Shop
 from kmtool.store import effects, orders, sessions
 from kmtool.store.db import Moved, Row, all_moved
@@ -74,7 +74,8 @@ def _all_happened(shop: Shop, done: Sequence[tuple[Begun, Outcome]], tally: Sent
         for begun, outcome in done
     ]
     all_moved(effects.succeed_attempts(shop.db, rows, shop.now_ms()), len(rows))
-    succeed(shop, [begun.effect for begun, _ in done], tally)
+    seen = remembered(shop, [begun for begun, _ in done])
+    succeed(shop, [begun.effect for begun, _ in done], tally, seen)
 
 
 def _too_late(shop: Shop, begun: Begun, outcome: Outcome) -> None:
@@ -109,13 +110,16 @@ def _finish_one(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None
         _not_done(shop, begun, outcome, tally)
 
 
-def succeed(shop: Shop, done: Sequence[Row], tally: Sent) -> None:
-    """Effects happened: close them, write what follows from each kind, order the next."""
+def succeed(shop: Shop, done: Sequence[Row], tally: Sent, seen: Slice | None = None) -> None:
+    """Effects happened: close them, write what follows from each kind, order the next.
+
+    `seen` are their facts where they are known; they are read else.
+    """
     db, now = shop.db, shop.now_ms()
-    seen = look(shop, done, sealed=False)
+    seen = seen or look(shop, done, sealed=False)
     under_way = []
     sources = [EffectState.RETRY_AT, EffectState.HUMAN, EffectState.CANCELLED]
-    for effect in seen.effects.values():
+    for effect in (seen.effects[one["id"]] for one in done):
         if effect["state"] == EffectState.INFLIGHT:
             under_way.append(effect["id"])
         else:

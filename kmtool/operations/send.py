@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
-from kmtool.domain.states import EffectKind, EffectState, LineState
+from kmtool.domain.states import AllocationState, EffectKind, EffectState, KeyState, LineState
 from kmtool.errors import Broken, Locked, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import chain, parts
@@ -135,7 +135,11 @@ def _put_off(shop: Shop, effect: Row, stopped: str) -> None:
 
 
 def _record(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Begun]:
-    """Put the attempts on record: effects under way, keys exposed, lines sending, audit."""
+    """Put the attempts on record: effects under way, keys exposed, lines sending, audit.
+
+    Where all of it is a first hand-over in one piece, the facts of the slice are brought to what
+    was just written, and are good for the outcome too.
+    """
     db, now = shop.db, shop.now_ms()
     by_tries: dict[int, list[int]] = {}
     for one in leaving:
@@ -167,6 +171,7 @@ def _record(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Begun]
             for one in leaving
         ]
     )
+    good = _bring_up(seen, leaving) if all(_is_plain(seen, one) for one in leaving) else None
     return [
         Begun(
             one.effect,
@@ -174,9 +179,40 @@ def _record(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Begun]
             one.effect["tries"] + 1,
             one.parcel,
             tuple(LineId(line["id"]) for line in one.lines),
+            good,
         )
         for one in leaving
     ]
+
+
+def _is_plain(seen: Slice, one: _Leaving) -> bool:
+    """Tell whether an effect hands over its lines for the first time, in one piece."""
+    kind, generation = one.effect["kind"], one.effect["generation"]
+    return (
+        kind == EffectKind.HAND_OVER
+        and generation == 1
+        and not parts.is_part(seen, one.effect)
+        and all(line["state"] in MOVING for line in one.lines)
+    )
+
+
+def _bring_up(seen: Slice, leaving: Sequence[_Leaving]) -> Slice:
+    """Bring the facts of a slice to what its intents wrote."""
+    for one in leaving:
+        effect = seen.effects[one.effect["id"]]
+        seen.effects[effect["id"]] = {
+            **effect,
+            "state": EffectState.INFLIGHT,
+            "tries": effect["tries"] + 1,
+        }
+        for line in one.lines:
+            line["state"], line["reason"] = LineState.SENDING, ""
+        for key in seen.keys_of(one.effect):
+            if key["state"] == AllocationState.RESERVED:
+                key["state"] = AllocationState.EXPOSED
+            if key["key_state"] == KeyState.RESERVED:
+                key["key_state"] = KeyState.EXPOSED
+    return seen
 
 
 def _payload(parcel: Parcel) -> bytes:

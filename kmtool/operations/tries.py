@@ -7,7 +7,7 @@ its orders are locked; every change goes by compare-and-set all the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kmtool.domain.ids import LineId
 from kmtool.domain.states import EffectKind, EffectState
@@ -49,6 +49,8 @@ class Begun:
     n: int
     parcel: Parcel
     line_ids: tuple[LineId, ...]
+    seen: Slice | None = None
+    """What its intent left behind, where nothing but the order needs to be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,19 @@ def look(shop: Shop, due: Sequence[Row], *, sealed: bool = True) -> Slice:
         keys={row["id"]: _keys_of(row, lines.get(row["parcel_id"], ()), bound) for row in due},
         off=_off(db, lines) if sealed else frozenset(),
     )
+
+
+def remembered(shop: Shop, done: Sequence[Begun]) -> Slice | None:
+    """Return the facts as the intents of one slice left them, with its orders as they are now.
+
+    None when they must be read. Whatever moved meanwhile is met by a compare-and-set whose count
+    is then wrong, and the outcomes are written one by one from what is read.
+    """
+    seen = done[0].seen
+    if seen is None or any(one.seen is not seen for one in done):
+        return None
+    news = orders.news(shop.db, sorted({one.effect["order_id"] for one in done}))
+    return replace(seen, orders={n: {**seen.orders[n], **row} for n, row in news.items()})
 
 
 def _off(db: Db, lines: Mapping[int, Sequence[Row]]) -> frozenset[str]:

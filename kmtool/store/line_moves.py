@@ -18,21 +18,23 @@ def move_lines(
     *,
     stamp: str = "",
     through: LineState | None = None,
+    silent: bool = False,
 ) -> int:
     """Compare-and-set many lines from one state to another; return how many were in `source`.
 
     `stamp` names a stamp that is set with it, the first time only; `through` a state that is passed
-    on the way without being written.
+    on the way without being written. `silent` moves only lines of which nothing is said.
     """
     steps = [source, target] if through in {None, source} else [source, through, target]
     for one, other in pairwise(steps):
         assert other in LINE_ARROWS[one], f"no arrow {one} → {other}"
     assert stamp in {"", "reserved_ms", "sent_ms", "acknowledged_ms"}
     also = f", {stamp} = coalesce({stamp}, :now)" if stamp else ""
+    only = " AND reason = ''" if silent else ""
     return run_in(
         db,
         f"UPDATE lines SET state = :target, gate = '', reason = '', since_ms = :now{also}"
-        " WHERE state = :source AND id IN {in}",
+        f" WHERE state = :source{only} AND id IN {{in}}",
         line_ids,
         source=source,
         target=target,

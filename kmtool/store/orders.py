@@ -75,6 +75,16 @@ def brief(db: Db, order_ids: Sequence[int]) -> dict[int, Row]:
     return {row["id"]: row for row in rows}
 
 
+def news(db: Db, order_ids: Sequence[int]) -> dict[int, Row]:
+    """Return what of orders may change while they are sent and says what follows."""
+    rows = all_in(
+        db,
+        "SELECT id, status, refund, released_ms, marked_ms, by_hand FROM orders WHERE id IN {in}",
+        order_ids,
+    )
+    return {row["id"]: row for row in rows}
+
+
 _COLUMNS = (
     "channel", "number", "account", "status", "refund", "refunded_minor", "revision_ms",
     "created_ms", "paid_ms", "currency", "total_minor", "expected_gross_minor", "ext_txn_id",

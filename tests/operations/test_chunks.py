@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from kmtool.clock import ManualClock
-from kmtool.domain.states import LineState
+from kmtool.domain.states import LineState, RefundState
 from kmtool.errors import Rejected
 from kmtool.operations import pack, reserve, send
 from kmtool.operations.deliver import deliver
+from kmtool.operations.refunds import CHANGED
 from kmtool.operations.reserve import reserve_due
+from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.sender import sending
-from kmtool.ports import Buyer
+from kmtool.ports import Buyer, RefundFact
 from kmtool.shop import Shop
-from kmtool.store import effects, line_moves
+from kmtool.store import deliveries, effects, line_moves, orders
 from kmtool.store.db import Moved
 from tests.fakes import order
 from tests.operations.delivery_kit import (
@@ -221,8 +223,43 @@ def test_a_change_of_many_rows_is_all_or_nothing(shop: Shop) -> None:
     row = line(shop, "A1")
     with pytest.raises(Moved), shop.db.tx():
         bound = [{"key_id": 1, "key_state": "reserved", "id": 1, "state": "reserved"}]
-        from kmtool.store import deliveries
 
         deliveries.expose(shop.db, bound, shop.now_ms())
     assert line(shop, "A1") == row
     assert states(shop) == {"free": 2}
+
+
+def test_what_moved_while_a_slice_was_under_way_is_met_by_its_outcomes(shop: Shop) -> None:
+    shelf(shop, n=9)
+    arrive(shop, *(at(n) for n in range(1, 5)))
+    with sending(shop, "deliver") as mine:
+        reserve_due(mine)
+        begun = send.begin(mine, effects.due_effects(mine.db, mine.now_ms(), 100))
+        assert len(begun) == 4 and all(one.seen is begun[0].seen for one in begun)
+        with mine.db.tx():
+            orders.set_line_reason(mine.db, begun[1].line_ids[0], f"{CHANGED}: other goods")
+        ended = (RefundFact("R3", 1000, "done", AT),)
+        pull(shop, replace(at(3), refund=RefundState.FULL, refunds=ended, revision_ms=AT + 99))
+        send.finish(mine, [(one, Outcome(Result.OK, "here")) for one in begun], send.Sent())
+    found = [line(shop, f"A{n}")["state"] for n in range(1, 5)]
+    assert found == ["delivered", "human", "refund_case", "delivered"]
+    assert states(shop) == {"delivered": 4, "free": 5}
+    assert not broken(shop)
+
+
+def test_the_outcomes_of_a_slice_read_nothing_twice(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(shop, n=9)
+    arrive(shop, *(at(n) for n in range(1, 4)))
+
+    def never(*_args: object) -> None:
+        raise AssertionError("the facts of the intents are good")
+
+    with sending(shop, "deliver") as mine:
+        reserve_due(mine)
+        begun = send.begin(mine, effects.due_effects(mine.db, mine.now_ms(), 100))
+        monkeypatch.setattr(deliveries, "bonds", never)
+        send.finish(mine, [(one, Outcome(Result.OK, "here")) for one in begun], send.Sent())
+    assert states(shop) == {"delivered": 3, "free": 6}
+    assert not broken(shop)
