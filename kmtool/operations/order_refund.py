@@ -7,7 +7,7 @@ at the channel and comes into the books with the statement: it is not booked her
 
 from __future__ import annotations
 
-from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
 from kmtool.domain.money import format_minor
 from kmtool.domain.settlement import OWN
 from kmtool.domain.states import (
@@ -45,6 +45,8 @@ from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
 ENDED = marked("refunded")
+CARRY = (EffectKind.HAND_OVER, EffectKind.REPLACE)
+OVER = (LineState.CLOSED, LineState.CANCELLED, LineState.DELIVERED)
 REFUSED = marked("you refused the refund; whether its keys arrived is still unclear")
 
 
@@ -95,6 +97,7 @@ def decide(shop: Shop, number: str, wish: Decision) -> Decided:
         }
         n = store.add_decision(shop.db, values, facts)
         waits = _apply(shop, order, lines, wish, bearer, n)
+        _end_sending(shop, order_id)
         if told_by == "channel":
             _add_replies(shop, order, open_facts, wish, n)
         mark_after_decision(shop, order_id)
@@ -259,6 +262,19 @@ def _apply(shop: Shop, order: Row, lines: list[Row], wish: Decision, bearer: Bea
             if other["state"] == LineState.REFUND_CASE and all_delivered(shop, other):
                 _give_back(shop, other)
     return waits
+
+
+def _end_sending(shop: Shop, order_id: OrderId) -> None:
+    """What waited for a person ends with its lines; a late proof is used all the same."""
+    for effect in effects.effects_of(shop.db, order_id):
+        if effect["kind"] not in CARRY or effect["state"] != EffectState.HUMAN:
+            continue
+        lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+        if all(line["state"] in OVER for line in lines):
+            effects.move_effect(
+                shop.db, EffectId(effect["id"]), [EffectState.HUMAN], EffectState.CANCELLED,
+                shop.now_ms(), reason=ENDED,
+            )  # fmt: skip
 
 
 def _give_back(shop: Shop, line: Row) -> bool:

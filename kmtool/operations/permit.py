@@ -21,6 +21,8 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, sessions
 from kmtool.store.db import Row
 
+CARRY = (EffectKind.HAND_OVER, EffectKind.REPLACE)
+OVER = (LineState.CLOSED, LineState.CANCELLED)
 MAY_LEAVE = frozenset({LineState.RESERVED, LineState.UNKNOWN})
 GOOD = frozenset({KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED})
 
@@ -120,14 +122,21 @@ def lines_of(shop: Shop, effect: Row) -> list[Row]:
     return deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
 
 
-def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> None:
-    """Stop trying by itself: the order goes to 「needs you」 with the reason."""
+def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> bool:
+    """Stop trying by itself: the order goes to 「needs you」 with the reason.
+
+    Where a person ended all its lines already, what would have sent them is over (False).
+    """
     db, now = shop.db, shop.now_ms()
     sources = [EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT]
-    effects.move_effect(db, EffectId(effect["id"]), sources, EffectState.HUMAN, now, reason=reason)
+    is_over = bool(lines) and all(line["state"] in OVER for line in lines)
+    is_over &= effect["kind"] in CARRY
+    target = EffectState.CANCELLED if is_over else EffectState.HUMAN
+    effects.move_effect(db, EffectId(effect["id"]), sources, target, now, reason=reason)
     for line in lines:
         source = LineState(line["state"])
         if source in {LineState.RESERVED, LineState.UNKNOWN}:
             orders.move_line(
                 db, LineId(line["id"]), source, LineState.HUMAN, now, reason=reason[:200]
             )
+    return not is_over

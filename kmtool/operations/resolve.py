@@ -172,8 +172,8 @@ def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
             must_be_live(shop)
         orders.get(shop.db, OrderId(effect["order_id"]), lock=True)
         lines = lines_of(shop, effect)
-        to_human(shop, effect, lines, reason)
-    tally.needs_you += len(lines) or 1
+        asked = to_human(shop, effect, lines, reason)
+    tally.needs_you += (len(lines) or 1) if asked else 0
 
 
 def _conclude(shop: Shop, effect: Row, verdict: Verdict | None, grace_ms: int, tally: Sent) -> None:

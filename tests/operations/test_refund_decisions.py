@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kmtool.domain.ids import OrderId
 from kmtool.errors import Refused, StateMoved
 from kmtool.operations import settle
 from kmtool.operations.debits import accept, drop, listing
@@ -274,6 +275,38 @@ def test_a_use_that_its_supplier_bears_is_taken_back_and_the_others_are_paid(
     assert (shown.closing_minor, shown.clawbacks, shown.difference_minor) == (250, 0, 0)
     assert (balance(shop, "cost:refunds"), balance(shop, "cost:keys")) == (250, 0)
     assert broken(shop) == []
+
+
+@pytest.mark.parametrize("answer", [Answer.AGREE, Answer.REFUSE])
+def test_what_a_person_should_have_sent_ends_with_its_line(shop: Shop, answer: Answer) -> None:
+    unclear(shop)
+    for _ in range(30):
+        tick(shop, 4 * 3_600_000)
+        deliver(shop)
+    assert (line(shop)["state"], hand_over(shop)) == ("human", "human")
+    refund(shop)
+    assert (line(shop)["state"], hand_over(shop)) == ("refund_case", "human"), "it may have left"
+    decide(shop, "A1", Decision(answer))
+    ended = ("closed", "cancelled") if answer is Answer.AGREE else ("refund_case", "human")
+    assert (line(shop)["state"], hand_over(shop)) == ended
+    assert broken(shop) == []
+
+
+def test_what_is_asked_about_ends_with_its_line_when_nobody_can_tell(shop: Shop) -> None:
+    unclear(shop)
+    refund(shop)
+    decide(shop, "A1", Decision(Answer.AGREE))
+    assert (line(shop)["state"], hand_over(shop)) == ("closed", "retry_at"), "a proof may come"
+    for _ in range(30):
+        tick(shop, 4 * 3_600_000)
+        assert deliver(shop).needs_you == 0
+    assert (line(shop)["state"], hand_over(shop)) == ("closed", "cancelled")
+    assert broken(shop) == []
+
+
+def hand_over(shop: Shop) -> str:
+    (effect,) = (x for x in effects.effects_of(shop.db, OrderId(1)) if x["kind"] == "hand_over")
+    return str(effect["state"])
 
 
 @pytest.mark.parametrize("pieces", [0, 1])
