@@ -31,6 +31,7 @@ from kmtool.store.db import Row
 
 CARRY_KEYS = (EffectKind.HAND_OVER, EffectKind.REPLACE)
 ROUNDS_MAX = 10_000
+AGAIN_MAX = 3
 FOLLOW_S = 60
 FOLLOW_MAX = 500
 LOOKS = 5
@@ -179,10 +180,32 @@ def _reread_group(shop: Shop, name: str, group: list[tuple[Row, Row]], tally: Se
         return routes.read_order(shop, name, pair[1]["number"])
 
     facts = routes.side_by_side(shop, read, group, features.parallel)
+    answers = list(zip(group, facts, strict=True))
+    for again in range(AGAIN_MAX, -1, -1):
+        part = Sent()
+        try:
+            ready = _take_in(shop, name, answers, read_ms, part)
+        except Locked:
+            if not again or shop.db.dialect != "postgresql":
+                raise
+            continue  # two workers quarrelled over rows; nothing was written
+        tally.add(part)
+        return ready
+    raise AssertionError("the last quarrel was raised")
+
+
+def _take_in(
+    shop: Shop,
+    name: str,
+    answers: Sequence[tuple[tuple[Row, Row], OrderFact | KmError | None]],
+    read_ms: int,
+    tally: Sent,
+) -> list[Row]:
+    """Write what the channel said of orders in one transaction; return the effects that go on."""
     ready: list[Row] = []
     with shop.db.tx():
-        orders.lock(shop.db, [order["id"] for _, order in group])
-        for (effect, order), fact in zip(group, facts, strict=True):
+        orders.lock(shop.db, [order["id"] for (_, order), _ in answers])
+        for (effect, order), fact in answers:
             if fact is None or isinstance(fact, KmError):
                 _not_read(shop, effect, order, fact, tally)
                 continue

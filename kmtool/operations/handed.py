@@ -13,7 +13,7 @@ from kmtool.domain.ids import LineId
 from kmtool.domain.money import e5_to_minor, split
 from kmtool.domain.settlement import account
 from kmtool.domain.states import AllocationState, KeyState, LineState
-from kmtool.operations.refunds import CHANGED
+from kmtool.operations.refunds import LOOK_AT
 from kmtool.shop import Shop
 from kmtool.store import deliveries, ledger, line_moves, orders
 from kmtool.store.db import Row, all_moved
@@ -47,7 +47,7 @@ def deliver_lines(
     others = [LineId(line["id"]) for line in lines if line["state"] not in UNDER_WAY]
     deliveries.stamp_sent(db, others, "acknowledged_ms", now)
     for line in lines:
-        if line["reason"].startswith(CHANGED):
+        if line["reason"].startswith(LOOK_AT):
             orders.move_line(
                 db,
                 LineId(line["id"]),

@@ -20,13 +20,14 @@ from kmtool import sheets
 from kmtool.domain.ids import LineId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import LineState
-from kmtool.errors import InputRefused, NotFound, Refused, marked, told
+from kmtool.errors import InputRefused, NotFound, Refused, told
 from kmtool.operations import pool_forms
 from kmtool.operations.lending import COUNT_MAX, entries
 from kmtool.operations.pack import open_key
 from kmtool.operations.permit import must_be_live
 from kmtool.operations.pool_forms import UNUSED, USED, PoolRow
 from kmtool.operations.pool_orders import bind
+from kmtool.operations.refunds import TWICE
 from kmtool.operations.sender import sending
 from kmtool.shop import Shop
 from kmtool.store import lending as store
@@ -35,8 +36,6 @@ from kmtool.store.db import Row
 
 FRESH_MS = 24 * 3_600_000
 SHOWN = 20
-TWICE = marked("a pool gave a key of this order out too")
-"""How the reason begins of a line whose key has two buyers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,15 +314,11 @@ def _quarantine(shop: Shop, rows: Sequence[Row]) -> None:
                 tail=line["tail"],
                 pool=row["pool"],
             )
-            if line["state"] in {LineState.DELIVERED, LineState.UNKNOWN}:
-                orders.move_line(
-                    shop.db,
-                    LineId(line["id"]),
-                    LineState(line["state"]),
-                    LineState.HUMAN,
-                    now,
-                    reason=reason,
-                )
+            line_id, state = LineId(line["id"]), LineState(line["state"])
+            if state in {LineState.DELIVERED, LineState.UNKNOWN, LineState.RESERVED}:
+                orders.move_line(shop.db, line_id, state, LineState.HUMAN, now, reason=reason)
+            elif state in {LineState.SENDING, LineState.HUMAN}:
+                orders.set_line_reason(shop.db, line_id, reason)
             shop.audit("key.twice", f"order:{line['channel']}:{line['number']}", reason)
 
 

@@ -40,6 +40,10 @@ WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
 STILL = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
 CHANGED = marked("changed at the channel after its keys were bound")
 """How the reason begins of a line that a person must look at for that."""
+TWICE = marked("a pool gave a key of this order out too")
+"""How the reason begins of a line whose key has two buyers."""
+LOOK_AT = (CHANGED, TWICE)
+"""Reasons that stay until a person answered, whatever becomes of a try meanwhile."""
 
 
 def refund_blocks(order: Row) -> bool:
@@ -257,8 +261,8 @@ def _with_the_parcel(shop: Shop, effect: Row, line: Row, reason: str) -> None:
 
 
 def reason_of(line: Row, detail: str) -> str:
-    """Return why a line is where it is; that it was changed is not forgotten over an outcome."""
-    return str(line["reason"]) if line["reason"].startswith(CHANGED) else detail[:200]
+    """Return why a line is where it is; what a person must look at outlives an outcome."""
+    return str(line["reason"]) if line["reason"].startswith(LOOK_AT) else detail[:200]
 
 
 def all_delivered(shop: Shop, line: Row) -> bool:

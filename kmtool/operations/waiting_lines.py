@@ -17,7 +17,6 @@ from kmtool.operations import refunds
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.deliver import by_hand_routes
-from kmtool.operations.lending_back import TWICE
 from kmtool.operations.needs_you import NeedsYou, quoted
 from kmtool.shop import Shop
 from kmtool.store import house
@@ -169,7 +168,7 @@ def _human(shop: Shop, row: Row) -> tuple[str, str]:
         return REPLACEMENT, row["sku"] or ""
     if str(row["reason"]).startswith(TAKEN_BACK):
         return UNSURE, _name(row)
-    if str(row["reason"]).startswith(TWICE):
+    if str(row["reason"]).startswith(refunds.TWICE):
         return TWO_BUYERS, _name(row)
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 

@@ -18,12 +18,14 @@ from kmtool.operations import doctor, lending, lending_back, pool_forms
 from kmtool.operations.deliver import deliver
 from kmtool.operations.lending import LendWish
 from kmtool.operations.lending_back import ReadBack
+from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.replay import replay
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.status import status
+from kmtool.ports import Verdict
 from kmtool.shop import Shop
 from kmtool.store import house, settlements
-from tests.fakes import order
+from tests.fakes import order, world
 from tests.operations.delivery_kit import broken, keys_at, line, pull, states, tick
 from tests.operations.stock import shelf
 
@@ -262,6 +264,31 @@ def test_a_key_that_a_pool_gave_out_after_we_sold_it_is_to_be_replaced(
     (item,) = [i for i in status(shop).needs_you if i.command.startswith("kmtool order replace A1")]
     assert keys[0][-4:] in item.what
     assert item.amount_minor == 1000
+    assert sound(shop)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DONE, Verdict.NOT_DONE])
+def test_an_unclear_try_of_a_key_with_two_buyers_waits_for_a_person_whatever_asking_finds(
+    shop: Shop, tmp_path: Path, verdict: Verdict
+) -> None:
+    keys = shelf(shop, n=2)
+    lend(shop, tmp_path, 1)
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
+    pull(shop, order("A1"))
+    world("shop1").faults, world("shop1").probe = ["unknown"], Verdict.UNCLEAR
+    deliver(shop)
+    read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
+    world("shop1").probe = verdict
+    for _ in range(3):
+        tick(shop, 200_000)
+        deliver(shop)
+    (item,) = [one for one in status(shop).needs_you if "A1" in one.command]
+    assert item.command.startswith("kmtool order replace A1"), item
+    assert line(shop)["state"] == "human"
+    replace(shop, "A1", ReplaceWish(reason="used elsewhere", all_keys=True))
+    assert deliver(shop).delivered == 1
+    assert [one for one in status(shop).needs_you if "A1" in one.command] == []
     assert sound(shop)
 
 

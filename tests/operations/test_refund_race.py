@@ -21,6 +21,7 @@ from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.domain.states import RefundState
 from kmtool.errors import Locked
+from kmtool.operations import deliver as deliver_operation
 from kmtool.operations import reserve
 from kmtool.operations.deliver import deliver
 from kmtool.operations.ingest import ingest
@@ -31,7 +32,7 @@ from kmtool.ports import OrderFact, RefundFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries, orders
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, lines, outside, pull
+from tests.operations.delivery_kit import broken, keys_at, lines, outside, pull, tick
 from tests.operations.refund_kit import AT
 from tests.operations.stock import shelf
 
@@ -225,6 +226,28 @@ def test_a_chunk_that_lost_a_quarrel_is_decided_again(
     else:
         with pytest.raises(Locked):
             reserve_due(shop)
+
+
+def test_a_look_at_the_channel_that_lost_a_quarrel_is_written_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    tick(shop, 120_000)  # the facts are old: the order is read again before its key leaves
+    lost = iter([Locked(detail="deadlock detected")])
+    take_in_one = deliver_operation.ingest
+
+    def quarrel(*given: Any, **more: Any) -> Any:
+        for error in lost:
+            raise error
+        return take_in_one(*given, **more)
+
+    monkeypatch.setattr(deliver_operation, "ingest", quarrel)
+    if shop.db.dialect == "postgresql":
+        assert deliver(shop).delivered == 1
+    else:
+        with pytest.raises(Locked):
+            deliver(shop)
 
 
 def test_a_decision_races_the_outcome(make_config: Any, clock: ManualClock) -> None:
