@@ -13,10 +13,15 @@ Rules it keeps, so that no adapter has to:
     time-out or break after that            Unknown              Retriable
     5xx, a reply that cannot be read        Unknown              Retriable
     3xx                                     Unknown              NeedsOperator
-    429 (with its Retry-After), 408         Retriable            Retriable
+    429 (with its Retry-After)              Retriable            Retriable
+    408 (the request was whole)             Unknown              Retriable
     401, 403, 407, untrusted certificate    NeedsOperator        NeedsOperator
-    any other 4xx                           Rejected             Rejected
+    any other 4xx with a documented code    Rejected             Rejected
+    any other 4xx                           Unknown              Rejected
     ======================================  ===================  ============
+
+  A refusal of a write counts only where the server's documents name its code (`Site.documented`): a
+  page of a proxy or an error raised behind the deed says nothing about the deed.
 
 - Errors name the call by its method and label. Query strings, headers and bodies hold signatures,
   tokens and keys: they stand in no error, no `repr` and no log.
@@ -133,11 +138,17 @@ def no_code(reply: Reply) -> str:
     return ""
 
 
+def undocumented(code: str) -> bool:
+    """Take no code for a refusal."""
+    return False
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Site:
     """Where a client speaks to and how. `hosts` may be called besides the host of `base`.
 
-    `rate` is (calls, seconds). `code_of` reads the server's own error code out of a refusal.
+    `rate` is (calls, seconds). `code_of` reads the server's own error code out of a refusal;
+    `documented` tells whether such a code surely means that nothing was done.
     """
 
     who: str
@@ -145,6 +156,7 @@ class Site:
     clock: Clock
     sign: Signer = unsigned
     code_of: Callable[[Reply], str] = no_code
+    documented: Callable[[str], bool] = undocumented
     hosts: frozenset[str] = frozenset()
     rate: tuple[float, float] | None = None
     proxy: str = ""
@@ -207,17 +219,10 @@ class Client:
 
     def broken(self, call: Call, detail: object) -> OutsideError:
         """Return the error for a reply that makes no sense: `Unknown` for a write."""
+        who, text = self.site.who, told("{name}: {answer}", name=call.name, answer=detail)
         if call.write:
-            return Unknown(
-                who=self.site.who, detail="{name}: {answer}", name=call.name, answer=detail
-            )
-        return Retriable(
-            after_s=READ_PAUSE_S,
-            who=self.site.who,
-            detail="{name}: {answer}",
-            name=call.name,
-            answer=detail,
-        )
+            return Unknown(who=who, detail=text)
+        return Retriable(after_s=READ_PAUSE_S, who=who, detail=text)
 
     def close(self) -> None:
         """Close the connections."""
@@ -351,11 +356,15 @@ class Client:
         who, status = self.site.who, reply.status
         code = _CODE.sub("", self.site.code_of(reply))[:80]
         detail = verbatim(f"{call.name}: HTTP {status} {code}".strip())
-        if status in (408, 429):
+        if status == 429:
             return Retriable(after_s=self._after_s(reply, 30.0), who=who, detail=detail)
         if status in (401, 403, 407):
             return NeedsOperator(who=who, detail=detail)
-        if 400 <= status <= 499:
+        if (
+            400 <= status <= 499
+            and status != 408
+            and (not call.write or self.site.documented(code))
+        ):
             return Rejected(who=who, detail=detail)
         if call.write:
             return Unknown(who=who, detail=detail)

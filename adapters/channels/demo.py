@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from adapters.http import Call, Client, Reply, Site, get, percent, write_json
@@ -39,6 +39,7 @@ from kmtool.ports import (
     Window,
 )
 
+T = TypeVar("T")
 PAGE_SIZE = 50
 
 FEATURES = Features(
@@ -76,6 +77,10 @@ STATUSES = {
     "FINISHED": OrderStatus.DONE,
     "CLOSED": OrderStatus.CLOSED,
 }
+REFUSALS = frozenset(
+    {"1001", "1002", "1003", "3001", "4001", *(str(code) for code in range(2001, 2009))}
+)
+"""The codes that the shop's documents name: nothing was done."""
 REFUNDS = {"APPLIED": "open", "REFUNDED": "done", "WITHDRAWN": "ended", "REFUSED": "ended"}
 
 
@@ -90,18 +95,18 @@ class DemoChannel:
 
     def auth_check(self) -> AuthReport:
         """Ping the shop and compare the clocks."""
-        data = self._send(get("/api/ping"))
-        skew = int(data["time_ms"]) - self._clock.now_ms()
-        return AuthReport(
-            ok=True, detail=told("shop {shop} answers", shop=data["shop"]), skew_ms=skew
+        name, time_ms = self._read(
+            get("/api/ping"), lambda data: (str(data["shop"]), int(data["time_ms"]))
         )
+        skew = time_ms - self._clock.now_ms()
+        return AuthReport(ok=True, detail=told("shop {shop} answers", shop=name), skew_ms=skew)
 
     def list_changed(self, window: Window) -> Iterator[Page]:
         """Yield the pages of the window, last one first; the first call only tells how many."""
-        first = self._page(window, 1)
-        for number in range(int(first["pages"]), 1, -1):
-            yield _page(self._page(window, number), last=False)
-        yield _page(self._page(window, 1) if int(first["pages"]) > 1 else first, last=True)
+        pages, first = self._page(window, 1)
+        for number in range(pages, 1, -1):
+            yield self._page(window, number)[1]
+        yield replace(self._page(window, 1)[1] if pages > 1 else first, last=True)
 
     def acknowledge(self, page: Page) -> None:
         """Do nothing: the cursor is ours."""
@@ -109,7 +114,7 @@ class DemoChannel:
     def get_order(self, number: str) -> OrderFact | None:
         """Read one order with its refunds."""
         try:
-            return order_fact(self._send(get(f"/api/orders/{percent(number)}")))
+            return self._read(get(f"/api/orders/{percent(number)}"), order_fact)
         except Rejected as error:
             if error.facts["detail"].endswith(" 2001"):
                 return None
@@ -128,8 +133,9 @@ class DemoChannel:
 
     def query_shipped(self, order: OrderRef) -> Verdict:
         """Ask whether the order was shipped."""
-        data = self._send(get(f"/api/orders/{percent(order.number)}"))
-        return Verdict.NOT_DONE if data["shipped_ms"] is None else Verdict.DONE
+        call = get(f"/api/orders/{percent(order.number)}")
+        shipped_ms = self._read(call, lambda data: data["shipped_ms"])
+        return Verdict.NOT_DONE if shipped_ms is None else Verdict.DONE
 
     def reply_refund(
         self, order: OrderRef, refund_number: str, *, agree: bool, text: str
@@ -157,26 +163,17 @@ class DemoChannel:
 
     def find_note(self, message: Message) -> Verdict:
         """Look for our id among the order's messages."""
-        data = self._send(get(f"/api/orders/{percent(message.order_number)}/messages"))
-        found = any(sent["client_id"] == message.effect_id for sent in data["messages"])
-        return Verdict.DONE if found else Verdict.NOT_DONE
+        call = get(f"/api/orders/{percent(message.order_number)}/messages")
+        sent = self._read(call, lambda data: [str(one["client_id"]) for one in data["messages"]])
+        return Verdict.DONE if message.effect_id in sent else Verdict.NOT_DONE
 
     def ship_file(self, numbers: Sequence[str]) -> Path:
         """Refuse: this channel ships by its API."""
         raise Rejected(who=self._client.site.who, detail="orders are shipped one by one here")
 
     def list_items(self) -> Iterable[Item]:
-        """Yield what is on offer."""
-        for row in self._send(get("/api/items"))["items"]:
-            yield Item(
-                item_id=row["item"],
-                variant_id=row["variant"],
-                title=row["title"],
-                sku_hint=row["code"],
-                price_minor=parse_minor(row["price"]),
-                quantity=int(row["quantity"]),
-                on_shelf=bool(row["on"]),
-            )
+        """Return what is on offer."""
+        return self._read(get("/api/items"), lambda data: [_item(row) for row in data["items"]])
 
     def push_stock(self, items: Sequence[StockPush]) -> None:
         """Set absolute quantities, one call each."""
@@ -189,19 +186,31 @@ class DemoChannel:
         body = {"variant": variant_id, "on": on}
         self._send(write_json("PUT", f"/api/items/{percent(item_id)}/shelf", body))
 
-    def _page(self, window: Window, number: int) -> Any:
+    def _page(self, window: Window, number: int) -> tuple[int, Page]:
+        """Return (pages in all, one page)."""
         query = {"from": window.from_ms, "to": window.to_ms, "page": number, "size": PAGE_SIZE}
-        return self._send(get("/api/orders", {key: str(value) for key, value in query.items()}))
+        call = get("/api/orders", {key: str(value) for key, value in query.items()})
+        return self._read(call, lambda data: (int(data["pages"]), _page(data)))
+
+    def _read(self, call: Call, found: Callable[[Any], T]) -> T:
+        """Read, and take from the answer what is wanted; another shape is a broken reply."""
+        data = self._send(call)
+        try:
+            return found(data)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            problem = self._client.broken(call, told("the answer is not one the shop documents"))
+        raise problem
 
     def _send(self, call: Call) -> Any:
         reply = self._client.send(call)
         answer = reply.data
-        if not isinstance(answer, dict) or answer.get("code") != 0 or "data" not in answer:
+        is_ours = isinstance(answer, dict) and answer.get("code") == 0
+        if not is_ours or not isinstance(answer.get("data"), dict):
             raise self._client.broken(call, told("the answer is not one the shop documents"))
         return answer["data"]
 
 
-def _page(data: Any, *, last: bool) -> Page:
+def _page(data: Any) -> Page:
     """Return one page; an order that cannot be read is a reject and does not stop the others."""
     orders, rejects = [], []
     for raw in data["orders"]:
@@ -210,7 +219,19 @@ def _page(data: Any, *, last: bool) -> Page:
         except (KeyError, ValueError, TypeError) as error:
             number = raw.get("number") if isinstance(raw, dict) else None
             rejects.append(f"order {number}: cannot be read ({error!r})")
-    return Page(tuple(orders), last, tuple(rejects))
+    return Page(tuple(orders), False, tuple(rejects))
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    return Item(
+        item_id=row["item"],
+        variant_id=row["variant"],
+        title=row["title"],
+        sku_hint=row["code"],
+        price_minor=parse_minor(row["price"]),
+        quantity=int(row["quantity"]),
+        on_shelf=bool(row["on"]),
+    )
 
 
 def order_fact(raw: Mapping[str, Any]) -> OrderFact:
@@ -325,6 +346,7 @@ def build(settings: AdapterSettings) -> DemoChannel:
         clock=settings.clock,
         sign=lambda call: signed(call, token, secret, settings.clock),
         code_of=_code_of,
+        documented=REFUSALS.__contains__,
         read_s=_seconds(settings),
     )
     return DemoChannel(Client(site), settings.clock)

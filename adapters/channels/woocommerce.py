@@ -198,7 +198,9 @@ class WooCommerce:
             notes, _ = self._server.objects(path, {"type": "customer"})
         except Rejected:
             return Verdict.UNCLEAR
-        found = any(shapes.has_marker(note.get("note"), message.marker) for note in notes)
+        if not all(isinstance(note.get("note"), str) for note in notes):
+            return Verdict.UNCLEAR
+        found = any(shapes.has_marker(note["note"], message.marker) for note in notes)
         return Verdict.DONE if found else Verdict.NOT_DONE
 
     def ship_file(self, numbers: Sequence[str]) -> Path:
@@ -227,8 +229,11 @@ class WooCommerce:
         refused: list[str] = []
         for where, updates in groups.items():
             for start in range(0, len(updates), PER_PAGE):
-                data = {"update": updates[start : start + PER_PAGE]}
-                answer = self._server.write(write_json("POST", f"{where}/batch", data))
+                part = updates[start : start + PER_PAGE]
+                call = write_json("POST", f"{where}/batch", {"update": part})
+                answer = self._server.write(call)
+                if not {str(one["id"]) for one in part} <= _named(answer):
+                    raise self._server.unclear(call, told("the reply does not name every listing"))
                 refused += _refused(answer)
         if refused:
             names = ", ".join(refused[:5])
@@ -338,10 +343,18 @@ def _completed(settings: AdapterSettings) -> str:
     return value
 
 
-def _refused(answer: Raw) -> list[str]:
+def _updated(answer: Raw) -> list[Raw]:
     parts = answer.get("update")
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _named(answer: Raw) -> set[str]:
+    return {str(part.get("id")) for part in _updated(answer)}
+
+
+def _refused(answer: Raw) -> list[str]:
     return [
         f"{part.get('id')} ({part['error'].get('code', '')})"
-        for part in (parts if isinstance(parts, list) else [])
-        if isinstance(part, dict) and isinstance(part.get("error"), dict)
+        for part in _updated(answer)
+        if isinstance(part.get("error"), dict)
     ]

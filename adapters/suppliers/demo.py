@@ -19,7 +19,7 @@ from adapters.http import Call, Client, Reply, Site, get, percent, write_json
 from kmtool.clock import Clock
 from kmtool.domain.money import format_plain, parse_minor
 from kmtool.domain.secret import Secret
-from kmtool.errors import ConfigError, OutsideError, Rejected, Unknown, told
+from kmtool.errors import ConfigError, OutsideError, Rejected, told
 from kmtool.ports import (
     AdapterSettings,
     AuthReport,
@@ -123,17 +123,18 @@ class DemoSupplier:
 
     def _send(self, call: Call) -> Any:
         answer = self._client.send(call).data
-        if not isinstance(answer, dict) or answer.get("code") != 0 or "data" not in answer:
+        is_ours = isinstance(answer, dict) and answer.get("code") == 0
+        if not is_ours or not isinstance(answer.get("data"), dict):
             raise self._client.broken(call, told("the answer is not one the supplier documents"))
         return answer["data"]
 
 
 def _documented(who: str, error: Rejected) -> OutsideError:
-    """A refusal counts only when the documents name it: anything else may have bought."""
+    """Say a refusal in words; one of our own, before anything left, has no code."""
     code = str(error.facts["detail"]).rpartition(" ")[2]
     if code in REASONS:
         return Rejected(who=who, detail="{reason} ({code})", reason=REASONS[code], code=code)
-    return Unknown(who=who, detail="{answer}", answer=error.facts["detail"])
+    return error
 
 
 def _purchased(data: Mapping[str, Any], our_no: str) -> Purchased:
@@ -196,6 +197,7 @@ def build(settings: AdapterSettings) -> DemoSupplier:
         clock=settings.clock,
         sign=lambda call: signed(call, token, secret, settings.clock),
         code_of=_code_of,
+        documented=REASONS.__contains__,
         read_s=read_s,
     )
     return DemoSupplier(Client(site))

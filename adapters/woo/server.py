@@ -23,6 +23,8 @@ PER_PAGE = 100
 RATE = (20, 1.0)
 USED = "woocommerce_rest_authentication_error"
 """What a wrong signature, a wrong clock and a signature used before are all called."""
+REFUSALS = ("rest_", "woocommerce_rest_")
+"""How the codes begin by which WordPress and WooCommerce refuse a call before they act."""
 
 Raw = Mapping[str, Any]
 
@@ -49,9 +51,11 @@ class Server:
         return reply
 
     def objects(self, path: str, query: Mapping[str, str] | None = None) -> tuple[list[Raw], Reply]:
-        """Read a list of objects."""
+        """Read a list of objects; every object of this server has an id."""
         reply = self.read(path, query)
-        if isinstance(reply.data, list) and all(isinstance(part, dict) for part in reply.data):
+        if isinstance(reply.data, list) and all(
+            isinstance(part, dict) and "id" in part for part in reply.data
+        ):
             return reply.data, reply
         raise self._client.broken(get(path), told("the reply is no list"))
 
@@ -75,9 +79,11 @@ class Server:
             if "invalid_id" in error.facts.get("detail", ""):
                 return None
             raise
-        if isinstance(reply.data, dict):
-            return reply.data
-        raise self._client.broken(get(path), told("the reply is no object"))
+        found = reply.data
+        is_order = isinstance(found, dict) and isinstance(found.get("status"), str)
+        if is_order and str(found.get("id")) == number:
+            return dict(found)
+        raise self._client.broken(get(path), told("the reply is not that order"))
 
     def write(self, call: Call) -> Raw:
         """Write once and return the object the server answers with.
@@ -133,6 +139,7 @@ def _site(settings: AdapterSettings, url: str) -> Site:
         clock=settings.clock,
         sign=signing.basic(key, secret) if secure else signing.oauth1(key, secret, settings.clock),
         code_of=_code,
+        documented=lambda code: code.startswith(REFUSALS),
         rate=RATE,
         proxy=str(settings.options.get("proxy", "")),
         read_s=float(str(settings.options.get("read_seconds", READ_S))),

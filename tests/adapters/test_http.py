@@ -94,7 +94,10 @@ def client(peer: Peer, clock: ManualClock) -> Iterator[Client]:
 
 
 def site(peer: Peer, clock: Any, **more: Any) -> Site:
-    return Site(**({"who": "shop", "base": peer.url, "clock": clock, "read_s": 3.0} | more))
+    """Return a site whose documents know one refusal, called x."""
+    usual = {"who": "shop", "base": peer.url, "clock": clock, "read_s": 3.0}
+    codes = {"code_of": lambda reply: "x" if b'"x"' in reply.body else "", "documented": "x".__eq__}
+    return Site(**(usual | codes | more))
 
 
 READ = get("/orders", {"token": "QUERY-SECRET"})
@@ -121,12 +124,14 @@ CASES: list[tuple[Any, type[OutsideError], type[OutsideError]]] = [
     (reply(503, Retry_After="120"), Unknown, Retriable),
     (reply(302, Location="http://127.0.0.1:1/"), Unknown, NeedsOperator),
     (reply(429), Retriable, Retriable),
-    (reply(408), Retriable, Retriable),
+    (reply(408), Unknown, Retriable),
     (reply(401), NeedsOperator, NeedsOperator),
     (reply(403), NeedsOperator, NeedsOperator),
     (reply(400), Rejected, Rejected),
     (reply(404), Rejected, Rejected),
     (reply(422), Rejected, Rejected),
+    ((422, b'{"code": "odd"}', {}), Unknown, Rejected),
+    ((404, b"<html>", {}), Unknown, Rejected),
 ]
 
 

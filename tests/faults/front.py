@@ -1,0 +1,487 @@
+"""An HTTP server on loopback that stands before a platform and goes wrong at every byte it can.
+
+Requests pass to the platform behind it and its replies pass back, one per connection, until a phase
+of `rules.HTTP` is armed: then the next connections go wrong so. What is counted are connections, so
+a fault may lie before the first byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+RESET = struct.pack("ii", 1, 0)
+HTML = b"<html><body><h1>We are renovating</h1></body></html>"
+JSON = "application/json; charset=utf-8"
+DOORS = ("refused", "connect_timeout")
+"""Phases in which nobody opens."""
+DROP_S = 0.03
+ODD = b'{"code": "9999_odd", "message": "?"}'
+
+Spoil = Callable[["Visit"], None]
+
+
+@dataclass
+class _Armed:
+    phase: str
+    skip: int
+    times: int
+
+
+class Front:
+    """The server. `book` is (status, body) of a refusal that the platform documents; `late_s` is
+    how long a slow reply takes; `read_s` is what the caller allows."""
+
+    def __init__(self, backend: int, book: tuple[int, bytes], slow_s: float = 0.3) -> None:
+        self.backend, self.book, self.slow_s = backend, book, slow_s
+        self.visits = 0
+        self.troubles: list[str] = []
+        self._armed: _Armed | None = None
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._queue: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self._blocked: socket.socket | None = None
+        self._open(0)
+
+    @property
+    def url(self) -> str:
+        """The address that callers are given."""
+        return f"http://{HOST}:{self.port}"
+
+    @contextmanager
+    def failing(self, phase: str, skip: int = 0, times: int = 1000) -> Iterator[None]:
+        """Let connections go wrong: after `skip` good ones, `times` of them."""
+        with self._lock:
+            self._armed = _Armed(phase, skip, times)
+        self._doors()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._armed = None
+            self.settle()
+            self._doors()
+
+    def settle(self) -> None:
+        """Wait until every request that came has been dealt with, late ones too."""
+        for thread in self._threads:
+            thread.join(20)
+        self._threads = []
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._shut()
+        self.settle()
+
+    # ------------------------------------------------------------------------------ the door
+
+    def _doors(self) -> None:
+        """Open, shut or block the door, as the phase that hits the next connection wants it."""
+        armed = self._armed
+        wanted = armed.phase if armed and armed.phase in DOORS and armed.skip <= 0 else ""
+        if wanted == "refused":
+            self._shut()
+        elif wanted == "connect_timeout":
+            self._block()
+        elif self._listener is None:
+            self._shut()
+            self._open(self.port)
+
+    def _open(self, port: int) -> None:
+        listener = _socket()
+        listener.bind((HOST, port))
+        listener.listen(64)
+        self.port: int = listener.getsockname()[1]
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def _shut(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        if self._blocked is not None:
+            for waiting in self._queue:
+                waiting.close()
+            self._blocked.close()
+            self._blocked, self._queue = None, []
+
+    def _block(self) -> None:
+        """Listen without accepting, with a full queue: the network then drops what knocks."""
+        self._shut()
+        self._blocked = _socket()
+        self._blocked.bind((HOST, self.port))
+        self._blocked.listen(0)
+        for _ in range(4):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex((HOST, self.port))
+            self._queue.append(one)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.visits += 1
+                phase = self._take()
+            thread = threading.Thread(target=self._serve, args=(connection, phase), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _take(self) -> str:
+        armed = self._armed
+        if armed is None:
+            return ""
+        armed.skip -= 1
+        if armed.skip >= 0 or armed.phase in DOORS:
+            return ""
+        armed.times -= 1
+        return armed.phase if armed.times >= 0 else ""
+
+    def _serve(self, connection: socket.socket, phase: str) -> None:
+        connection.settimeout(10)
+        visit = Visit(self, connection)
+        try:
+            PHASES[phase](visit)
+        except OSError:
+            pass  # the caller has hung up
+        except Exception as trouble:
+            self.troubles.append(f"{phase}: {trouble!r}")
+            raise
+        finally:
+            connection.close()
+
+
+class Visit:
+    """One connection: what came in, what the platform says, what goes back."""
+
+    def __init__(self, front: Front, connection: socket.socket) -> None:
+        self.front, self.connection = front, connection
+        self.head = b""
+        self.body = b""
+
+    def read_head(self) -> bytes:
+        """Read up to the end of the request's headers; return what came beyond them."""
+        came = b""
+        while b"\r\n\r\n" not in came:
+            piece = self.connection.recv(65536)
+            if not piece:
+                raise OSError("the caller hung up")
+            came += piece
+        self.head, _, rest = came.partition(b"\r\n\r\n")
+        return rest
+
+    @property
+    def length(self) -> int:
+        """The length of the request's body."""
+        for line in self.head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                return int(value)
+        return 0
+
+    def read(self) -> None:
+        """Read the whole request."""
+        self.body = self.read_head()
+        while len(self.body) < self.length:
+            piece = self.connection.recv(65536)
+            if not piece:
+                raise OSError("the caller hung up")
+            self.body += piece
+
+    @property
+    def is_get(self) -> bool:
+        """Tell whether the request only reads."""
+        return self.head.startswith(b"GET ")
+
+    def act(self) -> bytes:
+        """Let the platform act; return its whole reply."""
+        with socket.create_connection((HOST, self.front.backend), 10) as there:
+            there.sendall(self.head + b"\r\n\r\n" + self.body)
+            found = b"".join(iter(lambda: there.recv(65536), b""))
+        self.front._doors()
+        return found
+
+    def say(self, raw: bytes) -> None:
+        """Send bytes as they are."""
+        self.connection.sendall(raw)
+
+    def reset(self) -> None:
+        """Break the connection hard."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.connection.close()
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        threading.Event().wait(seconds)
+
+
+def _socket() -> socket.socket:
+    found = socket.socket()
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return found
+
+
+def _reply(status: int, body: bytes, *heads: str, kind: str = JSON) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} it is so",
+        f"Content-Type: {kind}",
+        *heads,
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _parted(reply: bytes) -> tuple[bytes, bytes]:
+    head, _, body = reply.partition(b"\r\n\r\n")
+    return head, body
+
+
+def _headed(reply: bytes, body: bytes, *heads: bytes) -> bytes:
+    """Return the platform's reply with another body, or with other headers about it."""
+    kept = [
+        line
+        for line in _parted(reply)[0].split(b"\r\n")
+        if not line.lower().startswith((b"content-length:", b"content-type:"))
+    ]
+    return b"\r\n".join([*kept, *heads]) + b"\r\n\r\n" + body
+
+
+def _length(body: bytes) -> bytes:
+    return b"Content-Length: %d" % len(body)
+
+
+# ---------------------------------------------------------------------------------- the phases
+
+
+def _pass(visit: Visit) -> None:
+    visit.read()
+    visit.say(visit.act())
+
+
+def _closed_at_once(visit: Visit) -> None:
+    visit.wait(DROP_S)
+
+
+def _reset_at_once(visit: Visit) -> None:
+    visit.wait(DROP_S)
+    visit.reset()
+
+
+def _closed_after_head(visit: Visit) -> None:
+    visit.read_head()
+
+
+def _closed_in_request(visit: Visit) -> None:
+    """Read the head and, where there is one, half of the body."""
+    rest = visit.read_head()
+    while len(rest) < visit.length // 2:
+        rest += visit.connection.recv(1)
+
+
+def _before(then: Spoil) -> Spoil:
+    def play(visit: Visit) -> None:
+        visit.read()
+        then(visit)
+
+    return play
+
+
+def _after(then: Callable[[Visit, bytes], None]) -> Spoil:
+    def play(visit: Visit) -> None:
+        visit.read()
+        then(visit, visit.act())
+
+    return play
+
+
+def _says(status: int, body: bytes, *heads: str, after: bool = False, kind: str = JSON) -> Spoil:
+    def play(visit: Visit) -> None:
+        visit.read()
+        if after:
+            visit.act()
+        visit.say(_reply(status, body, *heads, kind=kind))
+
+    return play
+
+
+def _page(status: int, *heads: str, after: bool = False) -> Spoil:
+    return _says(status, HTML, *heads, after=after, kind="text/html")
+
+
+def _shape(written: bytes, read: bytes = b"") -> Spoil:
+    """Say something else in place of the answer; a read keeps the headers of the true one."""
+
+    def play(visit: Visit) -> None:
+        visit.read()
+        if visit.is_get:
+            body = read or written
+            visit.say(_headed(visit.act(), body, _length(body), b"Content-Type: " + JSON.encode()))
+        else:
+            visit.say(_reply(200, written))
+
+    return play
+
+
+def _by_book(visit: Visit) -> None:
+    visit.read()
+    visit.say(_reply(*visit.front.book))
+
+
+def _cut(share: float) -> Callable[[Visit, bytes], None]:
+    def then(visit: Visit, reply: bytes) -> None:
+        head, _ = _parted(reply)
+        visit.say(reply[: int(len(head) * share)])
+
+    return then
+
+
+def _cut_body(visit: Visit, reply: bytes) -> None:
+    head, body = _parted(reply)
+    visit.say(head + b"\r\n\r\n" + body[: len(body) // 2])
+
+
+def _cut_chunks(visit: Visit, reply: bytes) -> None:
+    body = _parted(reply)[1]
+    piece = body[: len(body) // 2]
+    chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
+    visit.say(_headed(reply, chunk, b"Transfer-Encoding: chunked"))
+
+
+def _reset_in_body(visit: Visit, reply: bytes) -> None:
+    _cut_body(visit, reply)
+    visit.wait(DROP_S)
+    visit.reset()
+
+
+def _drip(visit: Visit, reply: bytes) -> None:
+    body = b" " * 1000
+    visit.say(_headed(reply, b"", _length(body)))
+    for _ in range(100):
+        visit.say(b" ")
+        visit.wait(visit.front.slow_s / 10)
+
+
+def _lengths(*heads: str, more: bytes = b"") -> Callable[[Visit, bytes], None]:
+    def then(visit: Visit, reply: bytes) -> None:
+        body = _parted(reply)[1]
+        told = [head.format(n=len(body)).encode() for head in heads]
+        visit.say(_headed(reply, body + more, *told))
+
+    return then
+
+
+def _shorter(visit: Visit, reply: bytes) -> None:
+    body = _parted(reply)[1]
+    visit.say(_headed(reply, body, _length(body[: len(body) // 2])))
+
+
+def _packed(kind: str, pack: Callable[[bytes], bytes]) -> Callable[[Visit, bytes], None]:
+    def then(visit: Visit, reply: bytes) -> None:
+        body = pack(_parted(reply)[1])
+        visit.say(_headed(reply, body, f"Content-Encoding: {kind}".encode(), _length(body)))
+
+    return then
+
+
+def _endless(visit: Visit, reply: bytes) -> None:
+    body = _parted(reply)[1] + b" " * 100_000
+    visit.say(_headed(reply, body, _length(body)))
+
+
+def _half(visit: Visit, reply: bytes) -> None:
+    """Half of the JSON as a whole reply; never a half that is JSON by itself."""
+    body = _parted(reply)[1]
+    short = body[: len(body) // 2]
+    visit.say(_headed(reply, short, _length(short), b"Content-Type: " + JSON.encode()))
+
+
+def _slow(visit: Visit) -> None:
+    visit.wait(visit.front.slow_s)
+
+
+def _late(visit: Visit) -> None:
+    visit.wait(visit.front.slow_s)
+    visit.act()
+
+
+PHASES: dict[str, Spoil] = {
+    "": _pass,
+    "closed_at_once": _closed_at_once,
+    "reset_at_once": _reset_at_once,
+    "closed_after_head": _closed_after_head,
+    "closed_in_request": _closed_in_request,
+    "closed_before_act": _before(lambda visit: None),
+    "reset_before_act": _before(Visit.reset),
+    "closed_after_act": _after(lambda visit, reply: None),
+    "reset_after_act": _after(lambda visit, reply: visit.reset()),
+    "slow_before_act": _before(_slow),
+    "slow_after_act": _after(lambda visit, reply: _slow(visit)),
+    "late_act": _before(_late),
+    "cut_status_line": _after(lambda visit, reply: visit.say(reply[:10])),
+    "cut_head": _after(_cut(0.6)),
+    "cut_body": _after(_cut_body),
+    "cut_chunks": _after(_cut_chunks),
+    "reset_in_body": _after(_reset_in_body),
+    "dripping": _after(_drip),
+    "no_http": _before(lambda visit: visit.say(b"220 mail.example.test ready\r\n")),
+    "no_http_after": _after(lambda visit, reply: visit.say(b"220 mail.example.test ready\r\n")),
+    "length_long": _after(_lengths("Content-Length: 9{n}")),
+    "length_short": _after(_shorter),
+    "length_no_number": _after(_lengths("Content-Length: {n}x")),
+    "length_twice": _after(_lengths("Content-Length: {n}", "Content-Length: 1{n}")),
+    "gzip_garbage": _after(_packed("gzip", lambda body: body)),
+    "gzip_cut": _after(_packed("gzip", lambda body: gzip.compress(body)[:-6])),
+    "packed_otherwise": _after(_packed("br", lambda body: body)),
+    "too_large": _after(_endless),
+    "s500": _page(500),
+    "s500_after": _page(500, after=True),
+    "s502": _page(502),
+    "s502_after": _page(502, after=True),
+    "s503": _page(503, "Retry-After: 7"),
+    "s503_after": _page(503, after=True),
+    "s504": _page(504),
+    "s504_after": _page(504, after=True),
+    "s429_wait": _page(429, "Retry-After: 7"),
+    "s429": _page(429),
+    "s301": _page(301, "Location: http://127.0.0.1:9/elsewhere"),
+    "s302_after": _page(302, "Location: /elsewhere", after=True),
+    "s307": _page(307, "Location: /elsewhere"),
+    "s401": _page(401),
+    "s403": _page(403),
+    "s407": _page(407),
+    "refused_by_book": _by_book,
+    "s404": _page(404),
+    "s404_after": _page(404, after=True),
+    "s408": _page(408),
+    "s408_after": _page(408, after=True),
+    "s409_odd": _says(409, ODD),
+    "s409_odd_after": _says(409, ODD, after=True),
+    "html": _page(200),
+    "html_after": _page(200, after=True),
+    "empty": _says(200, b""),
+    "empty_after": _says(200, b"", after=True),
+    "no_content_after": _says(204, b"", after=True),
+    "half_json": _after(_half),
+    "odd_code": _says(200, ODD),
+    "odd_code_after": _says(200, ODD, after=True),
+    "other_object": _shape(b'{"other": 1}'),
+    "other_rows": _shape(b'[{"other": 1}]'),
+    "other_list": _shape(b"[1, 2]"),
+    "other_text": _shape(b'"fine"'),
+    "null": _shape(b"null"),
+    "hollow": _shape(b'{"code": 0, "data": null}', b'{"code": 0, "data": {}}'),
+}
