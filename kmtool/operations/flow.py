@@ -44,6 +44,11 @@ class _UnderWay:
     since: float
 
 
+def _until(shop: Shop, features: Features) -> float:
+    """Return until when an intent that is written now may be followed by its call."""
+    return shop.clock.monotonic() + features.grace_ms / 2_000
+
+
 class _Size:
     """How large the next slice is."""
 
@@ -81,10 +86,12 @@ def _one_by_one(
 ) -> None:
     size, start = _Size(features), 0
     while start < len(group):
-        begun = _begin(shop, group[start : start + size.now], tally, look)
+        ready = look(shop, group[start : start + size.now], tally)
         start += size.now
+        until = _until(shop, features)
+        begun = begin(shop, ready) if ready else []
         since, awake = shop.clock.monotonic(), Awake(shop.clock)
-        outcomes = [awake.attempt(shop, one.parcel) for one in begun]
+        outcomes = [awake.attempt(shop, one.parcel, until) for one in begun]
         size.learn(shop.clock.monotonic() - since)
         if begun:
             finish(shop, list(zip(begun, outcomes, strict=True)), tally)
@@ -99,10 +106,12 @@ def _side_by_side(
     with shop.side_by_side(features.parallel) as pool:
         try:
             while start < len(group):
-                begun = _begin(shop, group[start : start + size.now], tally, look)
+                ready = look(shop, group[start : start + size.now], tally)
                 start += size.now
+                until = _until(shop, features)
+                begun = begin(shop, ready) if ready else []
                 awake.moved()
-                futures = [pool.submit(awake.attempt, shop, one.parcel) for one in begun]
+                futures = [pool.submit(awake.attempt, shop, one.parcel, until) for one in begun]
                 under_way.append(_UnderWay(begun, futures, shop.clock.monotonic()))
                 # A route that is not known to be quick gets nothing more until it has answered.
                 while len(under_way) > (size.now > SLICE):
@@ -113,12 +122,6 @@ def _side_by_side(
             pool.shutdown(cancel_futures=True)  # what has not begun to leave does not
             _keep_what_is_known(shop, under_way, tally)
             raise
-
-
-def _begin(shop: Shop, part: Sequence[Row], tally: Sent, look: Look) -> list[Begun]:
-    """Look at a slice again and write its intents."""
-    ready = look(shop, part, tally)
-    return begin(shop, ready) if ready else []
 
 
 def _end(shop: Shop, under_way: deque[_UnderWay], size: _Size, tally: Sent) -> None:
