@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = ("start", "import_keys", "claim", "loopback", "latency", "crash", "crash_workers", "week",
-         "restore")  # fmt: skip
+         "restore", "tamper")  # fmt: skip
 
 
 def main(words: list[str]) -> int:

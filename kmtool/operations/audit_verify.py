@@ -105,6 +105,11 @@ def verify(shop: Shop) -> Verified:
     )
 
 
+def rows(shop: Shop) -> int:
+    """Return how many rows the chains have, as their heads say."""
+    return sum(int(row["count"]) for row in store.heads(shop.db))
+
+
 def quick(shop: Shop) -> Verified:
     """Recompute what was written since the last look; compare counts, heads and anchors."""
     findings = _Findings()

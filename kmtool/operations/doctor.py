@@ -26,6 +26,10 @@ from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
 SAMPLE = 200
 BACKUP_OLD_H = 36
+WHOLE_MAX = 256 << 20
+"""Up to this size (bytes) every page and every index of the database is compared, some seconds."""
+AUDIT_MAX = 200_000
+"""Up to so many rows the whole audit is recomputed each time."""
 NEVER_OPENED = marked("put the master key of this shop back; kmtool db backup before anything else")
 
 
@@ -109,16 +113,20 @@ def journal_check(shop: Shop) -> Check:
     exposed = store.exposures(shop.db)
     if exposed and not found.records:
         figure = told("{n} keys were sent, but the journal is empty or gone", n=exposed)
-        return Check(
-            "journal", False, figure, told("put it back at {path}", path=shop.journal.path)
-        )
+        mend_it = told("kmtool deliver writes it again at {path}", path=shop.journal.path)
+        return Check("journal", False, figure, mend_it)
+    if found.missing:
+        figure = told("{n} keys that were sent are missing in it", n=found.missing)
+        mend_it = told("kmtool deliver writes them again; find out who took them out")
+        return Check("journal", False, figure, mend_it)
     figure = told("{count} records agree", count=found.records)
     return Check("journal", True, figure, broken=True, blocks=True)
 
 
 def audit_check(shop: Shop) -> Check:
-    """Recompute the audit since the last look, and compare its heads with the anchors outside."""
-    found = audit_verify.quick(shop)
+    """Recompute the audit, a long one since the last look; compare its heads with the anchors."""
+    look = audit_verify.quick if audit_verify.rows(shop) > AUDIT_MAX else audit_verify.verify
+    found = look(shop)
     if not found.ok:
         figure = audit_verify.named(found.breaks)
         return Check("audit", False, figure, "kmtool audit verify", broken=True)
@@ -157,7 +165,8 @@ def opening_checks(shop: Shop) -> Iterator[Check]:
 def database_checks(shop: Shop) -> Iterator[Check]:
     """Yield what the database says of itself."""
     restore = marked("kmtool db backup keeps what can be read; then use an older backup")
-    yield _listed("integrity", maintenance.integrity(shop.db, quick=True), restore)
+    is_large = maintenance.size_of(shop.db) > WHOLE_MAX
+    yield _listed("integrity", maintenance.integrity(shop.db, quick=is_large), restore)
     yield _listed("references", maintenance.foreign_keys(shop.db), restore)
     wanted, found = maintenance.wanted_structure(shop.db), maintenance.structure(shop.db)
     different = maintenance.structure_differences(wanted, found)
@@ -308,7 +317,7 @@ def host_check(shop: Shop) -> Check:
     found = home.away(shop)
     if found is None:
         return Check("host", True, home.host_name())
-    return Check("host", False, found.why, told("kmtool db adopt"))
+    return Check("host", False, found.why, home.mend_of(found) or told("kmtool db adopt"))
 
 
 def _plain_credentials(shop: Shop) -> Check:

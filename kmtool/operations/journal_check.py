@@ -12,20 +12,26 @@ from dataclasses import dataclass
 from kmtool.domain.states import KeyState
 from kmtool.errors import OlderThanJournal, told
 from kmtool.journal import JournalEntry
-from kmtool.operations.replay import Place, last_word
+from kmtool.operations import journal_whole
+from kmtool.operations.replay import LastWord, Place, last_word
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
 from kmtool.store import house, machines, seen_keys
+from kmtool.store.db import Row
 
+WRITTEN_MS = 60_000
 UNSENT = (KeyState.FREE, KeyState.RESERVED)
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What the whole journal says: records, and what does not agree with the keys here."""
+    """What the whole journal says: records, what does not agree with the keys here, and how many
+    keys were sent that it does not name (any more): the next start of a sender writes them again.
+    """
 
     records: int
     wrong: tuple[str, ...]
+    missing: int = 0
 
 
 def must_not_be_older(shop: Shop) -> None:
@@ -61,7 +67,7 @@ def compare(shop: Shop) -> Compared:
     waiting = seen_keys.seen_fingerprints(shop.db)
     known = store.key_states(shop.db, list(word.sent))
     shared = seen_keys.shared_keys(shop.db)
-    wrong: list[str] = []
+    wrong = [told("record {n} stands where it was not written", n=n) for n in word.moved]
     for fingerprint, places in word.sent.items():
         state, tail = known.get(fingerprint, ("not here", ""))
         where = list(places)
@@ -79,7 +85,16 @@ def compare(shop: Shop) -> Compared:
                     state=told(state),
                 )
             )
-    return Compared(word.records, tuple(wrong))
+    return Compared(word.records, tuple(wrong), len(_long_missing(shop, word)))
+
+
+def _long_missing(shop: Shop, word: LastWord) -> list[Row]:
+    """What was sent and is not named; a record is written a moment after its intent. On PostgreSQL
+    each machine learns at its next start what the others sent."""
+    if shop.db.dialect == "postgresql":
+        return []
+    before = shop.now_ms() - WRITTEN_MS
+    return [row for row in journal_whole.missing(shop, word) if (row["exposed_ms"] or 0) < before]
 
 
 def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:

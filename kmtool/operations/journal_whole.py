@@ -11,9 +11,10 @@ from __future__ import annotations
 from kmtool.errors import KmError
 from kmtool.journal import JournalEntry
 from kmtool.operations import home
-from kmtool.operations.replay import last_word
+from kmtool.operations.replay import LastWord, last_word
 from kmtool.shop import Shop
 from kmtool.store import house, machines
+from kmtool.store.db import Row
 from kmtool.store.lending import POOL
 
 LOOKED = "journal_whole_session"
@@ -39,8 +40,7 @@ def make_whole(shop: Shop) -> int:
 
 def write_missing(shop: Shop, session: int) -> int:
     """Append every sending that the database knows and the journal does not name."""
-    word = last_word(shop.journal)
-    missing = [
+    entries = [
         JournalEntry(
             kind="SEND",
             channel=row["channel"],
@@ -50,13 +50,21 @@ def write_missing(shop: Shop, session: int) -> int:
             session=session,
             parcel=row["parcel_n"] or 0,
         )
+        for row in missing(shop, last_word(shop.journal))
+    ]
+    for start in range(0, len(entries), PART):
+        shop.journal.append(entries[start : start + PART])
+    return len(entries)
+
+
+def missing(shop: Shop, word: LastWord) -> list[Row]:
+    """Return the sendings that the database knows and the journal does not name."""
+    return [
+        row
         for row in machines.sendings(shop.db, POOL)
         if (row["channel"], row["number"], str(row["line_no"]))
         not in word.sent.get(bytes(row["fingerprint"]), {})
     ]
-    for start in range(0, len(missing), PART):
-        shop.journal.append(missing[start : start + PART])
-    return len(missing)
 
 
 def _looked(shop: Shop) -> str:

@@ -54,13 +54,15 @@ class Replayed:
 @dataclass(frozen=True, slots=True)
 class LastWord:
     """What the whole journal says: fingerprint → places it was sent for and not released since,
-    and those it was released from; how many records, the highest session.
+    and those it was released from; how many records, the highest session, and the records that
+    stand where they cannot have been written (a session numbers its own from 1 on).
     """
 
     sent: dict[bytes, dict[Place, Sending]]
     released: dict[bytes, set[Place]]
     records: int
     last: int
+    moved: tuple[int, ...] = ()
 
 
 def last_word(journal: Journal) -> LastWord:
@@ -68,8 +70,13 @@ def last_word(journal: Journal) -> LastWord:
     sent: dict[bytes, dict[Place, Sending]] = {}
     released: dict[bytes, set[Place]] = {}
     records = last = 0
+    numbers: dict[int, int] = {}
+    moved: list[int] = []
     for entry in journal.read():
         records += 1
+        if entry.n and entry.n <= numbers.get(entry.session, 0):
+            moved.append(records)
+        numbers[entry.session] = max(entry.n, numbers.get(entry.session, 0))
         last = max(last, entry.session)
         fingerprint = bytes.fromhex(entry.fingerprint)
         place = (entry.channel, entry.order, entry.line)
@@ -80,7 +87,7 @@ def last_word(journal: Journal) -> LastWord:
             released.setdefault(fingerprint, set()).update((place,) if place in known else known)
             if known.pop(place, None) is None or not known:
                 sent.pop(fingerprint, None)
-    return LastWord(sent, released, records, last)
+    return LastWord(sent, released, records, last, tuple(moved))
 
 
 def replay(shop: Shop) -> Replayed:

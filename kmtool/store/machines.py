@@ -154,7 +154,8 @@ def sendings(db: Db, pool: str) -> list[Row]:
     The place of a lent key is its lending, whose channel begins with `pool`.
     """
     rows = db.all(
-        "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n FROM allocations a"
+        "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n, a.exposed_ms"
+        " FROM allocations a"
         " JOIN keys k ON k.id = a.key_id JOIN lines l ON l.id = a.line_id"
         " JOIN orders o ON o.id = l.order_id LEFT JOIN parcels p ON p.id = a.parcel_id"
         " WHERE a.exposed_ms IS NOT NULL AND a.state NOT IN ('reserved', 'withdrawn')"
@@ -166,7 +167,10 @@ def sendings(db: Db, pool: str) -> list[Row]:
         " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
         " WHERE t.state <> 'returned' ORDER BY t.lending_id, t.n"
     )
-    return [*rows, *({**row, "channel": pool + row["pool"], "parcel_n": 0} for row in lent)]
+    return [
+        *rows,
+        *({**row, "channel": pool + row["pool"], "parcel_n": 0, "exposed_ms": 0} for row in lent),
+    ]
 
 
 def delivered_keys(db: Db) -> set[bytes]:

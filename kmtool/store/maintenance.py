@@ -27,6 +27,13 @@ Structure = dict[str, str]
 _Errors = type[Exception] | tuple[type[Exception], ...]
 
 
+def size_of(db: Db) -> int:
+    """Return the size of the database in bytes; PostgreSQL's is not asked for."""
+    if db.dialect == "postgresql":
+        return 0
+    return int(db.value("PRAGMA page_count")) * int(db.value("PRAGMA page_size"))
+
+
 def integrity(db: Db, *, quick: bool = False) -> list[str]:
     """Return what is wrong inside the database file; PostgreSQL answers for its own pages."""
     if db.dialect == "postgresql":

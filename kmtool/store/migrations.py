@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kmtool.clock import Clock
-from kmtool.errors import OldProgram, verbatim
+from kmtool.errors import DatabaseDamaged, OldProgram, verbatim
 from kmtool.store.db import Db, render
 from kmtool.store.schema import MIGRATIONS
+from kmtool.store.troubles import is_unfit_structure, translate
 
 _SET = "kmtool"
 _ADVISORY_LOCK = 7_265_100
@@ -41,9 +42,17 @@ def migrate(db: Db, clock: Clock, before: Callable[[], object] | None = None) ->
         return []
     if before is not None:
         before()
-    if db.dialect == "sqlite":
-        return _migrate_sqlite(db)
-    return _migrate_postgresql(db, clock)
+    try:
+        if db.dialect == "sqlite":
+            return _migrate_sqlite(db)
+        return _migrate_postgresql(db, clock)
+    except Exception as error:
+        known = translate(error, db.name)
+        if known is None and is_unfit_structure(error):
+            known = DatabaseDamaged(name=db.name, detail=verbatim(str(error).splitlines()[0]))
+        if known is None:
+            raise
+        raise known from error
 
 
 def _has_table(db: Db) -> bool:

@@ -40,6 +40,15 @@ def translate(error: Exception, name: str) -> Exception | None:
     return None
 
 
+def is_unfit_structure(error: Exception) -> bool:
+    """Tell whether a statement met tables that are not as the program made them."""
+    if isinstance(error, sqlite3.OperationalError):
+        return True
+    return type(error).__name__ in {
+        "DuplicateTable", "DuplicateObject", "DuplicateColumn", "UndefinedTable", "UndefinedColumn"
+    }  # fmt: skip
+
+
 def unfit(error: Exception) -> Exception | None:
     """Name a value that no column can hold; it came from outside."""
     if isinstance(error, OverflowError) or type(error).__name__ == "NumericValueOutOfRange":
