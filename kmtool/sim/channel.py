@@ -53,14 +53,19 @@ class Channel:
         return AuthReport(ok=True, detail="simulated", skew_ms=0)
 
     def list_changed(self, window: Window) -> Iterator[Page]:
-        """Yield the orders changed in the window, oldest change first."""
-        world, now = self.stage.world, self.stage.clock.true_ms()
+        """Yield the orders changed in the window, oldest change first.
+
+        The window is told by the shop's clock; as every adapter it reckons with the difference.
+        """
+        world, clock = self.stage.world, self.stage.clock
+        skew_ms = clock.true_ms() - clock.now_ms()
+        start, end = window.from_ms + min(skew_ms, 0), window.to_ms + skew_ms
         found = []
         for placed in world.by_channel[self.name]:
-            if placed.fact.revision_ms < window.from_ms - 1:
+            if placed.fact.revision_ms < start - 1:
                 continue
             fact = world.visible(placed)
-            if window.from_ms <= fact.revision_ms < min(window.to_ms, now + 1):
+            if start <= fact.revision_ms < end:
                 found.append((fact.revision_ms, fact.number, placed, fact))
         found.sort(key=lambda one: one[:2])
         for start in range(0, max(1, len(found)), PAGE):

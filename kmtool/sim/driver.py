@@ -106,7 +106,7 @@ def _end(stage: Stage) -> None:
     stage.note("faults stop")
     for n in range(ROUNDS_MAX):
         stage.clock.advance(QUIET_MS * (1 if n % 4 else 30))
-        supply.settle(stage)
+        supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None)
         if left is None:

@@ -97,6 +97,12 @@ class SimDb(Db):
             self._one_more()
         return super().many(sql, rows)
 
+    @property
+    def has_written(self) -> bool:
+        """Tell whether this connection may have changed anything; the dead write nothing more."""
+        self.process.check()
+        return super().has_written
+
     def close(self) -> None:
         """Close the connection, unless death closed it."""
         if self.process.is_alive:

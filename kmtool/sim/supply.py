@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from kmtool.operations import import_keys, texts
+from collections.abc import Callable
+from functools import partial
+
+from kmtool.operations import import_keys, order_changes, texts
 from kmtool.operations.import_records import Terms
 from kmtool.operations.key_sources import Source
-from kmtool.operations.sync import sync
 from kmtool.shop import Shop
+from kmtool.sim import verdict
 from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Act, Stage
 
 FORMS = {"U1": "U"}
 BATCH = 30
-LOW = 40
+SPARE = 5
+ANSWERS = 12
 
 
 def open_the_shop(stage: Stage) -> None:
@@ -51,11 +55,26 @@ def more(stage: Stage) -> None:
     bring(stage, stage.random.choice(list(COSTS_E5)), stage.random.choice((6, 12, BATCH)))
 
 
-def settle(stage: Stage) -> None:
-    """In the end: stock for everything that is asked for; the operator answers."""
-    for sku in COSTS_E5:
-        bring(stage, sku, LOW)
-    stage.command("sync", sync)
+def settle(stage: Stage, n: int) -> None:
+    """In the end, before the n-th quiet round: stock for all that is asked for; the owner answers.
+
+    He looks at what waits for him every few rounds, and sends again what is not there.
+    """
+    left = verdict.waiting(stage)
+    if n % 5 == 0:
+        for sku, missing in sorted(verdict.missing(left).items()):
+            if sku in COSTS_E5:
+                bring(stage, sku, missing + SPARE)
+    if n % 4 == 3:
+        for placed in left[:ANSWERS]:
+            placed.repeats += 1
+            number = f"{placed.channel}:{placed.fact.number}"
+            for act in (order_changes.release, order_changes.redeliver):
+                stage.command(f"{act.__name__} {number}", partial(_answer, act, number))
+
+
+def _answer(act: Callable[[Shop, str], object], number: str, shop: Shop) -> None:
+    act(shop, number)
 
 
 SUPPLY = (Act(5, "import", more),)

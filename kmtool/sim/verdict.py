@@ -78,14 +78,36 @@ def may_arrive(
 
 def unserved(stage: Stage) -> Iterator[tuple[str, str]]:
     """Yield (rule, what) of every order that is not as it must be in the end."""
-    for placed in stage.world.orders.values():
-        if not placed.is_due:
-            continue
-        held = Counter(sku_of(key) for key in placed.got() if key not in placed.excused)
-        if dict(held) != {sku: n for sku, n in placed.wanted().items() if n}:
-            yield DELIVERED, f"{placed.name} holds {dict(held)}, paid for {placed.wanted()}"
-        elif not placed.shipped and placed.fact.status is OrderStatus.PAID:
+    for placed in waiting(stage):
+        lacks = _lacks(placed)
+        if lacks:
+            yield DELIVERED, f"{placed.name} lacks {lacks}, holds {placed.got()}"
+        else:
             yield SHIPPED, f"{placed.name}"
+
+
+def waiting(stage: Stage) -> list[Placed]:
+    """Return the orders that are due and not served, or not marked shipped."""
+    return [
+        placed
+        for placed in stage.world.orders.values()
+        if placed.is_due
+        and (_lacks(placed) or (not placed.shipped and placed.fact.status is OrderStatus.PAID))
+    ]
+
+
+def missing(left: Sequence[Placed]) -> Counter[str]:
+    """Return SKU → keys that some orders lack."""
+    found: Counter[str] = Counter()
+    for placed in left:
+        found.update(_lacks(placed))
+    return found
+
+
+def _lacks(placed: Placed) -> dict[str, int]:
+    held = Counter(sku_of(key) for key in placed.got() if key not in placed.excused)
+    wanted = placed.wanted()
+    return {sku: n - held[sku] for sku, n in wanted.items() if n > held[sku]}
 
 
 def ask_doctor(stage: Stage, shop: Shop) -> None:
