@@ -183,7 +183,7 @@ SENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 "kmtool/operations/awake.py",
-                "        if self._clock.monotonic() - self._moved > STOOD_STILL_S:\n"
+                "        if now - self._moved > STOOD_STILL_S or now > until:\n"
                 "            return Outcome(Result.RETRIABLE, detail=WHY)\n",
                 "",
             ),
