@@ -144,8 +144,12 @@ def _build(adapter: str, clock: Watch, front: Front, folder: Path, read_s: float
         case "supplier/demo":
             port = demo_supplier.build(settings)
     client = client_of(port)
-    client.site = replace(client.site, total_s=READ_S if read_s == READ_S else 0.3)
-    client.site = replace(client.site, reply_max=REPLY_MAX)
+    client.site = replace(
+        client.site,
+        total_s=READ_S if read_s == READ_S else 2 * SHORT_S,
+        reply_max=REPLY_MAX,
+        reads_max=1,  # trying again inside is held elsewhere
+    )
     return port
 
 

@@ -28,50 +28,26 @@ ODD = b'{"code": "9999_odd", "message": "?"}'
 Spoil = Callable[["Visit"], None]
 
 
-@dataclass
-class _Armed:
-    phase: str
-    skip: int
-    times: int
+class Doors:
+    """A listening port that can be open, shut, or blocked so that nobody is let in.
 
+    Whoever comes in is served by `serve` in a thread of its own.
+    """
 
-class Front:
-    """The server. `book` is (status, body) of a refusal that the platform documents; `late_s` is
-    how long a slow reply takes; `read_s` is what the caller allows."""
-
-    def __init__(self, backend: int, book: tuple[int, bytes], slow_s: float = 0.3) -> None:
-        self.backend, self.book, self.slow_s = backend, book, slow_s
-        self.visits = 0
+    def __init__(self) -> None:
         self.troubles: list[str] = []
-        self._armed: _Armed | None = None
-        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._queue: list[socket.socket] = []
+        self._waiting: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._blocked: socket.socket | None = None
         self._open(0)
 
-    @property
-    def url(self) -> str:
-        """The address that callers are given."""
-        return f"http://{HOST}:{self.port}"
-
-    @contextmanager
-    def failing(self, phase: str, skip: int = 0, times: int = 1000) -> Iterator[None]:
-        """Let connections go wrong: after `skip` good ones, `times` of them."""
-        with self._lock:
-            self._armed = _Armed(phase, skip, times)
-        self._doors()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._armed = None
-            self.settle()
-            self._doors()
+    def serve(self, connection: socket.socket) -> None:
+        """Serve one caller."""
+        raise NotImplementedError
 
     def settle(self) -> None:
-        """Wait until every request that came has been dealt with, late ones too."""
+        """Wait until everybody who came has been dealt with, late ones too."""
         for thread in self._threads:
             thread.join(20)
         self._threads = []
@@ -81,12 +57,8 @@ class Front:
         self._shut()
         self.settle()
 
-    # ------------------------------------------------------------------------------ the door
-
-    def _doors(self) -> None:
-        """Open, shut or block the door, as the phase that hits the next connection wants it."""
-        armed = self._armed
-        wanted = armed.phase if armed and armed.phase in DOORS and armed.skip <= 0 else ""
+    def move_door(self, wanted: str) -> None:
+        """Shut the door (`refused`), block it (`connect_timeout`), or have it open."""
         if wanted == "refused":
             self._shut()
         elif wanted == "connect_timeout":
@@ -110,10 +82,10 @@ class Front:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         if self._blocked is not None:
-            for waiting in self._queue:
+            for waiting in self._waiting:
                 waiting.close()
             self._blocked.close()
-            self._blocked, self._queue = None, []
+            self._blocked, self._waiting = None, []
 
     def _block(self) -> None:
         """Listen without accepting, with a full queue: the network then drops what knocks."""
@@ -125,7 +97,7 @@ class Front:
             one = socket.socket()
             one.setblocking(False)
             one.connect_ex((HOST, self.port))
-            self._queue.append(one)
+            self._waiting.append(one)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -133,35 +105,76 @@ class Front:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with self._lock:
-                self.visits += 1
-                phase = self._take()
-            thread = threading.Thread(target=self._serve, args=(connection, phase), daemon=True)
+            thread = threading.Thread(target=self._guarded, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _take(self) -> str:
-        armed = self._armed
-        if armed is None:
-            return ""
-        armed.skip -= 1
-        if armed.skip >= 0 or armed.phase in DOORS:
-            return ""
-        armed.times -= 1
-        return armed.phase if armed.times >= 0 else ""
-
-    def _serve(self, connection: socket.socket, phase: str) -> None:
-        connection.settimeout(10)
-        visit = Visit(self, connection)
+    def _guarded(self, connection: socket.socket) -> None:
         try:
-            PHASES[phase](visit)
-        except OSError:
-            pass  # the caller has hung up
+            self.serve(connection)
         except Exception as trouble:
-            self.troubles.append(f"{phase}: {trouble!r}")
+            self.troubles.append(repr(trouble))
             raise
         finally:
             connection.close()
+
+
+@dataclass
+class _Armed:
+    phase: str
+    skip: int
+
+
+class Front(Doors):
+    """The server. `book` is (status, body) of a refusal that the platform documents; `slow_s` is
+    how long a slow reply takes."""
+
+    def __init__(self, backend: int, book: tuple[int, bytes], slow_s: float = 0.3) -> None:
+        self.backend, self.book, self.slow_s = backend, book, slow_s
+        self._armed: _Armed | None = None
+        self._lock = threading.Lock()
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        """The address that callers are given."""
+        return f"http://{HOST}:{self.port}"
+
+    @contextmanager
+    def failing(self, phase: str, skip: int = 0) -> Iterator[None]:
+        """Let all connections go wrong, after `skip` good ones."""
+        with self._lock:
+            self._armed = _Armed(phase, skip)
+        self.look_at_door()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._armed = None
+            self.settle()
+            self.look_at_door()
+
+    def look_at_door(self) -> None:
+        """Open, shut or block the door, as the phase that hits the next connection wants it."""
+        armed = self._armed
+        is_shut = armed is not None and armed.phase in DOORS and armed.skip <= 0
+        self.move_door(armed.phase if armed is not None and is_shut else "")
+
+    def serve(self, connection: socket.socket) -> None:
+        """Pass a request on and its reply back, or let it go wrong."""
+        connection.settimeout(10)
+        phase = self._take()
+        # The caller may have hung up.
+        with contextlib.suppress(OSError):
+            PHASES[phase](Visit(self, connection))
+
+    def _take(self) -> str:
+        with self._lock:
+            armed = self._armed
+            if armed is None:
+                return ""
+            armed.skip -= 1
+            return "" if armed.skip >= 0 or armed.phase in DOORS else armed.phase
 
 
 class Visit:
@@ -211,7 +224,7 @@ class Visit:
         with socket.create_connection((HOST, self.front.backend), 10) as there:
             there.sendall(self.head + b"\r\n\r\n" + self.body)
             found = b"".join(iter(lambda: there.recv(65536), b""))
-        self.front._doors()
+        self.front.look_at_door()
         return found
 
     def say(self, raw: bytes) -> None:

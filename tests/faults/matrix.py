@@ -15,8 +15,8 @@ from pathlib import Path
 import adapters.http
 from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown
 from kmtool.ports import Verdict
-from tests.faults import desks
-from tests.faults.rules import Act, Means, Nature, Phase
+from tests.faults import desks, mail_desks
+from tests.faults.rules import ACTS, Act, Means, Nature, Phase
 
 THREADS = 8
 TOLD_S = 7.0
@@ -56,12 +56,45 @@ def short_connects(seconds: float = desks.SHORT_S) -> Iterator[None]:
         adapters.http.CONNECT_S = before
 
 
+def run(folder: Path) -> list[Pair]:
+    """Run everything, mail beside HTTP; return all pairs."""
+    http = [act for act in ACTS if act.wire == "http"]
+    mail = [act for act in ACTS if act.wire == "smtp"]
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.submit(run_mail, mail, folder), pool.submit(run_http, http, folder)
+        return [pair for part in found for pair in part.result()]
+
+
 def run_http(acts: Sequence[Act], folder: Path) -> list[Pair]:
     """Run the HTTP acts; return all pairs."""
     with short_connects(), ThreadPoolExecutor(THREADS) as pool:
         return [
             pair for found in pool.map(lambda act: _run_act(act, folder), acts) for pair in found
         ]
+
+
+def run_mail(acts: Sequence[Act], folder: Path) -> list[Pair]:
+    """Run the acts that go by mail; return all pairs."""
+    with mail_desks.few_certificates(), ThreadPoolExecutor(THREADS) as pool:
+        quick = pool.map(lambda act: _mail(act, folder / act.adapter, waits=False), acts)
+        pairs = [pair for found in quick for pair in found]
+        with mail_desks.short_waits():
+            slow = pool.map(lambda act: _mail(act, folder / act.adapter / "slow", waits=True), acts)
+            return pairs + [pair for found in slow for pair in found]
+
+
+def _mail(act: Act, folder: Path, *, waits: bool) -> list[Pair]:
+    pairs = []
+    with mail_desks.desk(folder) as desk:
+        for phase in act.phases():
+            if (phase.name in mail_desks.WAITS) is not waits:
+                continue
+            do, done = desk.attempt(act)
+            with desk.front.failing(phase.name):
+                got = taken_for(act.nature, do)
+            pairs.append(Pair(act, phase, "first", got, phase.means(act.nature), done()))
+        assert all(len(one) == 1 for one in desk.inbox.recipients), "a mail is for one person"
+    return pairs
 
 
 def _run_act(act: Act, folder: Path) -> list[Pair]:

@@ -1,0 +1,75 @@
+"""Every act of every adapter that speaks to the outside, through every way in which it goes wrong.
+
+What it has to be taken for stands in `rules`; whether it was done is looked up over there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from kmtool import registry
+from tests.faults import rules
+from tests.faults.desks import MAKERS
+from tests.faults.front import DOORS, PHASES
+from tests.faults.matrix import run
+from tests.faults.rules import ACTS, HTTP, SMTP, Nature
+
+
+def test_what_goes_wrong_is_taken_for_what_it_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = run(tmp_path)
+    wanted = {(act, phase) for act in ACTS for phase in act.phases()}
+    assert {(pair.act, pair.phase) for pair in pairs} == wanted
+    assert [pair.trouble for pair in pairs if pair.trouble] == []
+    with capsys.disabled():
+        sys.stdout.write(f" [{len(wanted)} pairs, {len(pairs)} tries, all classified] ")
+
+
+def test_each_way_to_go_wrong_can_be_played() -> None:
+    assert {*PHASES, *DOORS} == {"", *(phase.name for phase in HTTP)}
+    for phases in (HTTP, SMTP):
+        assert len({phase.name for phase in phases}) == len(phases)
+    assert set(MAKERS) >= {(act.adapter, act.name) for act in ACTS if act.wire == "http"}
+
+
+def test_no_adapter_is_left_out() -> None:
+    there = {
+        f"{kind}/{name}"
+        for kind in registry.FOLDERS
+        if kind != "statement"
+        for name in registry.names(kind)
+    }
+    assert {act.adapter for act in ACTS} | set(rules.SILENT) == there
+
+
+@pytest.mark.parametrize("name", sorted({act.adapter for act in ACTS}))
+def test_no_act_is_left_out(name: str) -> None:
+    kind, _, adapter = name.partition("/")
+    features = registry.features(kind, adapter)
+    acts = {act.name for act in ACTS if act.adapter == name}
+    wanted = {
+        "pull": ["pull orders"],
+        "reread": ["read an order"],
+        "notes": ["write a message", "find a message"],
+        "mark_shipped": ["mark shipped", "ask whether shipped"],
+        "push_stock": ["push stock"],
+        "shelf": ["list the items", "move a listing on the shelf"],
+        "refund_reply": ["answer a refund", "ask about the answer"],
+    }
+    for feature, names in wanted.items():
+        if kind == "channel" and getattr(features, feature):
+            assert acts.issuperset(names), feature
+    if kind == "courier":
+        assert ("ask" in acts) is (features.repeat == "queryable")
+    if kind == "supplier":
+        assert ("ask about a purchase" in acts) is bool(features.query_by)
+
+
+def test_no_rule_calls_a_deed_undone() -> None:
+    for phase in (*HTTP, *SMTP):
+        if phase.acted:
+            assert phase.means(Nature.WRITE) in (rules.Means.UNKNOWN, rules.Means.DONE)
