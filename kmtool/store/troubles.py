@@ -22,6 +22,9 @@ def translate(error: Exception, name: str) -> Exception | None:
             return Broken(
                 detail="{name}: {text}", name=name, text=text, mend="make the shop folder writable"
             )
+        if "Could not decode" in text:  # the driver goes on with the text itself: leave it out
+            where = text.partition(" with text")[0]
+            return DatabaseDamaged(name=name, detail=verbatim(where))
         if "unable to open" in text:
             return DatabaseDamaged(
                 name=name, detail=verbatim(text), mend="look at its path and permissions"
