@@ -22,7 +22,7 @@ from kmtool.operations.channels import (
     NewChannel,
 )
 from kmtool.operations.config_text import Value
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.shop import Shop
@@ -41,7 +41,7 @@ app.command("ship-file", help=_("the platform's batch-ship file of what was deli
 Name = Annotated[str, typer.Argument(help=_("its name: what you call this shop"))]
 Mode = Annotated[str, typer.Option(help=_("watch: send nothing, ask: wait for you, auto: send"))]
 Couriers = Annotated[
-    list[str] | None, typer.Option("--courier", help=_("how keys reach the buyer"))
+    list[str] | None, typer.Option("--courier", help=_("route: how keys reach the buyer"))
 ]
 Account = Annotated[str, typer.Option(help=_("statement account where its money arrives"))]
 Url = Annotated[str, typer.Option(help=_("address of the shop"))]
@@ -112,7 +112,7 @@ def add(  # noqa: PLR0913, PLR0917  (the options of one command)
     _next_steps(result)
 
 
-@app.command("set", help=_("change a channel: its mode, couriers, account, options"))
+@app.command("set", help=_("change a channel: its mode, routes, account, options"))
 def set_(  # noqa: PLR0913, PLR0917  (the options of one command)
     name: Name,
     mode: Mode = "",
@@ -138,7 +138,7 @@ def set_(  # noqa: PLR0913, PLR0917  (the options of one command)
     out.show(result, _changed)
 
 
-@app.command("test", help=_("try it: access, clock, couriers; changes nothing over there"))
+@app.command("test", help=_("try it: access, clock, routes; changes nothing over there"))
 def test(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None) -> None:
     """Try channels."""
     with doors.open_shop() as shop:
@@ -210,7 +210,7 @@ def _list(result: ChannelList) -> Iterable[Block]:
             Column("channel", _("Channel")),
             Column("adapter", _("Adapter")),
             Column("mode", _("Mode")),
-            Column("couriers", _("Handed over by")),
+            Column("couriers", _("Routes")),
             Column("cursor", _("Pulled up to")),
             Column("unmapped", _("Unmapped")),
         ),
@@ -245,7 +245,7 @@ def _facts(result: ChannelChange) -> Iterable[Block]:
     pairs = [
         (_("adapter"), result.adapter),
         (_("mode"), result.mode),
-        (_("handed over by"), ", ".join(result.couriers)),
+        (_("routes"), ", ".join(result.couriers)),
     ]
     if result.folder:
         pairs.append((_("put exports into"), result.folder))
@@ -283,7 +283,10 @@ def _preview(seen: FilePreview) -> Iterable[Block]:
     )
     told = "  ".join(f"{role} = {column}" for role, column in seen.columns.items())
     yield Line(_("columns: {told}").format(told=told), "dim")
-    yield Line(_("{n} orders in the file").format(n=seen.count), "dim")
+    yield Line(
+        plural("{n} order in the file", "{n} orders in the file", seen.count).format(n=seen.count),
+        "dim",
+    )
     for word in seen.unknown:
         yield Line(_("{what}: such orders wait until it is taught").format(what=word), "warn")
     if seen.unconfirmed:
@@ -303,7 +306,7 @@ def _tested(result: ChannelTest) -> Iterable[Block]:
         rows=[
             (
                 one.channel,
-                one.name,
+                _("route") if one.name == "courier" else one.name,
                 Marked(_("ok"), "good") if one.ok else Marked(_("not ok"), "bad"),
                 one.detail,
                 one.mend,
@@ -319,7 +322,9 @@ def _next_steps(result: ChannelChange) -> None:
         out.hint(f"kmtool secret set {name}")
     if not result.folder:
         out.hint(f"kmtool channel test {result.channel}")
+        out.hint(_("then pull its orders: kmtool sync {name}").format(name=result.channel))
         return
+    out.hint(_("put an export there, then: kmtool sync {name}").format(name=result.channel))
     out.hint(_("automatic now: exports are read, keys are chosen, books and stock are kept"))
     out.hint(_("by hand: you export, paste the message, upload the batch-ship file"))
     others = ", ".join(name for name in registry.names("channel") if name != result.adapter)

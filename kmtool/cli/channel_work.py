@@ -9,7 +9,7 @@ import typer
 
 from kmtool.cli import doors, out
 from kmtool.errors import EXIT_DIFFERENCES
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -44,7 +44,11 @@ def release(name: str, dry_run: doors.DryRun = False) -> None:
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         found = order_close.asking(shop, name)
         if found.count and not dry_run:
-            question = _("Let {n} orders of {name} worth {money} go?")
+            question = plural(
+                "Let {n} order of {name} worth {money} go?",
+                "Let {n} orders of {name} worth {money} go?",
+                found.count,
+            )
             money = out.money(found.amount_minor, found.currency)
             out.confirm(question.format(n=found.count, name=name, money=money))
         result = order_close.release_all(shop, name)
@@ -56,7 +60,11 @@ def _released(result: Released) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
     money = out.money(result.amount_minor, result.currency)
-    told = _("{n} orders of {channel} worth {money} go with the next delivery")
+    told = plural(
+        "{n} order of {channel} worth {money} goes with the next delivery",
+        "{n} orders of {channel} worth {money} go with the next delivery",
+        len(result.orders),
+    )
     yield Line(told.format(n=len(result.orders), channel=result.channel, money=money), "good")
 
 

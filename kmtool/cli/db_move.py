@@ -135,6 +135,7 @@ def _copied(result: Copied) -> Iterable[Block]:
         yield Line(_("To use it: stop kmtool, write into [data] of kmtool.toml:"))
         yield Line(f'  database = "{target}"')
         yield Line(_("then: kmtool db adopt"))
+        yield Line(_("(all of it at once, into an empty database: kmtool db copy --to … --switch)"))
 
 
 def _without_password(target: str) -> str:

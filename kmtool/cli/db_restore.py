@@ -107,7 +107,15 @@ def reconcile_stock(
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         if not dry_run:
             n = stock_back.out_of_sale(shop, sku, batch)
-            _agree(_("Decide about {n} keys that are out of sale?").format(n=n), n, confirm)
+            _agree(
+                plural(
+                    "Decide about {n} key that are out of sale?",
+                    "Decide about {n} keys that are out of sale?",
+                    n,
+                ).format(n=n),
+                n,
+                confirm,
+            )
         result = stock_back.reconcile_stock(shop, sold or [], proof, sku=sku, batch=batch)
     out.show(result, _stock)
 
@@ -143,7 +151,11 @@ def _ask_restore(seen: Outlook, given: int | None) -> None:
     if not seen.journal:
         told = _("There is no send journal here: all {n} free keys go out of sale until reconciled")
         out.note(told.format(n=seen.backup.free))
-    question = _("Go back to the backup with {n} orders?").format(n=seen.backup.orders)
+    question = plural(
+        "Go back to the backup with {n} order?",
+        "Go back to the backup with {n} orders?",
+        seen.backup.orders,
+    ).format(n=seen.backup.orders)
     _agree(question, seen.backup.orders, given)
 
 
@@ -157,7 +169,11 @@ def _ask_adopt(seen: AdoptOutlook, complete: bool, given: int | None) -> None:
         told = _("There is no send journal here: all {n} free keys go out of sale until reconciled")
         out.note(told.format(n=seen.figures.free))
         out.note(_("Better: bring the folder journal of the old machine here first."))
-    question = _("Let the shop with {n} orders be at home here?").format(n=seen.figures.orders)
+    question = plural(
+        "Let the shop with {n} order be at home here?",
+        "Let the shop with {n} orders be at home here?",
+        seen.figures.orders,
+    ).format(n=seen.figures.orders)
     _agree(question, seen.figures.orders, given)
 
 
@@ -203,13 +219,25 @@ def _settled(result: Settled) -> Iterator[Block]:
                           done.waiting - done.unknown)  # fmt: skip
             yield Line(told.format(n=done.waiting - done.unknown), "warn")
         if done.conflicts:
-            told = _("{n} keys were sent for another order than has them: kmtool doctor")
+            told = plural(
+                "{n} key was sent for another order than has it: kmtool doctor",
+                "{n} keys were sent for another order than has them: kmtool doctor",
+                done.conflicts,
+            )
             yield Line(told.format(n=done.conflicts), "bad")
         if done.unknown:
-            told = _("{n} sent keys are not in this database: bring their files in again")
+            told = plural(
+                "{n} sent key is not in this database: bring its file in again",
+                "{n} sent keys are not in this database: bring their files in again",
+                done.unknown,
+            )
             yield Line(told.format(n=done.unknown), "warn")
     else:
-        told = _("No send journal: {n} keys are out of sale until you say which were sold")
+        told = plural(
+            "No send journal: {n} key is out of sale until you say which was sold",
+            "No send journal: {n} keys are out of sale until you say which were sold",
+            result.quarantined,
+        )
         yield Line(told.format(n=result.quarantined), "bad")
         mend = 'kmtool db reconcile-stock --sold FILE --proof "…"'
         yield Line(_("to do: {mend}").format(mend=mend), "warn")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
+from kmtool.domain.states import Gate
 from kmtool.errors import EXIT_PARTLY
 from kmtool.words import _
 
@@ -34,16 +35,19 @@ def deliver(
             return
         from kmtool.operations import by_hand as hand
         from kmtool.operations import deliver as operation
-        from kmtool.operations import house
+        from kmtool.operations import house, order_close
 
         result = operation.deliver(shop, orders or [])
         result = replace(result, to_paste=hand.orders_due(shop, orders or []))
+        asking = order_close.asking_channels(shop) if result.held.get(Gate.MODE) else ()
         stopped = [one.scope.partition(":")[2] or one.scope for one in house.paused(shop)]
     out.show(result, _view)
     for name in stopped:
         out.hint(_("{name} is paused; go on: kmtool resume {name}").format(name=name))
     if result.to_paste and house.ALL not in stopped:
         out.hint(_("paste one after the other: kmtool deliver --by-hand"))
+    for name in asking:
+        out.hint(_("your word lets them go: kmtool channel release {name}").format(name=name))
     hint_waiting(bool(result.held or result.needs_you), bool(result.unmapped))
     if result.needs_you or result.failed:
         out.finish(EXIT_PARTLY)

@@ -13,7 +13,7 @@ from kmtool.cli.values import cost, day
 from kmtool.domain.settlement import OWN
 from kmtool.domain.states import UNLIMITED_USES
 from kmtool.errors import EXIT_PARTLY, NeedsAnswer, UsageError
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -135,7 +135,9 @@ def _agree(preview: Preview, dry_run: bool) -> bool:
     for line in _preview_lines(preview):
         out.note(line)
     if not dry_run:
-        question = _("Take in {n} keys worth {money}?")
+        question = plural(
+            "Take in {n} key worth {money}?", "Take in {n} keys worth {money}?", preview.accepted
+        )
         worth = out.money(preview.amount_minor, preview.currency)
         out.confirm(question.format(n=f"{preview.accepted:,}", money=worth))
     return True

@@ -10,7 +10,7 @@ import typer
 
 from kmtool.cli import doors, key_lend, options, out
 from kmtool.errors import UsageError
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block, Cell
@@ -147,7 +147,11 @@ def batch_undo(number: str, dry_run: doors.DryRun = False) -> None:
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         if not dry_run:
             found = keys.undoable(shop, number)
-            question = _("Take {n} keys of {batch} worth {money} out of stock?")
+            question = plural(
+                "Take {n} key of {batch} worth {money} out of stock?",
+                "Take {n} keys of {batch} worth {money} out of stock?",
+                found.removable,
+            )
             money = out.money(found.amount_minor, found.currency)
             out.confirm(question.format(n=f"{found.removable:,}", batch=number, money=money))
         result = keys.undo(shop, number)
@@ -291,7 +295,9 @@ def _batch(result: Batch) -> Iterable[Block]:
 def _undone(result: Undone) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Line, Table
 
-    told = _("{n} keys of {batch} were taken out")
+    told = plural(
+        "{n} key of {batch} were taken out", "{n} keys of {batch} were taken out", result.removed
+    )
     yield Line(told.format(n=f"{result.removed:,}", batch=result.batch), "good")
     if result.amount_minor:
         money = out.money(result.amount_minor, result.currency)

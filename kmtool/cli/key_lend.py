@@ -12,7 +12,7 @@ import typer
 from kmtool.cli import doors, out
 from kmtool.cli.export import take_output
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -120,7 +120,9 @@ def lend_lost(
 def _lent(result: Lent) -> Iterable[Block]:
     from kmtool.cli.blocks import Facts, Line, Money
 
-    told = _("{n} keys of {sku} are lent to {pool}")
+    told = plural(
+        "{n} key of {sku} are lent to {pool}", "{n} keys of {sku} are lent to {pool}", result.keys
+    )
     yield Line(told.format(n=result.keys, sku=result.sku, pool=result.pool), "good")
     yield Facts(
         [
@@ -190,5 +192,7 @@ def _told(row: str) -> str:
 def _given_up(result: GivenUp) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
-    told = _("{n} keys of {number} are given up")
+    told = plural(
+        "{n} key of {number} are given up", "{n} keys of {number} are given up", result.keys
+    )
     yield Line(told.format(n=result.keys, number=result.number), "warn")

@@ -13,9 +13,9 @@ from kmtool.errors import EXIT_PARTLY, UsageError
 from kmtool.words import _
 
 if TYPE_CHECKING:
-    from kmtool.cli.blocks import Block
+    from kmtool.cli.blocks import Block, Money
     from kmtool.operations.order_changes import OrderChanged
-    from kmtool.operations.order_records import OrderPage, OrderShown
+    from kmtool.operations.order_records import OrderPage, OrderRow, OrderShown
 
 app = doors.noun(_("orders of all channels"))
 Number = Annotated[str, typer.Argument(metavar="ORDER", help=_("number, channel:number or code"))]
@@ -124,7 +124,7 @@ app.command("charged", help=_("an amount charged otherwise is right"))(order_acc
 
 
 def _list_view(result: OrderPage) -> Iterable[Block]:
-    from kmtool.cli.blocks import Column, Marked, Moment, Money, Table
+    from kmtool.cli.blocks import Column, Marked, Moment, Table
     from kmtool.operations.order_records import WORDS
 
     yield Table(
@@ -141,7 +141,7 @@ def _list_view(result: OrderPage) -> Iterable[Block]:
         rows=[
             (
                 row.number, row.channel, row.title, row.quantity,
-                Money(row.total_minor, row.currency), row.buyer, Moment(row.paid_ms),
+                _paid(row), row.buyer, Moment(row.paid_ms),
                 Marked(_state(row.state, row.gate, WORDS), _style(row.state)),
             )
             for row in result.orders
@@ -150,6 +150,15 @@ def _list_view(result: OrderPage) -> Iterable[Block]:
         total=result.total,
         empty=_("No orders yet. Get them: kmtool sync"),
     )  # fmt: skip
+
+
+def _paid(order: OrderRow | OrderShown) -> Money | str:
+    """Return what was paid; nobody knows it of a sale that a restore brought back."""
+    from kmtool.cli.blocks import Money
+
+    if order.assumed and not order.total_minor:
+        return _("unknown")
+    return Money(order.total_minor, order.currency)
 
 
 def _state(state: str, gate: str, words: dict[str, str]) -> str:
@@ -172,7 +181,7 @@ def _show_view(result: OrderShown) -> Iterable[Block]:
     yield Facts(
         [
             (_("Buyer"), f"{result.buyer} {result.contact}".strip()),
-            (_("Paid"), Money(result.total_minor, result.currency)),
+            (_("Paid"), _paid(result)),
             (_("Channel says"), f"{result.status}, {_('refund')}: {result.refund}"),
             (_("Code"), result.code),
             (_("Paid at"), Moment(result.paid_ms)),

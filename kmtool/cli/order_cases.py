@@ -10,7 +10,7 @@ import typer
 
 from kmtool.cli import doors, options, out
 from kmtool.errors import UsageError
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -175,7 +175,11 @@ def replace(
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         plan = order_replace.plan(shop, number, wish)
         if plan.often and not dry_run:
-            question = _("{n} keys were replaced for this buyer within 30 days. Another one?")
+            question = plural(
+                "{n} key was replaced for this buyer within 30 days. Another one?",
+                "{n} keys were replaced for this buyer within 30 days. Another one?",
+                plan.so_far,
+            )
             out.confirm(question.format(n=plan.so_far))
         result = order_replace.replace(shop, number, wish, sure=plan.often)
         if result.new_keys and not dry_run:
@@ -302,5 +306,9 @@ def _replaced_view(result: Replaced) -> Iterable[Block]:
             "good",
         )
     if result.waiting:
-        told = _("{n} keys wait for stock; they go out when there is some")
+        told = plural(
+            "{n} key waits for stock; it goes out when there is some",
+            "{n} keys wait for stock; they go out when there is some",
+            result.waiting,
+        )
         yield Line(told.format(n=result.waiting), "warn")

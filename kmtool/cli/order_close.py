@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -26,7 +26,11 @@ def close(
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         found = order_close.waiting(shop, number)
         if found.count and not dry_run:
-            question = _("Send nothing more of order {number} ({n} lines, {money})?")
+            question = plural(
+                "Send nothing more of order {number} ({n} line, {money})?",
+                "Send nothing more of order {number} ({n} lines, {money})?",
+                found.count,
+            )
             money = out.money(found.amount_minor, found.currency)
             out.confirm(question.format(number=number, n=found.count, money=money))
         result = order_close.close(shop, number, reason)

@@ -40,6 +40,12 @@ def sell(
         hand = told.append if options.current().machine else out.secret
         sale = operation.sell(shop, wish, lambda message: hand(message.text.text()))
     out.show(replace(sale, messages=tuple(told)), _view)
+    if 0 < sale.total_minor < sale.cost_minor:
+        told_so = _("below cost: the keys cost {cost}, they were sold for {money}")
+        cost, money = (
+            out.money(minor, sale.currency) for minor in (sale.cost_minor, sale.total_minor)
+        )
+        out.note(told_so.format(cost=cost, money=money))
     if not sale.total_minor:
         out.note(_("no price was given, it is booked as 0.00; next time: --price 48"))
     out.hint(_("the order: kmtool order show {number}").format(number=sale.number))

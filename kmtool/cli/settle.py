@@ -13,13 +13,14 @@ from kmtool.cli.blocks import Block, Column, Facts, Heading, Line, Marked, Momen
 from kmtool.cli.export import take_output
 from kmtool.cli.values import day
 from kmtool.domain.money import parse_minor
+from kmtool.domain.settlement import BY_HAND, NOT_DUE
 from kmtool.errors import EXIT_DIFFERENCES, UsageError
 from kmtool.operations import settle, settle_paid, settle_sheets, settle_verify
 from kmtool.operations.settle import Closed, Preview
 from kmtool.operations.settle_paid import Paid
 from kmtool.operations.settle_sheets import Payment, SheetPage, SheetRow, Sheets, Waiting
 from kmtool.operations.settle_verify import Verified
-from kmtool.words import _
+from kmtool.words import _, plural
 
 app = doors.noun(_("what suppliers are owed: sheets, workbooks, payments"))
 
@@ -47,7 +48,11 @@ def close(supplier: Supplier, cut: Cut = "", dry_run: doors.DryRun = False) -> N
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         due = settle.preview(shop, supplier, last)
         if not dry_run and (due.keys or due.clawbacks):
-            question = _("Close the sheet of {supplier}: {n} keys, {money} to pay?")
+            question = plural(
+                "Close the sheet of {supplier}: {n} key, {money} to pay?",
+                "Close the sheet of {supplier}: {n} keys, {money} to pay?",
+                due.keys,
+            )
             money = out.money(due.payable_minor, due.currency)
             out.confirm(question.format(supplier=supplier, n=f"{due.keys:,}", money=money))
         result = settle.close(shop, supplier, last)
@@ -149,7 +154,7 @@ def _previewed(result: Preview) -> Iterable[Block]:
         columns=(
             Column("batch", _("Batch")), Column("sku", "SKU"), Column("mode", _("Mode")),
             Column("keys", _("Keys")), Column("amount", _("Amount")), Column("sold", _("Sold")),
-            Column("left", _("Left")),
+            Column("left", _("Unsold or not due")),
         ),
         rows=[
             (b.batch, b.sku, b.mode, b.quantity, Money(b.amount_minor, result.currency), b.sold,
@@ -177,8 +182,22 @@ def _waiting(waiting: tuple[Waiting, ...], currency: str) -> Iterable[Block]:
                 Column("lines", _("Lines")),
                 Column("amount", _("Amount")),
             ),
-            rows=[(w.reason, w.lines, Money(w.amount_minor, currency)) for w in waiting],
+            rows=[(_reason(w.reason), w.lines, Money(w.amount_minor, currency)) for w in waiting],
         )
+
+
+def _reason(text: str) -> str:
+    """Return why a line stays open, as this screen says it; workbooks have it in Chinese."""
+    known = {
+        NOT_DUE: _("not due yet"),
+        "退款争议处理中": _("a refund case is open"),
+        "订单行待处理": _("its order line waits"),
+        "退款处理中": _("a refund is open"),
+        "卡密待核实": _("its key is not settled"),
+    }
+    if text.startswith(BY_HAND):
+        return _("held by you: {reason}").format(reason=text.removeprefix(BY_HAND))
+    return known.get(text, text)
 
 
 def _closed(result: Closed) -> Iterable[Block]:

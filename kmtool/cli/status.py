@@ -118,6 +118,8 @@ def _health(checks: Iterable[Check]) -> Iterator[str]:
 
 
 def _amount(one: NeedsYou) -> str:
+    if one.assumed and not one.amount_minor:
+        return _("unknown")
     return out.money(one.amount_minor, one.currency)
 
 

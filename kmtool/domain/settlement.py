@@ -25,6 +25,9 @@ OWN = "own"
 """Stands where a supplier does for keys the shop has already: they are owed to nobody."""
 OWN_MODE = "buyout"
 """Such keys are an asset like bought ones; against them stands what the owner brought in."""
+NOT_DUE = "未到结算日"
+BY_HAND = "人工挂账："
+"""Why a line stays open, as workbooks and the books say it; screens say it in their language."""
 FIRST_HASH = "0" * 64
 RULE = "natural-days-1"
 DETAIL_HEADER = (
@@ -134,7 +137,7 @@ def hold_reason(line_state: str, key_state: str, refund: str, order_hold: str | 
     A line in state `closed` was decided by a person: neither a refund nor the key holds it then.
     """
     if order_hold:
-        return f"人工挂账：{order_hold}"
+        return f"{BY_HAND}{order_hold}"
     if line_state == "closed":
         return ""
     if line_state != "delivered":

@@ -16,7 +16,8 @@ from kmtool.operations import chain, sender, ship_files
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.order_records import WORDS, LastTry
-from kmtool.operations.refunds import all_delivered, refund_blocks, was_refused
+from kmtool.operations.rebind import LOST_KEY
+from kmtool.operations.refunds import TWICE, all_delivered, refund_blocks, was_refused
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, sessions
 from kmtool.store import ship_files as files
@@ -159,12 +160,18 @@ def _for_a_person(shop: Shop, order: Row, line: Row, state: LineState) -> str:
             return f"kmtool sync {order['channel']}"
         kind = "refund" if refund_blocks(order) else "redeliver"
         return f"kmtool order {kind} {number}"
-    if state is not LineState.HUMAN:
-        return ""
+    return _settled_by_hand(shop, line, number) if state is LineState.HUMAN else ""
+
+
+def _settled_by_hand(shop: Shop, line: Row, number: str) -> str:
     if line["gate"] == Gate.STOCK:  # a replacement waits for it
         return f"kmtool import FILE --sku {line['sku']}"
     if line["reason"].startswith(TAKEN_BACK):
         return f"kmtool deliver --by-hand {number}"
+    if line["reason"] == LOST_KEY:
+        return f"kmtool import FILE --sku {line['sku'] or 'SKU'}"
+    if line["reason"].startswith(TWICE):
+        return f"kmtool order replace {number} --key TAIL --reason TEXT"
     if all_delivered(shop, line):
         return f"kmtool order release {number}"
     return f"kmtool order redeliver {number}"

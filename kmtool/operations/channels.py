@@ -228,7 +228,7 @@ def _checks(shop: Shop, name: str) -> list[Check]:
         mend = "" if ok else "set this machine's clock by the network"
         checks.append(Check(name, "clock", ok, seconds, mend))
     if not settings.couriers:
-        detail = "no courier: nothing can be handed over"
+        detail = "no route: nothing can be handed over"
         mend = f"kmtool channel set {name} --courier {BY_HAND}"
         checks.append(Check(name, "courier", False, detail, mend))
     for courier in settings.couriers:
@@ -277,7 +277,7 @@ def _check(shop: Shop, wanted: NewChannel, features: Features) -> None:
     for courier in wanted.couriers:
         if "." not in courier and courier not in couriers:
             raise UsageError(
-                detail="there is no courier {courier}",
+                detail="there is no route {courier}",
                 courier=courier,
                 mend="use one of: {couriers}",
                 couriers=", ".join(couriers),

@@ -228,7 +228,7 @@ def _names_used(config: Config) -> Iterator[ConfigProblem]:
         for courier in channel.couriers:
             if courier not in config.couriers and courier not in shipped and "." not in courier:
                 known = ", ".join(sorted(shipped | set(config.couriers)))
-                what = f"there is no way of delivery {courier}"
+                what = f"there is no route {courier}"
                 yield ConfigProblem(f"[channels.{name}]", what, f"there are: {known}", True)
         if channel.account and channel.account not in config.accounts:
             what = f"account = {channel.account} is no [accounts.…] section"

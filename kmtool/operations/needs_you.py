@@ -13,6 +13,7 @@ class NeedsYou:
     """One thing for a person: its money, since when, the command.
 
     What the owner has to fill in stands in capitals (`FILE`, `SKU`). `rank` orders the screen.
+    `assumed`: nobody knows its money (a sale by hand that a restore brought back).
     """
 
     what: str
@@ -22,6 +23,7 @@ class NeedsYou:
     command: str
     orders: int = 0
     rank: int = field(default=0, repr=False)
+    assumed: bool = False
 
 
 def quoted(name: str) -> str:

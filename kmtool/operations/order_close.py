@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.domain.ids import LineId, OrderId
-from kmtool.domain.states import Gate, LineState
+from kmtool.domain.states import Gate, LineState, Mode
 from kmtool.errors import NotFound, Refused, marked
 from kmtool.operations import holds
 from kmtool.operations.find_order import named
@@ -84,6 +84,12 @@ def asking(shop: Shop, channel: str) -> Waiting:
     rows = store.asking(shop.db, channel, Gate.MODE)
     currency = rows[0]["currency"] if rows else shop.config.shop.currency
     return Waiting(len(rows), sum(row["amount_minor"] for row in rows), currency)
+
+
+def asking_channels(shop: Shop) -> list[str]:
+    """Return the channels that have orders waiting for the owner's word."""
+    asks = [name for name, one in shop.config.channels.items() if one.mode is Mode.ASK]
+    return [name for name in asks if asking(shop, name).count]
 
 
 def release_all(shop: Shop, channel: str) -> Released:

@@ -27,11 +27,13 @@ WORDS = {
     "void": marked("void 作废"),
 }
 """States in people's words; the codes stay in JSON."""
+ASSUMED = "found in the send journal; its price is assumed"
+"""The note of a sale by hand that a replay wrote again: the journal names no price."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """One order in a list."""
+    """One order in a list; `assumed`: its money is not on record (see `ASSUMED`)."""
 
     channel: str
     number: str
@@ -44,6 +46,7 @@ class OrderRow:
     state: str
     gate: str
     refund: str
+    assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class OrderShown:
     purchases: tuple[PurchaseShown, ...] = ()
     decisions: tuple[DecisionShown, ...] = ()
     replaced: tuple[ReplacedShown, ...] = ()
+    assumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

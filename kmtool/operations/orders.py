@@ -7,6 +7,7 @@ from kmtool.errors import Stored
 from kmtool.operations import purchase_records
 from kmtool.operations.find_order import named
 from kmtool.operations.order_records import (
+    ASSUMED,
     AttemptShown,
     Happening,
     LineShown,
@@ -58,6 +59,7 @@ def _row(row: Row) -> OrderRow:
         state=state,
         gate=row["gate"] or "",
         refund=row["refund"],
+        assumed=row["note"] == ASSUMED,
     )
 
 
@@ -76,6 +78,7 @@ def show(shop: Shop, number: str) -> OrderShown:
         refunded_minor=order["refunded_minor"],
         total_minor=order["total_minor"],
         currency=order["currency"],
+        assumed=order["note"] == ASSUMED,
         buyer=order["buyer_name"],
         contact=contact,
         created_ms=order["created_ms"],

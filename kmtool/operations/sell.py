@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtool.clock import business_day
+from kmtool.domain.ids import OrderId
+from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
 from kmtool.errors import NotFound, Refused, told
 from kmtool.operations.ingest import ingest
@@ -21,7 +23,7 @@ from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
 from kmtool.ports import Buyer, LineFact, Message, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import effects, orders, products, seen_keys
+from kmtool.store import deliveries, effects, orders, products, seen_keys
 from kmtool.store.db import Row
 
 MENDED = (Gate.PAUSE, Gate.PRODUCT, Gate.STOCK)
@@ -53,6 +55,7 @@ class Sale:
     currency: str
     code: str
     left: int | None
+    cost_minor: int = 0
     messages: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
@@ -90,6 +93,7 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
         currency=product["currency"],
         code=order["code"],
         left=show(shop, wish.sku).free,
+        cost_minor=order["cost_minor"],
         files=tuple(str(path) for path in files),
     )
 
@@ -127,7 +131,14 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
                 where=f"product {wish.sku}",
                 mend=shut.command if shut and helps else f"kmtool key stock {wish.sku}",
             )
-        return orders.get(db, order_id)
+        return {**orders.get(db, order_id), "cost_minor": _cost(shop, order_id)}
+
+
+def _cost(shop: Shop, order_id: OrderId) -> int:
+    """Return what the keys cost that an order got."""
+    lines = [row["id"] for row in orders.lines(shop.db, order_id)]
+    rows = deliveries.allocations(shop.db, lines)
+    return e5_to_minor(sum(row["cost_e5"] for row in rows), rows[0]["currency"]) if rows else 0
 
 
 def _next_number(shop: Shop) -> str:

@@ -158,7 +158,7 @@ def _place_key(
     key_state = "delivered" if row["borne"] else row["key_state"]
     reason = rules.hold_reason(row["line_state"], key_state, row["refund"], row["hold_reason"])
     if eligible > cut:
-        reason = "未到结算日"
+        reason = rules.NOT_DUE
     if eligible > cut or (reason and not invalid):
         left.append(
             OpenLine(
@@ -270,7 +270,7 @@ def _place_batch(
                 delivered_ms=row["imported_ms"],
                 eligible_on=eligible.isoformat(),
                 amount_minor=owed,
-                reason="未到结算日",
+                reason=rules.NOT_DUE,
             )
         )
         return

@@ -110,7 +110,9 @@ def _ship_files(shop: Shop) -> Iterator[NeedsYou]:
 
 def _lent(shop: Shop) -> Iterator[NeedsYou]:
     for row in lending.old(shop.db, shop.now_ms() - LENT_MS):
-        what = told("{n} keys lent to {pool} and not read back", n=row["keys"], pool=row["pool"])
+        n = row["keys"]
+        keys = told("{n} keys" if n > 1 else "{n} key", n=n)
+        what = told("{keys} lent to {pool} and not read back", keys=keys, pool=row["pool"])
         cost = e5_to_minor(row["cost_e5"], row["currency"])
         command = f"kmtool key lend-back {quoted(row['pool'])} FILE"
         yield NeedsYou(what, cost, row["currency"], row["since_ms"], command, 0, READ_BACK)

@@ -18,6 +18,8 @@ from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.deliver import by_hand_routes
 from kmtool.operations.needs_you import NeedsYou, quoted
+from kmtool.operations.order_records import ASSUMED
+from kmtool.operations.rebind import LOST_KEY
 from kmtool.shop import Shop
 from kmtool.store import house
 from kmtool.store import status as store
@@ -25,7 +27,7 @@ from kmtool.store.db import Row
 
 REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
-TEXT, TERMS, TWO_BUYERS = "text", "terms", "two_buyers"
+TEXT, TERMS, TWO_BUYERS, LOST = "text", "terms", "two_buyers", "lost"
 """Causes beside states and gates."""
 
 _RELEASE = "kmtool order release {number}"
@@ -37,6 +39,7 @@ _WORDS: dict[str, tuple[int, str, str]] = {
         marked("needs you 要你处理: {reason}"),
         "kmtool order replace {number} --key TAIL --reason TEXT",
     ),
+    LOST: (0, marked("needs you 要你处理: {reason}"), "kmtool import FILE --sku {lost}"),
     UNSURE: (
         1,
         marked("perhaps sent by hand: look at the chat"),
@@ -170,6 +173,8 @@ def _human(shop: Shop, row: Row) -> tuple[str, str]:
         return UNSURE, _name(row)
     if str(row["reason"]).startswith(refunds.TWICE):
         return TWO_BUYERS, _name(row)
+    if row["reason"] == LOST_KEY:
+        return LOST, row["sku"] or ""
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 
 
@@ -205,6 +210,7 @@ def _item(cause: str, name: str, currency: str, rows: Sequence[Row], twice: set[
         "reason": Stored(first["reason"] or cause),
         "number": quoted(number),
         "sku": quoted(first["sku"] or ""),
+        "lost": quoted(first["sku"] or "SKU"),
         "line": quoted(first["line_no"]),
         "title": first["title"],
         "item": quoted(first["item_id"] or first["title"]),
@@ -222,4 +228,5 @@ def _item(cause: str, name: str, currency: str, rows: Sequence[Row], twice: set[
         command.format(**facts),
         count,
         rank,
+        assumed=all(row["note"] == ASSUMED for row in rows),
     )

@@ -123,6 +123,9 @@ def report(shop: Shop, name: str, days: int) -> Report:
     compared = [_compared(row, now) for row in rows]
     different = [one for one in compared if one.kind in DIFFERENT]
     justified, sentence = _advice(compared, now)
+    if channel.mode is not Mode.WATCH and not compared:
+        justified = channel.mode
+        sentence = told("{channel} is not on watch: nothing is compared.", channel=name)
     order = {kind: at for at, kind in enumerate(DIFFERENT)}
     return Report(
         channel=name,

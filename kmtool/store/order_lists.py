@@ -27,7 +27,7 @@ def listing(
         params["state"] = state
     return db.all(
         "SELECT o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
-        " o.buyer_name, o.paid_ms, o.created_ms, o.history, count(l.id) AS lines,"
+        " o.buyer_name, o.paid_ms, o.created_ms, o.history, o.note, count(l.id) AS lines,"
         " CAST(sum(l.quantity) AS BIGINT) AS quantity,"
         " min(l.title) AS title, min(l.state) AS state_low, max(l.state) AS state_high,"
         " max(l.gate) AS gate"
@@ -36,7 +36,7 @@ def listing(
         + " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC LIMIT :limit) o"
         " LEFT JOIN lines l ON l.order_id = o.id"
         " GROUP BY o.id, o.channel, o.number, o.status, o.refund, o.total_minor, o.currency,"
-        " o.buyer_name, o.paid_ms, o.created_ms, o.history"
+        " o.buyer_name, o.paid_ms, o.created_ms, o.history, o.note"
         " ORDER BY coalesce(o.paid_ms, o.created_ms) DESC, o.id DESC",
         **params,
     )

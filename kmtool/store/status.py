@@ -8,7 +8,8 @@ from kmtool.store.db import Db, Row, all_in, in_clause
 
 _LINE = (
     "o.id AS order_id, o.channel, o.number, o.currency, o.refund, l.id, l.line_no, l.state, l.gate,"
-    " l.sku, l.title, l.item_id, l.variant_id, l.quantity, l.needed, l.amount_minor"
+    " l.sku, l.title, l.item_id, l.variant_id, l.quantity, l.needed, l.amount_minor,"
+    " o.note"
 )
 _SENDING = (
     " FROM effects e JOIN orders o ON o.id = e.order_id"

@@ -357,7 +357,7 @@ def test_closing_sends_nothing_and_asks_first(owner: Owner) -> None:
     owner.run("deliver")
     assert owner.cli("order", "close", "A1").code == 6
     asked = owner.cli("order", "close", "A1", input="n\n", tty=True)
-    assert (asked.code, "1 lines, ￥10.00" in asked.err) == (6, True)
+    assert (asked.code, "1 line, ￥10.00" in asked.err) == (6, True)
     owner.run("order", "close", "A1", "--yes")
     owner.deliver()
     assert world("shop1").received == {}

@@ -17,10 +17,11 @@ from kmtool.clock import ManualClock
 from kmtool.config import Config
 from kmtool.domain.states import COUNTER
 from kmtool.errors import InputRefused, Locked, NotFound, OlderThanJournal, Refused, UsageError
-from kmtool.operations import backup, by_hand, doctor, home, restore, sender
+from kmtool.operations import backup, by_hand, doctor, home, orders, restore, sender
 from kmtool.operations.deliver import deliver
 from kmtool.operations.replay import replay
 from kmtool.operations.sell import SaleWish, sell
+from kmtool.operations.status import status
 from kmtool.operations.stock_back import reconcile_stock
 from kmtool.operations.sync import sync
 from kmtool.shop import Shop
@@ -182,6 +183,11 @@ def test_a_sale_by_hand_comes_back_for_the_person_to_confirm(shop: Shop, opener:
     second = sell(shop, SaleWish("S1"), lambda message: again.append(message.text.text()))
     assert second.number != first.number and again[0] != shown[0]
     tick(shop, 120_000)
+    (item,) = [one for one in status(shop).needs_you if first.number in one.command]
+    assert (item.amount_minor, item.assumed) == (0, True), "the journal holds no price"
+    page = {one.number: one.assumed for one in orders.page(shop, limit=9).orders}
+    assert page == {first.number: True, second.number: False}
+    assert orders.show(shop, first.number).assumed
     asked: list[by_hand.Task] = []
 
     def answer(task: by_hand.Task) -> by_hand.Answer:
