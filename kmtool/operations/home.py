@@ -157,11 +157,26 @@ def away(shop: Shop) -> Away | None:
     return None
 
 
+def mend_of(found: Away) -> str:
+    """Return what to do at a place from which nothing is sent: usually, go to the other one."""
+    adopt = told("only if that shop is gone for good: kmtool db adopt")
+    if found.place.endswith(".kmmove"):
+        file = Path(found.place).name
+        return told(
+            "on the other machine: kmtool db move --in {file} FOLDER; {adopt}",
+            file=file,
+            adopt=adopt,
+        )
+    if found.place:
+        return told("work there: {place}; {adopt}", place=found.place, adopt=adopt)
+    return ""
+
+
 def must_be_home(shop: Shop) -> None:
     """Refuse to send from a place that is not the shop's home; bind one that has none yet."""
     found = away(shop)
     if found is not None:
-        raise AwayFromHome(detail=found.why, where=str(shop.config.root))
+        raise AwayFromHome(detail=found.why, where=str(shop.config.root), mend=mend_of(found))
     row = _row(shop.db, here())
     file = read_home(shop.journal.path)
     if row is None or (file is not None and file.place != place_of(shop.config, shop.db)):
