@@ -20,6 +20,10 @@ from kmtool.shop import Shop
 from kmtool.store import orders
 
 MAX_WINDOWS = 2_000
+LONG_AGO_MS = 600_000
+LOOK_BACK_MS = 3 * 3_600_000
+"""After a pause a pull begins this much earlier: had the clock been ahead at the last one, it would
+skip what changed meanwhile, and by now nothing shows that it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ def sync_channel(
         channel = routes.channel(shop, name)
         account = account_of(shop, shop.config.channels[name])
         pull = _Pull(name, channel, account, catch_up)
+        _not_ahead(shop, name, channel)
         for window in windows(shop, name, channel, since_ms):
             _pull(shop, pull, window, tally)
         watching.observe(shop, [name])
@@ -99,6 +104,23 @@ def sync_channel(
     )
 
 
+def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
+    """Set a cursor back that lies in the time to come: the clock was ahead when it was moved.
+
+    What the channel changed between that pull and now would else be skipped. Its own newest time
+    says how far it was read.
+    """
+    cursor, now = orders.cursor(shop.db, name), shop.now_ms()
+    if cursor is None or cursor <= now:
+        return
+    read = orders.newest_revision(shop.db, name)
+    start = now - shop.config.sync.first_ms if read is None else read
+    with shop.db.tx():
+        back = min(start, now - channel.features.overlap_ms)
+        orders.set_cursor_back(shop.db, name, cursor, back, now)
+        shop.audit("cursor_set_back", f"channel:{name}", f"the clock was ahead: {cursor} → {back}")
+
+
 def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> list[Window]:
     """Cut the time from the cursor (less the overlap) to now (less the lag) into windows."""
     features = channel.features
@@ -107,7 +129,10 @@ def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> li
     if since_ms is not None:
         start = since_ms
     elif cursor is not None:
-        start = cursor - features.overlap_ms
+        back_ms = features.overlap_ms
+        if shop.now_ms() - (orders.cursor_moved_ms(shop.db, name) or 0) > LONG_AGO_MS:
+            back_ms = max(back_ms, LOOK_BACK_MS)
+        start = cursor - back_ms
     else:
         start = end - shop.config.sync.first_ms
     found: list[Window] = []

@@ -102,7 +102,7 @@ def _end(stage: Stage) -> None:
     stage.begin_step(0)
     stage.edges.calm = True
     if stage.clock.offset_ms:
-        stage.clock.jump(-stage.clock.offset_ms)
+        stage.jump(-stage.clock.offset_ms)
     stage.note("faults stop")
     for n in range(ROUNDS_MAX):
         stage.clock.advance(QUIET_MS * (1 if n % 4 else 30))

@@ -83,7 +83,7 @@ class SimDb(Db):
         self.process = process
         self._full_in = 0
 
-    def _execute(self, sql: str, params: Mapping[str, object]) -> Any:
+    def _execute(self, sql: str, params: Mapping[str, object] | Sequence[object]) -> Any:
         if not self.process.is_alive:
             raise Crash
         if self._full_in and sql.lstrip().startswith(WRITES):

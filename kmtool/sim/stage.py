@@ -103,6 +103,7 @@ class Stage:
         """What another actor may do while a process stands still."""
         self.step = 0
         self._sequence = 0
+        self._jumps: list[int] = []
         self._digest = hashlib.blake2b(digest_size=16)
         self._processes: list[Process] = []
         self._daemon: ExitStack | None = None
@@ -128,6 +129,19 @@ class Stage:
         """Put a line into the trace (it belongs to what a seed must repeat exactly)."""
         self.trace.append(f"{self.step:4} {(self.clock.true_ms() - START_MS) // 1000:7} s  {text}")
         self._digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
+
+    def jump(self, ms: int) -> None:
+        """Set the shop's clock forward or back."""
+        self.count["jumps"] += 1
+        self.clock.jump(ms)
+        if ms > 0:
+            self._jumps.append(self.clock.true_ms())
+        self.note(f"the clock jumps by {ms // 1000} s")
+
+    def jumped_since(self, at_ms: int) -> int:
+        """Return how often the shop's clock was set forward since then: how long something is
+        waited for is all that rests on it, so that it may be sent once more."""
+        return sum(1 for one in self._jumps if one >= at_ms)
 
     def happened(self, text: str) -> None:
         """Note something that happened outside by itself."""

@@ -13,6 +13,7 @@ from kmtool.domain.states import OrderStatus
 from kmtool.operations import doctor
 from kmtool.ports import Features, Message, Repeat
 from kmtool.shop import Shop
+from kmtool.sim import acts_door
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import Letter, Placed, keys_in, sku_of
@@ -41,7 +42,7 @@ def at_the_door(
     """Ask of a message that is about to leave what must be true whatever becomes of it."""
     text = message.text.text()
     name = placed.name
-    parcel = int(message.marker.rpartition("-")[2])
+    parcel = int(message.marker.split("-")[1])  # CODE-PARCEL, CODE-PARCEL-GENERATION
     intent = process.intended.get((*name, parcel), 0)
     for key in keys_in(text):
         if not stage.world.expose(key, name):
@@ -52,24 +53,28 @@ def at_the_door(
         stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
     if placed.held and intent > placed.held:
         stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
+    acts_door.look(stage, placed, keys_in(text), intent)
 
 
 def may_arrive(
     stage: Stage, placed: Placed, features: Features, same: Sequence[Letter], text: str
 ) -> None:
     """Ask whether a message may arrive that came `same` times before."""
+    if placed.name in stage.world.owner.forgetful:
+        return
     if same:
         if same[0].text != text:
             stage.fail(SAME_TEXT, f"{placed.name} {same[0].marker}")
         most = features.repeat_max if features.repeat is Repeat.REPEAT_SAFE else 1
         stage.count["repeated"] += 1
+        most += stage.jumped_since(same[-1].at_ms - features.grace_ms)
         if len(same) + 1 > most + placed.repeats:
             stage.fail(NOT_TWICE, f"{placed.name} {same[0].marker} × {len(same) + 1}")
     wanted = placed.wanted()
     held = Counter(
         sku_of(key)
         for key in dict.fromkeys((*placed.got(), *keys_in(text)))
-        if key not in placed.excused
+        if key not in placed.excused and key not in placed.doubtful
     )
     for sku, n in held.items():
         if n > wanted.get(sku, 0):

@@ -321,6 +321,14 @@ def cursor(db: Db, channel: str, stream: str = "orders") -> int | None:
     return None if value is None else int(value)
 
 
+def cursor_moved_ms(db: Db, channel: str) -> int | None:
+    """Return when a channel was pulled last."""
+    value = db.value(
+        "SELECT updated_ms FROM cursors WHERE channel = :c AND stream = 'orders'", c=channel
+    )
+    return None if value is None else int(value)
+
+
 def move_cursor(db: Db, channel: str, value_ms: int, now_ms: int, stream: str = "orders") -> None:
     """Move a cursor forward; it never goes back."""
     db.run(
@@ -332,6 +340,24 @@ def move_cursor(db: Db, channel: str, value_ms: int, now_ms: int, stream: str = 
         v=value_ms,
         now=now_ms,
     )
+
+
+def set_cursor_back(db: Db, channel: str, from_ms: int, value_ms: int, now_ms: int) -> None:
+    """Set a cursor back that was moved by a wrong clock (compare-and-set)."""
+    db.run(
+        "UPDATE cursors SET value_ms = :v, updated_ms = :now"
+        " WHERE channel = :c AND stream = 'orders' AND value_ms = :from",
+        c=channel,
+        v=value_ms,
+        now=now_ms,
+        **{"from": from_ms},
+    )
+
+
+def newest_revision(db: Db, channel: str) -> int | None:
+    """Return the newest time of change that a channel told of its orders."""
+    value = db.value("SELECT max(revision_ms) FROM orders WHERE channel = :c", c=channel)
+    return None if value is None else int(value)
 
 
 def set_needed(db: Db, line_id: LineId, needed: int) -> bool:
