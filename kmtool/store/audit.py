@@ -81,15 +81,12 @@ def append(
             }
         )
         prev = found
-    sql = (
-        "INSERT INTO audit"
-        " (at_ms, session_id, actor, action, object, detail, chain, n, prev, hash) VALUES"
-        " (:at, :session, :actor, :action, :object, :detail, :chain, :n, :prev, :hash)"
+    db.insert(
+        "INSERT INTO audit (at_ms, session_id, actor, action, object, detail, chain, n, prev,"
+        " hash)",
+        "(:at, :session, :actor, :action, :object, :detail, :chain, :n, :prev, :hash)",
+        values,
     )
-    if len(values) == 1:
-        db.run(sql, **values[0])
-    else:
-        db.many(sql, values)
     db.run(
         "UPDATE audit_heads SET count = :n, hash = :hash, at_ms = :at WHERE chain = :chain",
         n=n,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import KeyId, LineId, OrderId, ParcelId
 from kmtool.store import uses
-from kmtool.store.db import Db, Row, all_in, all_moved, in_clause, run_in, values_clause
+from kmtool.store.db import Db, Row, all_in, all_moved, in_clause, run_in
 
 
 def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
@@ -132,13 +132,13 @@ def batches(db: Db, batch_ids: Sequence[int]) -> dict[int, Row]:
 
 def add_allocations(db: Db, rows: Sequence[Row]) -> None:
     """Bind keys to lines. The unique index refuses a second buyer."""
-    if rows:
-        db.many(
-            "INSERT INTO allocations (line_id, key_id, batch_id, sku, state, exclusive, mode,"
-            " cost_e5, currency, reserved_ms, parcel_id) VALUES (:line_id, :key_id, :batch_id,"
-            " :sku, 'reserved', :exclusive, :mode, :cost_e5, :currency, :reserved_ms, :parcel_id)",
-            rows,
-        )
+    db.insert(
+        "INSERT INTO allocations (line_id, key_id, batch_id, sku, state, exclusive, mode,"
+        " cost_e5, currency, reserved_ms, parcel_id)",
+        "(:line_id, :key_id, :batch_id, :sku, 'reserved', :exclusive, :mode, :cost_e5, :currency,"
+        " :reserved_ms, :parcel_id)",
+        rows,
+    )
 
 
 def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
@@ -223,23 +223,21 @@ def deliver_keys(db: Db, key_ids: Sequence[int], now_ms: int) -> int:
     )
 
 
-_PARCEL = ("order_id", "n", "courier", "address_digest", "sealed", "data_key_id", "created_ms")
-
-
 def add_parcels(
     db: Db, rows: Sequence[Row], line_ids: Sequence[Sequence[int]]
 ) -> dict[tuple[int, int], ParcelId]:
     """Insert parcels, each with its lines; return (order, n) → parcel."""
-    if not rows:
-        return {}
-    marks, params = values_clause(_PARCEL, rows)
-    found = db.all(
-        f"INSERT INTO parcels ({', '.join(_PARCEL)}) VALUES {marks} RETURNING id, order_id, n",
-        **params,
+    found = db.insert_all(
+        "INSERT INTO parcels (order_id, n, courier, address_digest, sealed, data_key_id,"
+        " created_ms)",
+        "(:order_id, :n, :courier, :address_digest, :sealed, :data_key_id, :created_ms)",
+        rows,
+        "RETURNING id, order_id, n",
     )
     numbers = {(row["order_id"], row["n"]): ParcelId(row["id"]) for row in found}
-    db.many(
-        "INSERT INTO parcel_lines (parcel_id, line_id) VALUES (:p, :l)",
+    db.insert(
+        "INSERT INTO parcel_lines (parcel_id, line_id)",
+        "(:p, :l)",
         [
             {"p": numbers[row["order_id"], row["n"]], "l": line}
             for row, ids in zip(rows, line_ids, strict=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, OrderId, SessionId
 from kmtool.domain.states import EffectState
-from kmtool.store.db import Db, Row, all_in, in_clause, run_in, values_clause
+from kmtool.store.db import Db, Row, all_in, in_clause, run_in
 
 
 def add_effect(db: Db, values: Row) -> EffectId | None:
@@ -27,14 +27,13 @@ def add_effect(db: Db, values: Row) -> EffectId | None:
 
 def add_effects(db: Db, rows: Sequence[Row]) -> int:
     """Write down several things to happen outside; return how many were not written before."""
-    if not rows:
-        return 0
-    return db.many(
+    return db.insert(
         "INSERT INTO effects (order_id, parcel_id, parcel_n, kind, generation, channel, route,"
-        " state, due_ms, tries, reason, created_ms) VALUES (:order_id, :parcel_id, :parcel_n,"
-        " :kind, :generation, :channel, :route, 'pending', :due_ms, 0, '', :created_ms)"
-        " ON CONFLICT (order_id, parcel_n, kind, generation) DO NOTHING",
+        " state, due_ms, tries, reason, created_ms)",
+        "(:order_id, :parcel_id, :parcel_n, :kind, :generation, :channel, :route, 'pending',"
+        " :due_ms, 0, '', :created_ms)",
         rows,
+        "ON CONFLICT (order_id, parcel_n, kind, generation) DO NOTHING",
     )
 
 
@@ -166,19 +165,14 @@ def finish_effects(db: Db, effect_ids: Sequence[int], now_ms: int) -> int:
     )
 
 
-_ATTEMPT = ("effect_id", "n", "session_id", "state", "digest", "started_ms", "reference", "detail",
-            "route")  # fmt: skip
-
-
 def add_attempts(db: Db, rows: Sequence[Row]) -> dict[int, int]:
     """Put attempts on record before anything leaves; return effect → attempt."""
-    if not rows:
-        return {}
-    whole = [{**row, "state": "intent", "reference": "", "detail": ""} for row in rows]
-    marks, params = values_clause(_ATTEMPT, whole)
-    found = db.all(
-        f"INSERT INTO attempts ({', '.join(_ATTEMPT)}) VALUES {marks} RETURNING id, effect_id",
-        **params,
+    found = db.insert_all(
+        "INSERT INTO attempts (effect_id, n, session_id, state, digest, started_ms, reference,"
+        " detail, route)",
+        "(:effect_id, :n, :session_id, 'intent', :digest, :started_ms, '', '', :route)",
+        rows,
+        "RETURNING id, effect_id",
     )
     return {row["effect_id"]: row["id"] for row in found}
 

@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kmtool.store.db import Db, Row, values_clause
+from kmtool.store.db import Db, Row
 
 Posting = tuple[str, str, int]
 """(account, currency, amount in minor units; debit positive)"""
-
-
-PART = 100
-"""How many entries are inserted by one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +32,16 @@ def post(db: Db, at_ms: int, event: str, ref: str, note: str, postings: Sequence
 
 def post_many(db: Db, at_ms: int, entries: Sequence[Entry]) -> int:
     """Post entries inside the open transaction; return how many were not posted before."""
-    count = 0
-    for start in range(0, len(entries), PART):
-        count += _post_part(db, at_ms, entries[start : start + PART])
-    return count
-
-
-def _post_part(db: Db, at_ms: int, entries: Sequence[Entry]) -> int:
     for entry in entries:
         sums: dict[str, int] = {}
         for _, currency, amount in entry.postings:
             sums[currency] = sums.get(currency, 0) + amount
         assert not any(sums.values()), f"{entry.event} {entry.ref} does not sum to zero: {sums}"
-    marks, params = values_clause(
-        ("at_ms", "event", "ref", "note"),
+    fresh = db.insert_all(
+        "INSERT INTO ledger_entries (at_ms, event, ref, note)",
+        "(:at_ms, :event, :ref, :note)",
         [{"at_ms": at_ms, "event": e.event, "ref": e.ref, "note": e.note} for e in entries],
-    )
-    fresh = db.all(
-        f"INSERT INTO ledger_entries (at_ms, event, ref, note) VALUES {marks}"
-        " ON CONFLICT (event, ref) DO NOTHING RETURNING id, event, ref",
-        **params,
+        "ON CONFLICT (event, ref) DO NOTHING RETURNING id, event, ref",
     )
     numbers = {(row["event"], row["ref"]): row["id"] for row in fresh}
     rows = [
@@ -65,12 +51,11 @@ def _post_part(db: Db, at_ms: int, entries: Sequence[Entry]) -> int:
         for account, currency, amount in entry.postings
         if amount
     ]
-    if rows:
-        db.many(
-            "INSERT INTO ledger_postings (entry_id, account, currency, amount_minor)"
-            " VALUES (:entry, :account, :currency, :amount)",
-            rows,
-        )
+    db.insert(
+        "INSERT INTO ledger_postings (entry_id, account, currency, amount_minor)",
+        "(:entry, :account, :currency, :amount)",
+        rows,
+    )
     return len(fresh)
 
 

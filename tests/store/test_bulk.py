@@ -120,3 +120,15 @@ def test_an_old_database_brings_what_it_reserved_in_its_last_day(
     asked = [("shop1", "b1"), ("shop1", "demo_name")]
     assert rollups.buyer_figures(db, asked, 0) == dict.fromkeys(asked, 2)
     db.close()
+
+
+@pytest.mark.parametrize("n", [0, 1, 99, 100, 101, 250])
+def test_rows_are_inserted_many_at_once_and_counted(db: Db, n: int) -> None:
+    rows = [{"name": f"n{i:04d}", "value": f"{i} %s ? :x"} for i in range(n)]
+    head, row, tail = "INSERT INTO meta (name, value)", "(:name, :value)", "ON CONFLICT DO NOTHING"
+    with db.tx():
+        assert db.insert(head, row, rows[:50], tail) == len(rows[:50])
+        found = db.insert_all(head, row, rows, f"{tail} RETURNING name, value")
+    assert sorted(found, key=lambda one: str(one["name"])) == rows[50:]
+    kept = all_in(db, "SELECT name, value FROM meta WHERE name IN {in}", [r["name"] for r in rows])
+    assert sorted(kept, key=lambda one: str(one["name"])) == rows
