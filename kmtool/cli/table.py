@@ -52,6 +52,7 @@ COMMANDS: tuple[Row, ...] = (
     ("config", "kmtool.cli.config:app", NOUN, "kmtool.toml: which one, what is in force"),
     ("secret", "kmtool.cli.secret:app", NOUN, "credentials, sealed in the database"),
     ("audit", "kmtool.cli.audit:app", NOUN, "the record of who did what"),
+    ("selftest", "kmtool.cli.selftest:selftest", OTHER, "play made-up shops through every trouble"),
     ("help", "kmtool.cli.help:show_help", OTHER, "explain a command or an error code"),
 )
 

@@ -30,7 +30,7 @@ class Life:
     """What became of one seed. `rule` is empty when all promises were kept."""
 
     seed: int
-    steps: int
+    script: tuple[int, ...]
     events: int
     counts: dict[str, int]
     digest: str
@@ -39,6 +39,11 @@ class Life:
     step: int = 0
     trace: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = field(default=())
+
+    @property
+    def sort(self) -> str:
+        """Return which of the three great promises broke: duplicate, lost, unrecorded, or other."""
+        return verdict.SORTS.get(self.rule, "other" if self.rule else "")
 
 
 def play(
@@ -68,7 +73,7 @@ def play(
     _close(stage)
     return Life(
         seed=seed,
-        steps=len(wanted),
+        script=tuple(wanted),
         events=stage.events(),
         counts=_figures(stage),
         digest=stage.digest(),

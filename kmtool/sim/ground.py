@@ -69,7 +69,7 @@ class Ground:
 @contextmanager
 def prepared(base: Path | None = None) -> Iterator[Ground]:
     """Yield a ground in a folder of its own (in memory where there is room) and remove it."""
-    folder = Path(tempfile.mkdtemp(prefix="kmtool-sim-", dir=base or _memory()))
+    folder = Path(tempfile.mkdtemp(prefix="kmtool-sim-", dir=base or memory()))
     before = os.environ.get(HOME)
     key = os.environ.pop("KMTOOL_MASTER_KEY", None)
     os.environ[HOME] = str(folder / "ground" / "home")
@@ -83,8 +83,8 @@ def prepared(base: Path | None = None) -> Iterator[Ground]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _memory() -> Path | None:
-    """A disk in memory where there is one with room; None is the system's temporary folder."""
+def memory() -> Path | None:
+    """Return a disk in memory where there is one with room, else None: the temporary folder."""
     if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
         return None
     return MEMORY

@@ -139,7 +139,7 @@ db reconcile-stock --proof x --confirm 0 | db copy --to other.db --dry-run
 db move elsewhere --dry-run | db restore nothing.db
 db migrate | db query select+*+from+keys | db query select+*+from+v_keys
 db query select+sealed+from+keys | db query select+CANARYQ7XW
-demo --help
+demo --help | selftest --seed 5
 """
 
 

@@ -1,0 +1,207 @@
+"""Plays many seeds, side by side on the processors there are, and adds their figures up.
+
+The lives lie in a temporary folder of their own; nothing of the owner's is opened.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kmtool.clock import SystemClock
+from kmtool.sim.driver import Life, play
+from kmtool.sim.edges import Fault
+from kmtool.sim.ground import Ground, memory, prepared
+from kmtool.sim.shrink import Script, shrink
+
+FAILURES_MAX = 3
+SHRINK_S = 60.0
+AHEAD = 2
+"""How many lives wait for each processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A broken promise: how to repeat it, what came before it, and its shortest script."""
+
+    seed: int
+    step: int
+    rule: str
+    told: str
+    command: str
+    last: tuple[str, ...]
+    steps: tuple[int, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selftest:
+    """What many lives showed. `breakdown` says what the events were; the digest names the run."""
+
+    seed: int
+    lives: int
+    events: int
+    crashes: int
+    restores: int
+    orders: int
+    keys: int
+    repeated: int
+    violations: int
+    duplicate: int
+    lost: int
+    unrecorded: int
+    seconds: float
+    breakdown: dict[str, int] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+
+
+def run(
+    events: int,
+    seed: int,
+    *,
+    cores: int = 0,
+    shown: Callable[[Iterator[int], int], Iterator[int]] = lambda steps, _total: steps,
+) -> Selftest:
+    """Play lives from a seed on until so many events happened (at least one life).
+
+    `shown(steps, total)` passes through how many events there were, for progress.
+    """
+    clock = SystemClock()
+    began = clock.monotonic()
+    count: Counter[str] = Counter()
+    failed: list[Life] = []
+    for life in _lives(events, seed, cores or os.cpu_count() or 1, shown):
+        count.update(life.counts)
+        count["lives"] += 1
+        count["events"] += life.events
+        if life.rule:
+            failed.append(life)
+    failures = tuple(_explained(sorted(failed, key=lambda one: one.seed)))
+    return _summed(seed, count, failed, failures, clock.monotonic() - began)
+
+
+def _lives(
+    events: int, seed: int, cores: int, shown: Callable[[Iterator[int], int], Iterator[int]]
+) -> Iterator[Life]:
+    with ExitStack() as stack:
+        base = stack.enter_context(_folder())
+        alone = cores == 1 or events <= 1
+        lives = _alone(seed, base) if alone else _beside(seed, base, cores)
+        source = stack.enter_context(closing(lives))
+        total = failures = 0
+        ticks = shown(_counting(events), events)
+        for life in source:
+            yield life
+            for _ in range(min(life.events, max(0, events - total))):
+                next(ticks, None)
+            total += life.events
+            failures += bool(life.rule)
+            if total >= events or failures >= FAILURES_MAX:
+                break
+
+
+def _counting(events: int) -> Iterator[int]:
+    yield from range(events)
+
+
+def _alone(seed: int, base: Path) -> Generator[Life, None, None]:
+    with prepared(base) as ground:
+        while True:
+            yield play(seed, ground)
+            seed += 1
+
+
+def _beside(seed: int, base: Path, cores: int) -> Generator[Life, None, None]:
+    """Yield lives as they end, in the order of their seeds."""
+    pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), _prepare, (str(base),))
+    waiting: dict[int, Future[Life]] = {}
+    following = seed
+    try:
+        while True:
+            while len(waiting) < cores * AHEAD:
+                waiting[following] = pool.submit(_play, following)
+                following += 1
+            first = min(waiting)
+            wait([waiting[first]], return_when=FIRST_COMPLETED)
+            yield waiting.pop(first).result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_own: ExitStack = ExitStack()
+_grounds: list[Ground] = []
+
+
+def _prepare(base: str) -> None:
+    """Prepare a ground for the life of a worker; its folder lies in the one of the run."""
+    _grounds.append(_own.enter_context(prepared(Path(base))))
+
+
+def _play(seed: int) -> Life:
+    return play(seed, _grounds[-1])
+
+
+def _explained(failed: list[Life]) -> Iterator[Failure]:
+    """Shrink the first failure; the others are told as they came."""
+    clock = SystemClock()
+    until = clock.monotonic() + SHRINK_S
+    for n, life in enumerate(failed[:FAILURES_MAX]):
+        script = Script(life.script, life.faults, life, 0)
+        if n == 0:
+            with _folder() as base, prepared(base) as ground:
+                script = shrink(life, ground, lambda: clock.monotonic() < until)
+        yield Failure(
+            seed=life.seed,
+            step=life.step,
+            rule=life.rule,
+            told=script.life.told,
+            command=f"kmtool selftest --seed {life.seed}",
+            last=script.life.trace[-20:],
+            steps=script.steps,
+            faults=tuple(_told(one) for one in script.faults),
+        )
+
+
+def _told(fault: Fault) -> str:
+    return str(fault)
+
+
+def _summed(
+    seed: int,
+    count: Counter[str],
+    failed: list[Life],
+    failures: tuple[Failure, ...],
+    seconds: float,
+) -> Selftest:
+    rules = Counter(life.sort for life in failed)
+    figures = ("lives", "events", "crashes", "orders", "keys", "repeated")
+    return Selftest(
+        seed=seed,
+        restores=count["restores"],
+        violations=len(failed),
+        duplicate=rules["duplicate"],
+        lost=rules["lost"],
+        unrecorded=rules["unrecorded"],
+        seconds=round(seconds, 1),
+        breakdown={name: n for name, n in sorted(count.items()) if name not in figures[:2]},
+        failures=failures,
+        **{name: count[name] for name in figures},
+    )
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Yield a folder for grounds, in memory where there is room, and remove it with all in it."""
+    folder = Path(tempfile.mkdtemp(prefix="kmtool-selftest-", dir=memory()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
