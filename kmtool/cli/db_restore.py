@@ -109,7 +109,7 @@ def reconcile_stock(
             n = stock_back.out_of_sale(shop, sku, batch)
             _agree(
                 plural(
-                    "Decide about {n} key that are out of sale?",
+                    "Decide about {n} key that is out of sale?",
                     "Decide about {n} keys that are out of sale?",
                     n,
                 ).format(n=n),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
+from kmtool.cli.values import price
 from kmtool.domain.settlement import OWN
 from kmtool.words import _
 
@@ -21,6 +22,12 @@ Name = Annotated[str | None, typer.Option(help=_("what people call them"))]
 Mode = Annotated[str | None, typer.Option(help=_("consignment (paid when sold) or buyout"))]
 SettleDays = Annotated[
     int | None, typer.Option("--settle-days", help=_("paid this many days after the sale"))
+]
+PerDay = Annotated[
+    str | None, typer.Option("--spend-per-day", help=_("the most that is spent there on a day"))
+]
+PerOrder = Annotated[
+    str | None, typer.Option("--spend-per-order", help=_("the most that one purchase may cost"))
 ]
 Payee = Annotated[str | None, typer.Option(help=_("account the money goes to"))]
 
@@ -74,21 +81,29 @@ def add(
 
 
 @app.command("set", help=_("change a supplier; batches that are here keep their terms"))
-def set_(
+def set_(  # noqa: PLR0913, PLR0917  (the options of one command)
     code: str,
     name: Name = None,
     mode: Mode = None,
     settle_days: SettleDays = None,
     payee: Payee = None,
+    per_day: PerDay = None,
+    per_order: PerOrder = None,
     dry_run: doors.DryRun = False,
 ) -> None:
     """Change a supplier."""
     from kmtool.operations import suppliers
 
+    terms = (name, mode, settle_days, payee)
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = suppliers.change(
-            shop, code, name=name, mode=mode, settle_days=settle_days, payee=payee
-        )
+        day, order = (price(text, shop.config.shop.currency) for text in (per_day, per_order))
+        limits = day is not None or order is not None
+        if any(one is not None for one in terms) or not limits:
+            result = suppliers.change(
+                shop, code, name=name, mode=mode, settle_days=settle_days, payee=payee
+            )
+        if limits:
+            result = suppliers.limit(shop, code, per_day_minor=day, per_order_minor=order)
     out.show(result, _one)
 
 

@@ -7,6 +7,7 @@ burst, risk, mode); nothing releases an unpaid, refunded, closed or unmapped lin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from kmtool.domain.money import e5_to_minor, format_minor
@@ -15,6 +16,9 @@ from kmtool.domain.situation import Shut as Shut
 from kmtool.domain.situation import Situation as Situation
 from kmtool.domain.states import Gate, Mode, OrderStatus, RefundState
 from kmtool.errors import told
+
+_LIMIT = re.compile(r"one purchase from (?P<one>.+) at most |are spent at (?P<day>.+) today, ")
+"""Which limit of spending a reason names (`topup.too_much` writes them)."""
 
 
 def paid(s: Situation) -> Shut | None:
@@ -150,7 +154,17 @@ def spend(s: Situation) -> Shut | None:
     """What a top-up may cost must lie within what may be spent at its supplier."""
     if not s.spend_refusal:
         return None
-    return Shut(Gate.PRICE, s.spend_refusal, f"kmtool product show {s.sku}")
+    command = limit_command(s.spend_refusal) or f"kmtool product show {s.sku}"
+    return Shut(Gate.PRICE, s.spend_refusal, command)
+
+
+def limit_command(reason: str) -> str:
+    """Return the command that raises the limit a reason names, empty when it names none."""
+    found = _LIMIT.search(reason)
+    if found is None:
+        return ""
+    which = "--spend-per-order" if found["one"] else "--spend-per-day"
+    return f"kmtool supplier set {found['one'] or found['day']} {which} MONEY"
 
 
 def price(s: Situation) -> Shut | None:

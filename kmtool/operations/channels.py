@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 from kmtool import registry
 from kmtool.config import ChannelSettings
 from kmtool.domain.states import Mode
-from kmtool.errors import KmError, NotFound, Refused, UsageError, told
+from kmtool.errors import Broken, KmError, NotFound, Refused, UsageError, told
 from kmtool.operations import config_text
 from kmtool.operations.channel_preview import BY_FILE, FilePreview
 from kmtool.operations.config_text import Value
@@ -364,13 +366,19 @@ def _with_account(
 def _written(
     shop: Shop, text: config_text.ConfigText, wanted: NewChannel, action: str
 ) -> ChannelChange:
-    keep, name = not shop.db.rehearsing, wanted.name
-    with shop.db.tx():
-        changed = config_text.write(
-            shop.config, text, name, shop.now_ms(), keep=keep, account=wanted.account
-        )
-        now = changed.config.channels[name]
-        shop.audit(action, name, f"{now.adapter} {now.mode} {','.join(now.couriers)}")
+    keep, name, at_ms = not shop.db.rehearsing, wanted.name, shop.now_ms()
+    named = config_text.Named(name, wanted.account)
+    write = partial(config_text.write, shop.config, text, named, at_ms)
+    changed = write(keep=False)
+    now = changed.config.channels[name]
+    try:
+        with shop.db.tx():
+            shop.audit(action, name, f"{now.adapter} {now.mode} {','.join(now.couriers)}")
+            changed = write(keep=keep)
+    except Broken:
+        if changed.backup:  # it would stand in kmtool.toml and be on record nowhere
+            Path(changed.backup).replace(text.path)
+        raise
     stored = {str(row["name"]) for row in house.secret_names(shop.db)}
     sealed = [text.removeprefix("secret:") for text in now.credentials.values()
               if text.startswith("secret:")]  # fmt: skip

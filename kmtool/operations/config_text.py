@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kmtool import config as configuration
 from kmtool.config import Config
-from kmtool.errors import ConfigError, Refused, StateMoved, told
+from kmtool.errors import ConfigError, Refused, StateMoved, Told, told
 
 Value = str | int | bool | Sequence[str]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -32,6 +32,15 @@ class ConfigText:
     text: str
     encoding: str
     newline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a change may touch: a channel and its account, or a supplier."""
+
+    channel: str = ""
+    account: str = ""
+    supplier: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +100,8 @@ def set_values(old: ConfigText, name: Sequence[str], values: Mapping[str, Value]
     return replace(old, text="".join(lines))
 
 
-def write(
-    old: Config, new: ConfigText, channel: str, stamp_ms: int, *, keep: bool, account: str = ""
-) -> Changed:
-    """Put the new text in place of the old file; only `channel` and `account` may differ.
+def write(old: Config, new: ConfigText, named: Named, stamp_ms: int, *, keep: bool) -> Changed:
+    """Put the new text in place of the old file; only what is named may differ.
 
     Without `keep` everything is checked and nothing is changed. Raises `Refused` when the change
     cannot be made by adding lines, `StateMoved` when somebody saved the file meanwhile.
@@ -103,7 +110,8 @@ def write(
     try:
         trial.write_bytes(new.text.encode(new.encoding))
         shutil.copymode(new.path, trial)
-        loaded = _loaded(trial, old, channel, account)
+        loaded = _loaded(trial, old, named)
+        _must_mean_the_same(loaded, old, named)
         if not keep:
             return Changed(loaded, "")
         if new.path.read_bytes() != new.raw:
@@ -140,26 +148,39 @@ def literal(value: Value) -> str:
     return "[" + ", ".join(literal(one) for one in value) + "]"
 
 
-def _loaded(trial: Path, old: Config, channel: str, account: str) -> Config:
-    by_hand = told(
-        "write the lines of [channels.{channel}] into {file} with an editor",
-        channel=channel,
-        file=old.path.name,
-    )
+def _loaded(trial: Path, old: Config, named: Named) -> Config:
     try:
-        loaded = replace(configuration.load(trial), path=old.path)
+        return replace(configuration.load(trial), path=old.path)
     except ConfigError as error:
         raise Refused(
-            detail="the change would not load: {problem}", problem=error.message(), mend=by_hand
+            detail="the change would not load: {problem}",
+            problem=error.message(),
+            mend=_by_hand(old, named),
         ) from None
-    others = {name: one for name, one in loaded.channels.items() if name != channel}
-    before = {name: one for name, one in old.channels.items() if name != channel}
-    wallets = {name: one for name, one in loaded.accounts.items() if name != account}
-    wallets_before = {name: one for name, one in old.accounts.items() if name != account}
-    rest = replace(loaded, channels=old.channels, accounts=old.accounts)
-    if others != before or wallets != wallets_before or rest != old:
-        raise Refused(detail="the change would alter other settings too", mend=by_hand)
-    return loaded
+
+
+def _must_mean_the_same(loaded: Config, old: Config, named: Named) -> None:
+    pairs = (
+        (loaded.channels, old.channels, named.channel),
+        (loaded.accounts, old.accounts, named.account),
+        (loaded.suppliers, old.suppliers, named.supplier),
+    )
+    same = all(_without(new, name) == _without(was, name) for new, was, name in pairs)
+    rest = replace(loaded, channels=old.channels, accounts=old.accounts, suppliers=old.suppliers)
+    if not same or rest != old:
+        detail = "the change would alter other settings too"
+        raise Refused(detail=detail, mend=_by_hand(old, named))
+
+
+def _without(sections: Mapping[str, object], name: str) -> dict[str, object]:
+    return {key: one for key, one in sections.items() if key != name}
+
+
+def _by_hand(old: Config, named: Named) -> Told:
+    place = f"suppliers.{named.supplier}" if named.supplier else f"channels.{named.channel}"
+    return told(
+        "write the lines of [{place}] into {file} with an editor", place=place, file=old.path.name
+    )
 
 
 def _is_header(line: str, name: Sequence[str]) -> bool:

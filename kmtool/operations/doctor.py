@@ -214,7 +214,7 @@ def seen_check(shop: Shop) -> Check:
         return Check("seen_keys", True, told("none waits for its order"))
     if unknown:
         figure = told("{n} keys were sent before a restore and are not here", n=unknown)
-        return Check("seen_keys", False, figure, told("kmtool import FILE, the lost ones again"))
+        return Check("seen_keys", False, figure, "kmtool import FILE --sku SKU")
     figure = told("{n} keys were sent before a restore; their orders are not here", n=waiting)
     return Check("seen_keys", False, figure, "kmtool sync")
 

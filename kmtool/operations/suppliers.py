@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from kmtool.domain.money import format_plain
 from kmtool.domain.settlement import OWN as OWN
 from kmtool.domain.settlement import OWN_MODE as OWN_MODE
-from kmtool.errors import NotFound, Refused, UsageError
+from kmtool.errors import NotFound, Refused, UsageError, told
+from kmtool.operations import config_text
 from kmtool.operations.products import check_code
 from kmtool.operations.topup import day_began_ms
 from kmtool.shop import Shop
@@ -101,6 +104,39 @@ def change(
         told = ", ".join(f"{k}={v}" for k, v in changes.items() if k != "payee")
         shop.audit("supplier.set", f"supplier:{code}", told)
     return show(shop, code)
+
+
+def limit(
+    shop: Shop, code: str, *, per_day_minor: int | None = None, per_order_minor: int | None = None
+) -> Supplier:
+    """Write what may be spent at a supplier with an interface into kmtool.toml; 0 buys nothing.
+
+    Raises `NotFound` when the supplier has no section there.
+    """
+    shop.must_be_writable()
+    config = shop.config
+    if code not in config.suppliers:
+        raise NotFound(
+            kind="supplier",
+            name=code,
+            where=told("[suppliers.{code}] in kmtool.toml", code=code),
+            mend="write [suppliers.{name}] with its adapter first",
+        )
+    given = {"spend_per_day": per_day_minor, "spend_per_order": per_order_minor}
+    values: dict[str, config_text.Value] = {
+        name: format_plain(minor, config.shop.currency)
+        for name, minor in given.items()
+        if minor is not None
+    }
+    text = config_text.set_values(config_text.read(config.path), ("suppliers", code), values)
+    named = config_text.Named(supplier=code)
+    write = partial(config_text.write, config, text, named, shop.now_ms())
+    changed = write(keep=False)
+    with shop.db.tx():
+        said = ", ".join(f"{name}={value}" for name, value in values.items())
+        shop.audit("supplier.limit", f"supplier:{code}", said)
+        changed = write(keep=not shop.db.rehearsing)
+    return show(replace(shop, config=changed.config), code)
 
 
 def show(shop: Shop, code: str) -> Supplier:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kmtool.domain.gates import limit_command
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineKind, LineState, Mode, RefundState
 from kmtool.errors import Stored, marked, told
@@ -27,7 +28,7 @@ from kmtool.store.db import Row
 
 REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
-TEXT, TERMS, TWO_BUYERS, LOST = "text", "terms", "two_buyers", "lost"
+TEXT, TERMS, TWO_BUYERS, LOST, SPEND = "text", "terms", "two_buyers", "lost", "spend"
 """Causes beside states and gates."""
 
 _RELEASE = "kmtool order release {number}"
@@ -58,6 +59,7 @@ _WORDS: dict[str, tuple[int, str, str]] = {
         2, marked("{sku} is short: {keys} for {orders}"), "kmtool import FILE --sku {sku}",
     ),
     Gate.PRICE: (3, marked("below cost or floor 低价"), _RELEASE),
+    SPEND: (3, marked("{sku}: {reason}"), "{name}"),
     Gate.AMOUNT: (3, marked("other amount than agreed"), _RELEASE),
     EMPTY: (3, "{reason}", "kmtool order close {number}"),
     Gate.BURST: (3, marked("unusually many at once"), _RELEASE),
@@ -182,6 +184,8 @@ def _held(row: Row) -> tuple[str, str]:
     gate, is_topup = row["gate"], row["kind"] == LineKind.TOPUP
     if gate == Gate.STOCK:
         return (TEXT if row["kind"] == LineKind.TEXT else gate), row["sku"] or ""
+    if gate == Gate.PRICE and limit_command(row["reason"]):
+        return SPEND, limit_command(row["reason"])
     if gate == Gate.PRODUCT:
         return (TERMS if is_topup and row["on_sale"] else gate), row["sku"] or ""
     if gate == Gate.MODE:
