@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from kmtool.domain.money import format_plain
 from kmtool.domain.settlement import OWN as OWN
 from kmtool.domain.settlement import OWN_MODE as OWN_MODE
-from kmtool.errors import NotFound, Refused, UsageError, told
+from kmtool.errors import Broken, NotFound, Refused, UsageError, told
 from kmtool.operations import config_text
 from kmtool.operations.products import check_code
 from kmtool.operations.topup import day_began_ms
@@ -132,10 +133,15 @@ def limit(
     named = config_text.Named(supplier=code)
     write = partial(config_text.write, config, text, named, shop.now_ms())
     changed = write(keep=False)
-    with shop.db.tx():
-        said = ", ".join(f"{name}={value}" for name, value in values.items())
-        shop.audit("supplier.limit", f"supplier:{code}", said)
-        changed = write(keep=not shop.db.rehearsing)
+    try:
+        with shop.db.tx():
+            said = ", ".join(f"{name}={value}" for name, value in values.items())
+            shop.audit("supplier.limit", f"supplier:{code}", said)
+            changed = write(keep=not shop.db.rehearsing)
+    except Broken:
+        if changed.backup:  # it would stand in kmtool.toml and be on record nowhere
+            Path(changed.backup).replace(config.path)
+        raise
     return show(replace(shop, config=changed.config), code)
 
 

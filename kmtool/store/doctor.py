@@ -112,6 +112,20 @@ INVARIANTS: tuple[Invariant, ...] = (
         "kmtool order show ORDER",
     ),
     Invariant(
+        "parts_arrived",
+        "every part of a delivered line's message has a try that succeeded",
+        f"SELECT {_ORDER} || ' line ' || l.line_no || ' lacks part ' || CAST(c.part AS TEXT)"
+        " || ' of ' || CAST(c.parts AS TEXT) AS what FROM parcels c"
+        " JOIN parcel_lines p ON p.parcel_id = c.id JOIN lines l ON l.id = p.line_id"
+        " JOIN orders o ON o.id = l.order_id WHERE c.parts > 1 AND l.state = 'delivered'"
+        " AND EXISTS (SELECT 1 FROM effects e WHERE e.order_id = o.id AND e.parcel_id = c.id"
+        "  AND e.state <> 'cancelled')"
+        " AND NOT EXISTS (SELECT 1 FROM effects e JOIN attempts t ON t.effect_id = e.id"
+        "  WHERE e.order_id = o.id AND e.parcel_id = c.id AND t.state = 'ok')",
+        "kmtool order redeliver ORDER",
+        blocks=False,
+    ),
+    Invariant(
         "no_open_try",
         "a sender that ended left no open try",
         f"SELECT {_ORDER} || ': a try of session ' || CAST(s.id AS TEXT) || ' is still open'"

@@ -164,6 +164,13 @@ BREAKERS: dict[str, tuple[Callable[[Shop], None], set[str]]] = {
         sql(f"UPDATE attempts SET state = 'rejected' WHERE effect_id = {HANDED}"),
         {"delivered_proved"},
     ),
+    "a part of a message that never arrived": (
+        sql(
+            f"UPDATE attempts SET state = 'rejected' WHERE effect_id = {HANDED}",
+            f"UPDATE parcels SET part = 2, parts = 2 WHERE order_id = {ORDER.format('A1')}",
+        ),
+        {"delivered_proved", "parts_arrived"},
+    ),
     "an open try of an ended session": (
         sql(f"UPDATE attempts SET state = 'intent' WHERE effect_id = {MARKED}"),
         {"no_open_try"},

@@ -62,6 +62,18 @@ def whole(shop: Shop, wanted: int = KEYS) -> None:
     assert world("shop1").shipped == {"A1"}
 
 
+def test_a_part_that_never_arrived_is_named_by_the_doctor(chain: Opener) -> None:
+    shop = chain("one")
+    pull(shop, big())
+    deliver(shop)
+    third = "(SELECT id FROM parcels WHERE part = 3)"
+    shop.db.run(
+        "UPDATE attempts SET state = 'rejected' WHERE effect_id IN"
+        f" (SELECT id FROM effects WHERE parcel_id = {third})"
+    )
+    assert broken(shop) == ["parts_arrived: shop1:A1 line 1 lacks part 3 of 5"]
+
+
 def test_200_keys_go_in_5_messages_of_1000_characters(chain: Opener) -> None:
     shop = chain("one")
     pull(shop, big())
