@@ -26,6 +26,7 @@ def _channel(**more: object) -> Features:
         kind="test",
         **{  # type: ignore[arg-type]
             "pull": True,
+            "overlap_ms": 20_000,
             "mark_shipped": True,
             "shipped_repeat": Repeat.QUERYABLE,
             "notes": True,

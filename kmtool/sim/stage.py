@@ -31,6 +31,7 @@ from kmtool.errors import Broken, KmError, TakenOver
 from kmtool.journal import JournalEntry
 from kmtool.operations.deliver import deliver_all
 from kmtool.operations.recovery import recovered, refusal
+from kmtool.operations.sender import sending
 from kmtool.operations.sync import sync
 from kmtool.ports import OrderFact
 from kmtool.shop import Shop
@@ -44,6 +45,8 @@ T = TypeVar("T")
 
 START_MS = 1_795_305_600_000
 TRACE = 60
+LOOKS = 5
+"""Of so many starts one looks at all promises."""
 DEEP = 2
 """How many processes may stand still one inside the other."""
 COUNTED = ("outside", "acts", "calls", "commits", "journal", "crashes", "restarts", "jumps")
@@ -320,11 +323,7 @@ class Stage:
             with self.running(process):
                 opened = open_shop(self.config, clock=self.clock, means=process.means())
                 shop = replace(stack.enter_context(opened), actor="daemon")
-                found = stack.enter_context(recovered(shop, "run"))
-                if found.broken:
-                    told = str(refusal(found.broken))
-                    self.fail("nothing is broken at a start", told)
-                self._daemon_shop = found.shop
+                self._daemon_shop = self._start(shop, stack)
         except Crash as crash:
             self.stop_daemon()
             if isinstance(crash, PowerCut) and self._processes:
@@ -335,6 +334,15 @@ class Stage:
             self.stop_daemon()
             return None
         return self._daemon_shop
+
+    def _start(self, shop: Shop, stack: ExitStack) -> Shop:
+        """Become the sender, as `deliver` does, or as `run`, which looks at all promises first."""
+        if self.edges.random.randrange(LOOKS):
+            return stack.enter_context(sending(shop, "deliver"))
+        found = stack.enter_context(recovered(shop, "run"))
+        if found.broken:
+            self.fail("nothing is broken at a start", str(refusal(found.broken)))
+        return found.shop
 
     def stop_daemon(self) -> None:
         """End the daemon in an orderly way (or what is left of a dead one)."""
