@@ -6,7 +6,7 @@ import importlib
 import sys
 
 NAMES = ("start", "import_keys", "claim", "loopback", "latency", "crash", "crash_workers", "week",
-         "restore", "tamper", "peers")  # fmt: skip
+         "restore", "tamper", "peers", "sendfaults", "powercut")  # fmt: skip
 
 
 def main(words: list[str]) -> int:

@@ -1,7 +1,8 @@
 """Writes the documents that the program can tell about itself; with `--check` only compares.
 
 docs/commands.md comes from the command table, docs/adapters.md from each adapter's `FEATURES`,
-docs/errors.md from `kmtool.errors.every()`. Change the source, then run `make docs`.
+docs/errors.md from `kmtool.errors.every()`, docs/send-faults.md from the rules that the fault tests
+hold (tests/faults/rules.py). Change the source, then run `make docs`.
 """
 
 from __future__ import annotations
@@ -80,6 +81,66 @@ def adapters_page() -> str:
             lines += ["", f"### {name}", "", *(_facts(has))]
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def send_faults_page() -> str:
+    """Return docs/send-faults.md: what each way to go wrong is taken for, and what comes then."""
+    sys.path.insert(0, str(ROOT))
+    from tests.faults import rules
+
+    pairs = sum(len(act.phases()) for act in rules.ACTS)
+    lines = [
+        "# When sending goes wrong",
+        NOTE.format(source="tests/faults/rules.py"),
+        "",
+        *rules.INTRODUCTION.format(acts=len(rules.ACTS), pairs=pairs).strip().splitlines(),
+        "",
+        *_table(
+            ("Taken for", "What comes next"),
+            ((f"**{means}**", rules.NEXT[means]) for means in rules.Means),
+        ),
+        "",
+        "## The acts",
+        "",
+        *_table(
+            ("Adapter", *(f"{nature.capitalize()}" for nature in rules.Nature), "Unclear sends"),
+            (_acts_of(rules, name) for name in dict.fromkeys(a.adapter for a in rules.ACTS)),
+        ),
+        "",
+        *(f"`{name}` {why}." for name, why in rules.SILENT.items()),
+    ]
+    for title, phases, natures in (
+        ("HTTP", rules.HTTP, tuple(rules.Nature)),
+        ("SMTP", rules.SMTP, (rules.Nature.WRITE,)),
+    ):
+        lines += ["", f"## {title}", ""]
+        lines += _table(
+            ("What happens", "Done there?", *(nature.capitalize() for nature in natures)),
+            (
+                (p.says, "yes" if p.acted else "no", *(p.means(nature) for nature in natures))
+                for p in phases
+            ),
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _acts_of(rules: Any, name: str) -> tuple[str, ...]:
+    mine = [act for act in rules.ACTS if act.adapter == name]
+    of = registry.features(*name.split("/"))
+    unclear = {
+        "queryable": "asked about",
+        "repeat_safe": f"the same text again, {of.repeat_max} times in all",
+        "idempotent": "repeated",
+    }.get(of.repeat, "–")
+    if name.startswith("supplier/"):
+        unclear = f"asked about by number ({of.query_by or 'none'}); a known one: {of.idempotency}"
+    elif of.mark_shipped:
+        again = "repeated" if of.shipped_repeat == "idempotent" else "asked about"
+        unclear += f"; 「shipped」: {again}"
+    columns = (
+        ", ".join(act.title for act in mine if act.nature is nature) for nature in rules.Nature
+    )
+    return (f"`{name}`", *(text or "–" for text in columns), unclear)
 
 
 def _features(kind: str) -> Iterator[tuple[str, Features]]:
@@ -181,6 +242,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "adapters.md": adapters_page,
     "errors.md": errors_page,
+    "send-faults.md": send_faults_page,
 }
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import socket
 import ssl
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +19,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from tests.adapters.tls import server_context
-from tests.faults.front import DOORS, HOST, Doors
+from tests.faults.doors import DOORS, HOST, RESET, Doors
 
-RESET = struct.pack("ii", 1, 0)
 CODES = {
     "banner_4xx": "421 4.3.2 closing", "banner_5xx": "554 no service here",
     "banner_other": "HTTP/1.1 400 Bad Request",

@@ -261,11 +261,24 @@ SILENT = {
 }
 """Adapters that speak to nobody outside; statements are files, and none of them speaks either."""
 
+INTRODUCTION = """
+Whatever adapters do outside — {acts} acts — goes wrong here in every way a connection can: a server
+on loopback drops, stalls or spoils each step. What the program has to take it for follows from
+where on the way it broke and from what the call is for; the tests hold all {pairs} pairs of act and
+fault (`tests/faults`, `python -m bench sendfaults`) and look over there what was really done. 「Not
+sent」 of something that was done would sell it twice: no row may say so.
+
+Then whole orders meet each fault in each state: at the first send, at the send after an unclear
+one, at the question whether it happened, and when another sender takes over before the outcome is
+written. Where a route can be asked, the buyer gets one message whatever happens; a mail, which
+nobody can ask about, may come again with the same text and the same Message-ID.
+"""
+
 NEXT = {
     Means.NOT_SENT: "nothing left the house: the same text goes again by itself",
     Means.WAIT: "as before, not earlier than the other side wants",
     Means.REFUSED: "the next route of the channel, else a person",
-    Means.PERSON: "tried again; the owner is told that a login does not work",
+    Means.PERSON: "tried again; the order and the owner's alert tell that a login does not work",
     Means.UNKNOWN: "asked about; the same text again where the route bears it, else a person",
     Means.AGAIN: "read again; the pull's cursor stays, and nothing leaves unread",
     Means.NO_ANSWER: "asked again; it counts neither as 「done」 nor as 「not done」",

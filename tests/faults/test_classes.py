@@ -13,7 +13,8 @@ import pytest
 from kmtool import registry
 from tests.faults import rules
 from tests.faults.desks import MAKERS
-from tests.faults.front import DOORS, PHASES
+from tests.faults.doors import DOORS
+from tests.faults.front import PHASES
 from tests.faults.matrix import run
 from tests.faults.rules import ACTS, HTTP, SMTP, Nature
 
