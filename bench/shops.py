@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import NEVER_MS
@@ -96,14 +97,16 @@ def stock(shop: Shop, sku: str, n: int, *, item: str = ITEM, start: int = 0) -> 
         )  # fmt: skip
     for first in range(start, start + n, WINDOW):
         many = range(first, min(first + WINDOW, start + n))
-        rows = sorted((_key(shop, sku, batch, i, now) for i in many), key=_fingerprint)
+        rows = [{**_key(shop, sku, batch, i, now), "place": i - first} for i in many]
         with db.tx():
-            keys.insert_keys(db, rows)
+            if (first_id := keys.next_id(db)) is not None:
+                rows.sort(key=_fingerprint)
+            keys.insert_keys(db, rows, first_id=first_id)
             keys.add_stock(db, sku, len(rows))
 
 
-def _fingerprint(row: dict[str, object]) -> object:
-    return row["fingerprint"]
+def _fingerprint(row: dict[str, Any]) -> bytes:
+    return bytes(row["fingerprint"])
 
 
 def _key(shop: Shop, sku: str, batch: int, i: int, now: int) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 
 from kmtool import sheets
 from kmtool.clock import NEVER_MS, business_day, day_end_ms, local_text
@@ -22,6 +21,7 @@ from kmtool.operations import key_sources, products, suppliers, texts
 from kmtool.operations.import_records import (
     FilePreview,
     FileResult,
+    Fresh,
     ImportResult,
     Preview,
     Terms,
@@ -46,10 +46,10 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A file with its keys told apart: `fresh` is (fingerprint, line number, text or picture)."""
+    """A file with its keys told apart."""
 
     file: KeyFile
-    fresh: list[tuple[bytes, int, str | Picture]]
+    fresh: list[Fresh]
     twins: list[Twin]
 
 
@@ -259,8 +259,7 @@ def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
 def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
     """Write one batch in one transaction and return its number."""
     db, now = shop.db, shop.now_ms()
-    count, zone = len(plan.fresh), shop.config.shop.timezone
-    uses = terms.uses or 1
+    count, uses, zone = len(plan.fresh), terms.uses or 1, shop.config.shop.timezone
     _room_in_data_key(shop, count)
     with db.tx():
         keys.lock_imports(db)
@@ -297,9 +296,11 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
             "state_ms": now,
         }
         for start in range(0, count, WINDOW):
-            part = sorted(plan.fresh[start : start + WINDOW], key=itemgetter(0))
+            part = list(enumerate(plan.fresh[start : start + WINDOW]))
+            if (first_id := keys.next_id(db)) is not None:
+                part.sort(key=lambda placed: placed[1][0])  # by fingerprint
             if uses == 1 and not plan.file.parsed.pictures:
-                keys.insert_keys(db, _sealed(shop, part, common))
+                keys.insert_keys(db, _sealed(shop, part, common), first_id=first_id)
             else:
                 keys.insert_special(db, _sealed(shop, part, {**common, "uses": uses, "media": ""}))
         if keys.count_of_batch(db, batch_id) != count:
@@ -322,10 +323,10 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
 
 
 def _sealed(
-    shop: Shop, rows: Iterable[tuple[bytes, int, str | Picture]], common: dict[str, object]
+    shop: Shop, rows: Iterable[tuple[int, Fresh]], common: dict[str, object]
 ) -> Iterator[dict[str, object]]:
     seal = shop.vault.seal
-    for fingerprint, line_no, found in rows:
+    for place, (fingerprint, line_no, found) in rows:
         more: dict[str, object] = {}
         if isinstance(found, Picture):
             sealed, number = seal(Secret(found.data), fingerprint)
@@ -339,6 +340,7 @@ def _sealed(
             "data_key_id": number,
             "tail": _tail(found),
             "line_no": line_no,
+            "place": place,
             **more,
         }
 

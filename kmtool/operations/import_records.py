@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 
+from kmtool.domain.pictures import Picture
 from kmtool.errors import told
+
+Fresh = tuple[bytes, int, str | Picture]
+"""A key that is not known yet: its fingerprint, its line number, the text or the picture."""
 
 
 @dataclass(frozen=True, slots=True)

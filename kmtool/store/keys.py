@@ -46,16 +46,31 @@ def fingerprints_known(db: Db, fingerprints: Sequence[bytes]) -> dict[bytes, Row
     return known
 
 
-def insert_keys(db: Db, rows: Iterable[dict[str, object]]) -> None:
+def next_id(db: Db) -> int | None:
+    """Return the number of the next key; None where rows lie as they are inserted (PostgreSQL).
+
+    SQLite lays rows down by their number. Keys leave in the order of their file: numbered so, those
+    that leave together lie together, and few pages are written for them.
+    """
+    if db.dialect == "postgresql":
+        return None
+    last = db.value("SELECT max(seq) FROM sqlite_sequence WHERE name = 'keys'")
+    return int(last or 0) + 1
+
+
+def insert_keys(db: Db, rows: Iterable[dict[str, object]], *, first_id: int | None = None) -> None:
     """Insert keys; one that is known by now is left out, so count afterwards.
 
     A row holds fingerprint, sealed, data_key_id, tail, sku, batch_id, line_no, state, uses_left,
-    expires_ms, state_ms. Give them sorted by fingerprint: the index is then written in order.
+    expires_ms, state_ms. Give them sorted by fingerprint: the index is then written in order. With
+    `first_id` (see `next_id`) a row also has its place among them, counted from 0.
     """
+    number, place = ("", "") if first_id is None else ("id, ", f"{first_id} + :place, ")
     db.many(
-        "INSERT INTO keys (fingerprint, sealed, data_key_id, tail, sku, batch_id, line_no, state,"
-        " uses_left, expires_ms, state_ms) VALUES (:fingerprint, :sealed, :data_key_id, :tail,"
-        " :sku, :batch_id, :line_no, :state, :uses_left, :expires_ms, :state_ms)"
+        f"INSERT INTO keys ({number}fingerprint, sealed, data_key_id, tail, sku, batch_id, line_no,"
+        f" state, uses_left, expires_ms, state_ms) VALUES ({place}:fingerprint, :sealed,"
+        " :data_key_id, :tail, :sku, :batch_id, :line_no, :state, :uses_left, :expires_ms,"
+        " :state_ms)"
         " ON CONFLICT (fingerprint) DO NOTHING",
         rows,
     )

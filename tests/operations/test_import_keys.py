@@ -308,3 +308,13 @@ def test_no_plain_key_lies_in_the_folder(shop: Shop, tmp_path: Path) -> None:
     assert files
     for path in files:
         assert CANARY.encode() not in path.read_bytes(), path
+
+
+def test_keys_are_numbered_in_the_order_of_their_file(shop: Shop) -> None:
+    texts = [f"ORDER-{i * 7919 % 1000:04d}-KEY" for i in range(300)]
+    for part in (texts[:200], texts[100:]):
+        bring(shop, "\n".join(part))
+    rows = shop.db.all("SELECT id, batch_id, line_no FROM keys ORDER BY id")
+    found = [(row["batch_id"], row["line_no"]) for row in rows]
+    assert len(found) == 300
+    assert found == sorted(found)
