@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kmtool.cli import doors, out
-from kmtool.cli.values import price
+from kmtool.cli.values import price, signed
 from kmtool.domain.settlement import OWN
 from kmtool.words import _
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
+    from kmtool.operations.deposits import Deposited
     from kmtool.operations.suppliers import Supplier, Suppliers
 
 app = doors.noun(_("who the keys come from, and on which terms"))
@@ -107,6 +108,33 @@ def set_(  # noqa: PLR0913, PLR0917  (the options of one command)
     out.show(result, _one)
 
 
+@app.command("deposit", help=_("note money paid in advance; purchases are drawn from it"))
+def deposit(
+    code: str,
+    amount: Annotated[str, typer.Option("--amount", help=_("what was paid, such as 500.00"))],
+    ref: Annotated[str, typer.Option("--ref", help=_("the bank's voucher number"))],
+    note: Annotated[str, typer.Option("--note", help=_("a remark for the record"))] = "",
+    dry_run: doors.DryRun = False,
+) -> None:
+    """Book money paid in advance to a supplier; the same voucher counts once."""
+    from kmtool.operations import deposits, suppliers
+
+    with doors.open_shop(writes=True, dry_run=dry_run) as shop:
+        minor = signed(amount, suppliers.show(shop, code).currency)
+        result = deposits.deposit(shop, code, minor, ref, note)
+    out.show(result, _deposited)
+
+
+def _deposited(result: Deposited) -> Iterable[Block]:
+    from kmtool.cli.blocks import Line
+
+    prepaid = out.money(result.prepaid_minor, result.currency)
+    if not result.new:
+        yield Line(_("voucher {ref} was noted before").format(ref=result.ref), "dim")
+    told = _("{supplier} holds {money} for you")
+    yield Line(told.format(supplier=result.supplier, money=prepaid), "good")
+
+
 def _list(result: Suppliers) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Table
 
@@ -139,6 +167,8 @@ def _one(result: Supplier) -> Iterable[Block]:
             (_("Keys"), result.keys),
         )
     )
+    if result.prepaid_minor:
+        yield Facts(((_("Paid in advance"), Money(result.prepaid_minor, result.currency)),))
     if not result.adapter:
         return
     yield Facts(

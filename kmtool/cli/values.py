@@ -38,6 +38,21 @@ def price(text: str | None, currency: str) -> int | None:
     return minor
 
 
+def signed(text: str, currency: str) -> int:
+    """Return an amount in minor units that may be below zero."""
+    from kmtool.domain.money import parse_minor
+
+    try:
+        minor = parse_minor(text, currency)
+    except ValueError:
+        minor = PRICE_MAX + 1
+    if abs(minor) > PRICE_MAX:
+        raise UsageError(
+            detail="{text} is no amount such as 500.00", text=text, mend="--amount 500.00"
+        )
+    return minor
+
+
 def day(text: str | None, flag: str) -> date | None:
     """Return a calendar day written as 2027-01-31, None for none."""
     if not text:

@@ -21,6 +21,8 @@ from enum import StrEnum
 from kmtool.clock import business_day
 from kmtool.domain.money import e5_to_minor
 
+BANK = "bank:main"
+"""The account that suppliers are paid from."""
 OWN = "own"
 """Stands where a supplier does for keys the shop has already: they are owed to nobody."""
 OWN_MODE = "buyout"

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 from kmtool.clock import business_day
 from kmtool.domain.money import format_minor
-from kmtool.domain.settlement import account
+from kmtool.domain.settlement import BANK, account
 from kmtool.errors import NotFound, Refused, UsageError
 from kmtool.operations.settle_sheets import Payment, state_of
 from kmtool.shop import Shop
 from kmtool.store import ledger, settlements
 from kmtool.store.db import Row
-
-BANK = "bank:main"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from kmtool.domain.money import format_plain
 from kmtool.domain.settlement import OWN as OWN
 from kmtool.domain.settlement import OWN_MODE as OWN_MODE
 from kmtool.errors import Broken, NotFound, Refused, UsageError, told
-from kmtool.operations import config_text
+from kmtool.operations import config_text, deposits
 from kmtool.operations.products import check_code
 from kmtool.operations.topup import day_began_ms
 from kmtool.shop import Shop
@@ -46,6 +46,7 @@ class Supplier:
     spent_today_minor: int | None = None
     purchases: int = 0
     unclear: int = 0
+    prepaid_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +231,7 @@ def _supplier(shop: Shop, row: Row) -> Supplier:
         payee=row["payee"],
         batches=totals["batches"],
         keys=totals["keys"],
+        prepaid_minor=deposits.prepaid(shop, row["code"], row["currency"]),
         **_interface(shop, row["code"]),
     )
 

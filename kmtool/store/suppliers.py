@@ -40,6 +40,20 @@ def set_supplier(db: Db, code: str, **changes: object) -> bool:
     return db.run(f"UPDATE suppliers SET {sets} WHERE code = :code", code=code, **changes) == 1
 
 
+def posted(db: Db, event: str, ref: str, account: str) -> int:
+    """Return what an entry of the ledger posted to an account."""
+    return int(
+        db.value(
+            "SELECT CAST(coalesce(sum(p.amount_minor), 0) AS BIGINT) FROM ledger_entries e"
+            " JOIN ledger_postings p ON p.entry_id = e.id"
+            " WHERE e.event = :event AND e.ref = :ref AND p.account = :account",
+            event=event,
+            ref=ref,
+            account=account,
+        )
+    )
+
+
 def batch_totals(db: Db, code: str) -> Row:
     """Return how many batches and keys came from a supplier."""
     found = db.one(

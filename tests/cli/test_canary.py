@@ -114,6 +114,7 @@ recon list | recon show 1 | recon link 1 O1 --reason x | recon unlink 1 --reason
 recon write-off 1 --reason x | recon resolve 1 --reason x | recon digest
 profile list | profile show alipay_merchant_flow
 supplier set z --settle-days 0 | settle preview z | settle adjust z
+supplier deposit z --amount 100 --ref V1
 settle close z --yes
 settle list | settle show JS-z-202611-01
 settle export JS-z-202611-01 -o again.xlsx | settle verify --all

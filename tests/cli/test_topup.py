@@ -80,6 +80,12 @@ def test_from_a_wrong_account_to_the_proof(cli: Any, lab: DemoShop, clock: Manua
     supplier = cli("supplier", "show", "toplab", "--json").json()
     assert (supplier["adapter"], supplier["spent_today"], supplier["purchases"]) == ("demo", 980, 1)
     assert "toplab" in cli("supplier", "list").out
+    assert "-￥9.80" in cli("supplier", "show", "toplab").out, "nothing was paid in yet"
+    paid = ("supplier", "deposit", "toplab", "--amount", "100", "--ref", "V1")
+    assert "toplab holds ￥90.20 for you" in cli(*paid).out
+    assert cli(*paid, "--json").json()["new"] is False
+    assert cli("supplier", "deposit", "toplab", "--amount", "x", "--ref", "V1").code == 2
+    assert cli("supplier", "show", "toplab", "--json").json()["prepaid"] == 9_020
     assert cli("doctor").code in {0, 8}
 
 
