@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from io import RawIOBase
@@ -155,6 +156,7 @@ class SimJournal(Journal):
     ) -> None:
         super().__init__(path, number, digest)
         self._process = process
+        self._written = b""
 
     def append(self, entries: Sequence[JournalEntry]) -> None:
         """Write entries; before, in the middle and after it something may happen."""
@@ -164,7 +166,6 @@ class SimJournal(Journal):
         stage = self._process.stage
         stage.edge("journal before", self._process)
         super().append(entries)
-        stage.journalled(self._process, entries)
         stage.edge("journal after", self._process)
 
     def _put(self, file: RawIOBase, data: bytes) -> None:
@@ -173,6 +174,7 @@ class SimJournal(Journal):
         if what:
             data = data[: stage.edges.random.randrange(len(data) + 1)]
         super()._put(file, data)
+        self._written = data
         stage.disk.written(self.path, file.tell() if what else None)
         if what == "full":
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -184,6 +186,18 @@ class SimJournal(Journal):
             raise OSError(errno.EIO, "Input/output error")
         super()._force(file)
         stage.disk.forced(self.path)
+        stage.journalled(self._process, _records(self._written))
+
+
+def _records(data: bytes) -> list[JournalEntry]:
+    """Return the records as they were written: only what was forced to the disk is on record."""
+    found = []
+    for line in data.splitlines():
+        if line:
+            row = json.loads(line)
+            names = ("kind", "channel", "order", "line", "fingerprint", "session", "n", "parcel")
+            found.append(JournalEntry(**{name: row[name] for name in names}))
+    return found
 
 
 class Disk:
