@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kmtool.config import Config
     from kmtool.sim.stage import Stage
     from kmtool.sim.world import Name
 
@@ -61,6 +62,7 @@ class Burst:
     limit: int
     until_ms: int
     pieces: int = 0
+    seen: set[Name] = field(default_factory=set)
 
 
 @dataclass
@@ -72,11 +74,15 @@ class Owner:
     """key → sequence of the commit that took it out of sale: no later intent may send it."""
     paused: dict[str, int] = field(default_factory=dict)
     """scope → sequence of the commit that paused it."""
+    modes: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """channel → its mode and the sequence since which every new process knows it."""
     released: set[Name] = field(default_factory=set)
     """Orders that the owner let go: the gates that ask are open."""
     pools: dict[str, Pool] = field(default_factory=dict)
     bursts: list[Burst] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
+    places: list[Config] = field(default_factory=list)
+    """Places that were given up: nothing may be sent from there."""
     unfinished: list[tuple[str, Callable[[Stage], None]]] = field(default_factory=list)
     """Commands that died on the way: they are given again."""
     buyers: int = 0
@@ -84,6 +90,10 @@ class Owner:
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+
+    def lent(self) -> set[str]:
+        """Return the keys that lie in pools or were given out there."""
+        return {key for pool in self.pools.values() for key in (*pool.lying, *pool.given)}
 
     def decided(self, seq: int, back: Callable[[], None]) -> None:
         """Keep what takes a decision back that was written with commit `seq`."""

@@ -1,0 +1,66 @@
+"""What the operator does, and what lies around the shop: a table of acts with their weights.
+
+Each act calls the real operation as its command does, and keeps in the truth what is allowed after
+it. The costly ones (restore, clone, move) have small weights.
+"""
+
+from __future__ import annotations
+
+from kmtool.sim import acts_answers as answers
+from kmtool.sim import acts_buyers as buyers
+from kmtool.sim import acts_machines as machines
+from kmtool.sim import acts_orders as orders
+from kmtool.sim import acts_stock as stock
+from kmtool.sim.stage import Act
+
+ACTS: tuple[Act, ...] = (
+    Act(4, "hold", orders.hold),
+    Act(4, "release", orders.release),
+    Act(3, "release the rest", orders.release_rest),
+    Act(1, "release a channel", orders.release_channel),
+    Act(1, "note", orders.note),
+    Act(2, "close", orders.close),
+    Act(3, "redeliver", orders.redeliver),
+    Act(3, "replace", orders.replace),
+    Act(5, "answer a refund", orders.refund),
+    Act(4, "morning", answers.morning),
+    Act(3, "coupon", buyers.coupon),
+    Act(2, "price slip", buyers.price_slip),
+    Act(1, "burst", buyers.burst),
+    Act(1, "same file", stock.same_again),
+    Act(2, "half old", stock.half_old),
+    Act(1, "paste twice", stock.paste_twice),
+    Act(1, "wrong file", stock.wrong_file),
+    Act(1, "undo late", stock.undo_late),
+    Act(2, "text", stock.new_text),
+    Act(2, "template", stock.template),
+    Act(1, "floor", stock.floor),
+    Act(1, "switch off", stock.switch_off),
+    Act(2, "pause", stock.pause),
+    Act(4, "resume", stock.resume),
+    Act(2, "backup", machines.keep_backup),
+    Act(1, "copy the file", machines.keep_file),
+    Act(1, "copy the folder", machines.keep_folder),
+    Act(1, "come back", machines.come_back),
+    Act(1, "hurt the journal", machines.hurt_journal),
+    Act(1, "lose the database", machines.lose_database),
+    Act(1, "wake an old place", machines.wake_old),
+    Act(1, "move", machines.move_folder),
+    Act(1, "move packed", machines.move_packed),
+    Act(1, "copy over", machines.copy_over),
+    Act(1, "anchor", machines.anchor),
+    Act(1, "drill", machines.drill),
+)
+
+SMALL = (
+    Act(3, "hold", orders.hold),
+    Act(2, "release", orders.release),
+    Act(2, "close", orders.close),
+    Act(2, "redeliver", orders.redeliver),
+    Act(2, "replace", orders.replace),
+    Act(3, "answer a refund", orders.refund),
+    Act(2, "pause", stock.pause),
+    Act(1, "resume", stock.resume),
+    Act(1, "template", stock.template),
+)
+"""Acts that may be done while a process stands still in the middle of something."""

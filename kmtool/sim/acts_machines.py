@@ -1,0 +1,447 @@
+"""Backups and what they are for: restore, an old file put back, a copied folder, a move, a loss.
+
+After each of them the shop knows less than the buyers do. What it may not do then is to sell again
+what was sent since; so all that holds at the buyers' door goes on unchanged. The owner's decisions
+since that point are gone with the database (`Owner.back_to`), his files are brought in again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from kmtool.app import open_shop
+from kmtool.config import FILE_NAME, Config, load
+from kmtool.domain.secret import Secret
+from kmtool.errors import AwayFromHome, KmError, OlderThanJournal
+from kmtool.operations import adopt, audit, backup, copy, home, move, restore, stock_back
+from kmtool.operations.deliver import deliver
+from kmtool.shop import Shop
+from kmtool.sim import acts_stock
+from kmtool.sim.acts_kit import DIED, DONE, REFUSED, finish, perform
+from kmtool.sim.acts_truth import Point
+from kmtool.sim.edges import Crash, PowerCut
+from kmtool.sim.machine import Process
+from kmtool.sim.stage import Stage
+from kmtool.store import copying
+
+T = TypeVar("T")
+Opener = Callable[[Config], AbstractContextManager[Shop]]
+
+TRIES = 8
+POINTS = 6
+SILENT = "a copy of the shop sends nothing by itself"
+
+
+def run(
+    stage: Stage,
+    name: str,
+    work: Callable[[Opener], T],
+    done: Callable[[T], object] | None = None,
+) -> str:
+    """Run a command that opens shops by itself; tell how it ended."""
+    stage.count["acts"] += 1
+    stage.note(name)
+    process = Process(stage, name.partition(" ")[0])
+    try:
+        with stage.running(process):
+            found = work(lambda config: open_shop(config, clock=stage.clock, means=process.means()))
+    except PowerCut:
+        if stage.depth:
+            raise
+        return DIED
+    except Crash:
+        return DIED
+    except KmError as error:
+        stage.refused(name, error)
+        return REFUSED
+    if done is not None:
+        done(found)
+    return DONE
+
+
+# ---------------------------------------------------------------------- points to come back to
+
+
+def keep_backup(stage: Stage) -> None:
+    """The nightly backup, or one by hand."""
+    seq = stage.tick()
+
+    def done(found: backup.BackupResult, _seq: int) -> None:
+        _keep(stage, Point("restore", Path(found.file), seq))
+
+    perform(stage, "backup", backup.backup, done)
+
+
+def keep_file(stage: Stage) -> None:
+    """Somebody copies the database file away."""
+    seq = stage.tick()
+    target = stage.ground.root / "copies" / f"{seq}.db"
+
+    def work(shop: Shop) -> None:
+        copying.copy_sqlite(shop.db, target)
+
+    perform(stage, "cp shop.db", work, lambda *_: _keep(stage, Point("put back", target, seq)))
+
+
+def keep_folder(stage: Stage) -> None:
+    """Somebody copies the whole folder (a synced drive does the same)."""
+    seq = stage.tick()
+    target = stage.ground.root / f"clone-{seq}"
+    root, database = stage.config.root, _inside(stage.config)
+
+    def work(shop: Shop) -> None:
+        shutil.copytree(root, target, ignore=shutil.ignore_patterns("*.db*", "locks", "*.part"))
+        copying.copy_sqlite(shop.db, target / database)
+
+    perform(stage, "cp -r", work, lambda *_: _keep(stage, Point("clone", target, seq)))
+
+
+def _keep(stage: Stage, point: Point) -> None:
+    points = stage.world.owner.points
+    points.append(point)
+    while len(points) > POINTS:
+        gone = points.pop(0)
+        if gone.kind == "clone":
+            shutil.rmtree(gone.path, ignore_errors=True)
+        elif gone.kind == "put back":
+            gone.path.unlink(missing_ok=True)
+
+
+def _inside(config: Config) -> Path:
+    assert isinstance(config.database, Path)
+    return config.database.relative_to(config.root)
+
+
+def _chosen(stage: Stage, kind: str) -> Point | None:
+    found = [one for one in stage.world.owner.points if one.kind == kind and one.path.exists()]
+    return stage.random.choice(found) if found else None
+
+
+# ---------------------------------------------------------------------- coming back
+
+
+def come_back(stage: Stage) -> None:
+    """The shop is set back to an earlier state, in one of the ways in which that happens."""
+    if stage.depth:
+        return
+    points = [one for one in stage.world.owner.points if one.path.exists()]
+    if not points:
+        stage.random.choice((keep_backup, keep_file, keep_folder))(stage)
+        return
+    kind = stage.random.choice(sorted({one.kind for one in points}))
+    point = _chosen(stage, kind)
+    assert point is not None
+    if stage.random.random() < 0.85:
+        stage.stop_daemon()
+    {"restore": restore_backup, "put back": put_back, "clone": wake_clone}[kind](stage, point)
+
+
+def restore_backup(stage: Stage, point: Point) -> None:
+    """`db restore`, given again when it dies on the way."""
+    if stage.random.random() < 0.2:
+        run(stage, "db restore --dry-run", lambda it: restore.restore(
+            stage.config, stage.clock, point.path, it, keep=False))  # fmt: skip
+    for _ in range(TRIES):
+        end = run(
+            stage, f"db restore {point.path.name}",
+            lambda it: restore.restore(stage.config, stage.clock, point.path, it),
+        )  # fmt: skip
+        if end == DIED:
+            stage.stop_daemon()
+            continue
+        if end == DONE:
+            stage.count["restores"] += 1
+            _forgot(stage, point)
+        return
+
+
+def put_back(stage: Stage, point: Point) -> None:
+    """An old file is copied over the database; kmtool notices, the owner does what it says."""
+    stage.stop_daemon()
+    live = stage.config.database
+    assert isinstance(live, Path)
+    for end in ("-wal", "-shm"):
+        live.with_name(live.name + end).unlink(missing_ok=True)
+    shutil.copyfile(point.path, live)
+    stage.note("an old file is put back")
+    stage.count["restores"] += 1
+    stage.world.owner.back_to(point.seq)
+    come_home(stage)
+    _forgot(stage, point)
+
+
+def wake_clone(stage: Stage, point: Point) -> None:
+    """The shop goes on from a copy of its folder; the old place must be silent from then on."""
+    stage.stop_daemon()
+    old = stage.config
+    stage.config = _moded(stage, load(point.path / FILE_NAME))
+    end = run(stage, "deliver from a copy", lambda it: _deliver(it, stage.config))
+    if end == DONE:
+        stage.fail(SILENT, str(point.path))
+    stage.world.owner.points.remove(point)
+    if not come_home(stage):
+        stage.config = old
+        come_home(stage)
+        return
+    stage.count["clones"] += 1
+    stage.world.owner.places.append(old)
+    wake_old(stage)
+    _forgot(stage, point)
+
+
+def wake_old(stage: Stage) -> None:
+    """Somebody starts kmtool at a place that was given up."""
+    if stage.depth or not stage.world.owner.places:
+        return
+    old = stage.random.choice(stage.world.owner.places)
+    if old.root == stage.config.root or not old.path.exists():
+        return
+    stage.stop_daemon()
+    end = run(stage, "deliver from the old place", lambda it: _deliver(it, old))
+    if end == DONE:
+        stage.fail(SILENT, str(old.root))
+
+
+def come_home(stage: Stage) -> bool:
+    """Do what kmtool says at a start: bring the copy up to the journal, or let it be at home."""
+
+    def work(open_it: Opener) -> None:
+        with open_it(stage.config) as shop:
+            try:
+                deliver(shop)
+            except OlderThanJournal:
+                restore.replay_here(shop)
+            except AwayFromHome:
+                adopt.adopt(shop)
+
+    return any(run(stage, "deliver, then what it says", work) == DONE for _ in range(TRIES))
+
+
+def _deliver(open_it: Opener, config: Config) -> None:
+    with open_it(config) as shop:
+        deliver(shop)
+
+
+def _forgot(stage: Stage, point: Point) -> None:
+    """The owner's decisions since then are gone; what he has in the drawer comes in again."""
+    owner = stage.world.owner
+    owner.back_to(point.seq)
+    owner.points = [one for one in owner.points if one.seq <= point.seq]
+    owner.unfinished.clear()
+    for file in owner.files:
+        if not file.undone:
+            acts_stock.take_in(stage, file)
+        elif file.batch:
+            acts_stock.undo(stage, file)
+
+
+# ---------------------------------------------------------------------- other places
+
+
+def move_folder(stage: Stage) -> None:
+    """`db move` to another folder; whoever dies on the way lets the shop be at home by hand."""
+    if stage.depth:
+        return
+    finish(stage)
+    stage.stop_daemon()
+    old, target = stage.config, stage.ground.root / f"moved-{stage.tick()}"
+
+    def work(open_it: Opener) -> None:
+        with open_it(old) as shop:
+            move.move(shop, target, open_it)
+
+    run(stage, "db move", work)
+    _settle_in(stage, old, target)
+
+
+def move_packed(stage: Stage) -> None:
+    """`db move` through a sealed file, as to another machine."""
+    if stage.depth:
+        return
+    finish(stage)
+    stage.stop_daemon()
+    old, seq = stage.config, stage.tick()
+    file = stage.ground.root / f"shop-{seq}.kmmove"
+    target = stage.ground.root / f"moved-{seq}"
+    secret = Secret("simulated pass")
+
+    def pack(open_it: Opener) -> None:
+        with open_it(old) as shop:
+            move.pack(shop, file, secret)
+
+    if run(stage, "db move pack", pack) == DONE:
+        for _ in range(TRIES):
+            end = run(
+                stage, "db move --in",
+                lambda it: move.unpack(file, target, it, lambda: secret),
+            )  # fmt: skip
+            if end != DIED or (target / FILE_NAME).exists():
+                break
+    file.unlink(missing_ok=True)
+    _settle_in(stage, old, target)
+
+
+def _settle_in(stage: Stage, old: Config, target: Path) -> None:
+    """The shop goes on where it arrived, else where it was."""
+    if (target / FILE_NAME).exists():
+        stage.config = _moded(stage, load(target / FILE_NAME))
+        stage.count["moves"] += 1
+        stage.world.owner.places.append(old)
+        stage.world.owner.points = [
+            one for one in stage.world.owner.points if old.root not in one.path.parents
+        ]
+    come_home(stage)
+    if stage.config is not old:
+        wake_old(stage)
+
+
+def copy_over(stage: Stage) -> None:
+    """`db copy --to … --switch`: another database file in the same folder."""
+    if stage.depth:
+        return
+    finish(stage)
+    stage.stop_daemon()
+    name = f"shop/copy-{stage.tick()}.db"
+
+    def work(open_it: Opener) -> None:
+        with open_it(stage.config) as shop:
+            copy.copy(shop, name, switch=True)
+
+    run(stage, "db copy --switch", work)
+    stage.config = _moded(stage, load(stage.config.path))
+    come_home(stage)
+
+
+def _moded(stage: Stage, config: Config) -> Config:
+    """kmtool.toml says `auto`; what the owner changed since stands."""
+    channels = {
+        name: replace(one, mode=stage.config.channels[name].mode)
+        for name, one in config.channels.items()
+    }
+    return replace(config, channels=channels)
+
+
+# ---------------------------------------------------------------------- journals and losses
+
+
+def hurt_journal(stage: Stage) -> None:
+    """The send journal is deleted, cut, or its last line torn, while the database lives."""
+    if stage.depth:
+        return
+    stage.stop_daemon()
+    with stage.open("look") as shop:
+        path = shop.journal.path
+    if not path.exists():
+        return
+    size, how = path.stat().st_size, stage.random.choice(("deleted", "cut", "torn"))
+    stage.note(f"the journal is {how}")
+    if how == "deleted":
+        path.unlink()
+    elif how == "cut":
+        _truncate(path, stage.random.randrange(size + 1))
+    else:
+        _truncate(path, max(0, size - stage.random.randrange(1, 40)))
+    stage.disk.known(path)
+    stage.count["journals"] += 1
+    if stage.random.random() < 0.5:
+        stage.rounds()
+
+
+def _truncate(path: Path, size: int) -> None:
+    with path.open("rb+") as file:
+        file.truncate(size)
+
+
+def lose_database(stage: Stage) -> None:
+    """The disk of the shop is gone, sometimes the journal too; a backup is restored."""
+    if stage.depth:
+        return
+    point = _chosen(stage, "restore")
+    if point is None:
+        keep_backup(stage)
+        return
+    stage.stop_daemon()
+    live = stage.config.database
+    assert isinstance(live, Path)
+    with stage.open("look") as shop:
+        journal = shop.journal.path
+    for end in ("", "-wal", "-shm"):
+        live.with_name(live.name + end).unlink(missing_ok=True)
+    stage.note("the database is lost")
+    stage.count["losses"] += 1
+    without = stage.random.random() < 0.4
+    if without:
+        _lose_journal(stage, journal)
+    for _ in range(TRIES):
+        end = run(
+            stage, f"db restore {point.path.name}",
+            lambda it: restore.restore(stage.config, stage.clock, point.path, it),
+        )  # fmt: skip
+        if end == DONE:
+            stage.count["restores"] += 1
+            break
+    if without:
+        stage.world.owner.back_to(point.seq)
+        _forget_orders(stage, point)
+        reconcile_stock(stage)
+    _forgot(stage, point)
+    come_home(stage)
+
+
+def _lose_journal(stage: Stage, path: Path) -> None:
+    """Journal and home file are gone with the machine."""
+    for gone in sorted(path.parent.glob(f"{path.stem}*")):
+        if gone.suffix in {".log", ".home"}:
+            gone.unlink()
+    stage.note("the journal is lost as well")
+    stage.count["journals"] += 1
+
+
+def _forget_orders(stage: Stage, point: Point) -> None:
+    """What was sent since the backup nobody here knows any more: those buyers may get keys anew."""
+    for placed in stage.world.orders.values():
+        if any(letter.seq > point.seq for letter in placed.letters) or placed.touched > point.seq:
+            stage.world.owner.forgetful.add(placed.name)
+
+
+def reconcile_stock(stage: Stage) -> None:
+    """The owner compares with the orders of all channels, and says which keys were sold."""
+    sold = stage.ground.root / "sold.txt"
+    keys = sorted(stage.world.holders) + sorted(stage.world.owner.lent())
+    keys += sorted(stage.world.owner.gone)
+    sold.write_text("\n".join(keys or ["K-NONE-000000"]), encoding="utf-8")
+
+    def work(shop: Shop) -> None:
+        stock_back.reconcile_stock(shop, [sold], "compared with the orders of all channels")
+
+    perform(stage, "db reconcile-stock", work)
+
+
+# ---------------------------------------------------------------------- looking after it
+
+
+def anchor(stage: Stage) -> None:
+    """The heads of the audit are noted outside the shop folder."""
+    perform(stage, "audit anchor", audit.anchor)
+
+
+def drill(stage: Stage) -> None:
+    """The newest backup is restored on trial."""
+    if stage.depth:
+        return
+
+    def work(open_it: Opener) -> bool:
+        with open_it(stage.config) as shop:
+            return restore.drill(shop, open_it).ok
+
+    run(stage, "db drill", work)
+
+
+def is_home(shop: Shop) -> bool:
+    """Tell whether the shop is at home where it is."""
+    return home.away(shop) is None
