@@ -43,7 +43,7 @@ from tests.faults.rules import Act, Nature
 READ_S = 5.0
 SHORT_S = 0.15
 """What slow phases have to outlast; only they are met by an adapter this impatient."""
-SLOW = frozenset({"slow_before_act", "slow_after_act", "late_act", "dripping"})
+SLOW = frozenset({"slow_before_act", "slow_after_act", "late_act", "dripping_head", "dripping"})
 REPLY_MAX = 60_000
 DEMO_BOOK = (400, b'{"code": 3001, "message": "a parameter"}')
 WOO_BOOK = (400, b'{"code": "rest_invalid_param", "message": "a parameter", "data": {}}')

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.faults.doors import DOORS, HOST, RESET, Doors
+from tests.faults.replies import JSON, headed, length, parted, whole_reply
 
 HTML = b"<html><body><h1>We are renovating</h1></body></html>"
-JSON = "application/json; charset=utf-8"
 DROP_S = 0.03
 ODD = b'{"code": "9999_odd", "message": "?"}'
 
@@ -147,36 +147,6 @@ class Visit:
         threading.Event().wait(seconds)
 
 
-def _reply(status: int, body: bytes, *heads: str, kind: str = JSON) -> bytes:
-    lines = [
-        f"HTTP/1.1 {status} it is so",
-        f"Content-Type: {kind}",
-        *heads,
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-def _parted(reply: bytes) -> tuple[bytes, bytes]:
-    head, _, body = reply.partition(b"\r\n\r\n")
-    return head, body
-
-
-def _headed(reply: bytes, body: bytes, *heads: bytes) -> bytes:
-    """Return the platform's reply with another body, or with other headers about it."""
-    kept = [
-        line
-        for line in _parted(reply)[0].split(b"\r\n")
-        if not line.lower().startswith((b"content-length:", b"content-type:"))
-    ]
-    return b"\r\n".join([*kept, *heads]) + b"\r\n\r\n" + body
-
-
-def _length(body: bytes) -> bytes:
-    return b"Content-Length: %d" % len(body)
-
-
 # ---------------------------------------------------------------------------------- the phases
 
 
@@ -226,7 +196,7 @@ def _says(status: int, body: bytes, *heads: str, after: bool = False, kind: str 
         visit.read()
         if after:
             visit.act()
-        visit.say(_reply(status, body, *heads, kind=kind))
+        visit.say(whole_reply(status, body, *heads, kind=kind))
 
     return play
 
@@ -242,36 +212,43 @@ def _shape(written: bytes, read: bytes = b"") -> Spoil:
         visit.read()
         if visit.is_get:
             body = read or written
-            visit.say(_headed(visit.act(), body, _length(body), b"Content-Type: " + JSON.encode()))
+            visit.say(
+                headed(
+                    visit.act(),
+                    body,
+                    length(body),
+                    b"Content-Type: " + JSON.encode(),
+                )
+            )
         else:
-            visit.say(_reply(200, written))
+            visit.say(whole_reply(200, written))
 
     return play
 
 
 def _by_book(visit: Visit) -> None:
     visit.read()
-    visit.say(_reply(*visit.front.book))
+    visit.say(whole_reply(*visit.front.book))
 
 
 def _cut(share: float) -> Callable[[Visit, bytes], None]:
     def then(visit: Visit, reply: bytes) -> None:
-        head, _ = _parted(reply)
+        head, _ = parted(reply)
         visit.say(reply[: int(len(head) * share)])
 
     return then
 
 
 def _cut_body(visit: Visit, reply: bytes) -> None:
-    head, body = _parted(reply)
+    head, body = parted(reply)
     visit.say(head + b"\r\n\r\n" + body[: len(body) // 2])
 
 
 def _cut_chunks(visit: Visit, reply: bytes) -> None:
-    body = _parted(reply)[1]
+    body = parted(reply)[1]
     piece = body[: len(body) // 2]
     chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
-    visit.say(_headed(reply, chunk, b"Transfer-Encoding: chunked"))
+    visit.say(headed(reply, chunk, b"Transfer-Encoding: chunked"))
 
 
 def _reset_in_body(visit: Visit, reply: bytes) -> None:
@@ -282,44 +259,51 @@ def _reset_in_body(visit: Visit, reply: bytes) -> None:
 
 def _drip(visit: Visit, reply: bytes) -> None:
     body = b" " * 1000
-    visit.say(_headed(reply, b"", _length(body)))
+    visit.say(headed(reply, b"", length(body)))
     for _ in range(100):
         visit.say(b" ")
         visit.wait(visit.front.slow_s / 10)
 
 
+def _drip_head(visit: Visit, reply: bytes) -> None:
+    visit.say(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    for _ in range(100):
+        visit.say(b"1")
+        visit.wait(visit.front.slow_s / 10)
+
+
 def _lengths(*heads: str, more: bytes = b"") -> Callable[[Visit, bytes], None]:
     def then(visit: Visit, reply: bytes) -> None:
-        body = _parted(reply)[1]
+        body = parted(reply)[1]
         told = [head.format(n=len(body)).encode() for head in heads]
-        visit.say(_headed(reply, body + more, *told))
+        visit.say(headed(reply, body + more, *told))
 
     return then
 
 
 def _shorter(visit: Visit, reply: bytes) -> None:
-    body = _parted(reply)[1]
-    visit.say(_headed(reply, body, _length(body[: len(body) // 2])))
+    body = parted(reply)[1]
+    visit.say(headed(reply, body, length(body[: len(body) // 2])))
 
 
 def _packed(kind: str, pack: Callable[[bytes], bytes]) -> Callable[[Visit, bytes], None]:
     def then(visit: Visit, reply: bytes) -> None:
-        body = pack(_parted(reply)[1])
-        visit.say(_headed(reply, body, f"Content-Encoding: {kind}".encode(), _length(body)))
+        body = pack(parted(reply)[1])
+        visit.say(headed(reply, body, f"Content-Encoding: {kind}".encode(), length(body)))
 
     return then
 
 
 def _endless(visit: Visit, reply: bytes) -> None:
-    body = _parted(reply)[1] + b" " * 100_000
-    visit.say(_headed(reply, body, _length(body)))
+    body = parted(reply)[1] + b" " * 100_000
+    visit.say(headed(reply, body, length(body)))
 
 
 def _half(visit: Visit, reply: bytes) -> None:
     """Half of the JSON as a whole reply; never a half that is JSON by itself."""
-    body = _parted(reply)[1]
+    body = parted(reply)[1]
     short = body[: len(body) // 2]
-    visit.say(_headed(reply, short, _length(short), b"Content-Type: " + JSON.encode()))
+    visit.say(headed(reply, short, length(short), b"Content-Type: " + JSON.encode()))
 
 
 def _slow(visit: Visit) -> None:
@@ -349,6 +333,7 @@ PHASES: dict[str, Spoil] = {
     "cut_body": _after(_cut_body),
     "cut_chunks": _after(_cut_chunks),
     "reset_in_body": _after(_reset_in_body),
+    "dripping_head": _after(_drip_head),
     "dripping": _after(_drip),
     "no_http": _before(lambda visit: visit.say(b"220 mail.example.test ready\r\n")),
     "no_http_after": _after(lambda visit, reply: visit.say(b"220 mail.example.test ready\r\n")),

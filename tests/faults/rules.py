@@ -86,6 +86,7 @@ HTTP: tuple[Phase, ...] = (
     Phase("cut_body", "acted, closed in the middle of the reply's body", YES, _U),
     Phase("cut_chunks", "acted, closed between the chunks of the reply", YES, _U),
     Phase("reset_in_body", "acted, reset in the middle of the reply's body", YES, _U),
+    Phase("dripping_head", "acted, the reply's headers come drop by drop for ever", YES, _U),
     Phase("dripping", "acted, the reply comes drop by drop for ever", YES, _U),
     Phase("no_http", "a first line that is not HTTP, without acting", NO, _U),
     Phase("no_http_after", "acted, a first line that is not HTTP", YES, _U),
