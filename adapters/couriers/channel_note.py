@@ -65,8 +65,8 @@ def build(settings: AdapterSettings) -> Courier:
     """Build the courier over the channel it serves."""
     if settings.channel is None or not settings.channel.features.notes:
         raise ConfigError(
-            detail="courier {name} needs a channel whose orders carry notes",
+            detail="route {name} needs a channel whose orders carry notes",
             name=settings.name,
-            mend="give the channel another courier, such as email",
+            mend="give the channel another route, such as email",
         )
     return ChannelNote(settings.channel)

@@ -47,7 +47,7 @@ def build(settings: AdapterSettings) -> DemoCourier:
     """Build the courier over the channel it serves."""
     if settings.channel is None or not settings.channel.features.notes:
         raise ConfigError(
-            detail="courier {name} needs a channel that carries messages",
+            detail="route {name} needs a channel that carries messages",
             name=settings.name,
             mend="give it to a channel with the adapter demo",
         )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,52 +14,13 @@ from kmtool.errors import ConfigError, InputRefused, NotFound, Refused, UsageErr
 from kmtool.operations import doctor, lending, lending_back, pool_forms
 from kmtool.operations.deliver import deliver
 from kmtool.operations.lending import LendWish
-from kmtool.operations.lending_back import ReadBack
-from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.replay import replay
-from kmtool.operations.reserve import reserve_due
-from kmtool.operations.status import status
-from kmtool.ports import Verdict
 from kmtool.shop import Shop
 from kmtool.store import house, settlements
-from tests.fakes import order, world
+from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, pull, states, tick
+from tests.operations.lending_kit import FORM, cards, export, lend, read, sound
 from tests.operations.stock import shelf
-
-FORM = "91kaquan"
-
-
-def lend(shop: Shop, folder: Path, count: int = 3, pool: str = "kq", **more: str) -> Path:
-    path = folder / f"lent-{count}.csv"
-    wish = LendWish("S1", pool, count, FORM, more.get("channel", ""))
-    lending.lend(shop, wish, path)
-    return path
-
-
-def cards(path: Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return [row["CardNo"] for row in csv.DictReader(file)]
-
-
-def export(
-    shop: Shop, folder: Path, rows: Sequence[Sequence[str]], head: str = "卡号,状态,订单号"
-) -> Path:
-    """Write what a pool's export says, as of now."""
-    path = folder / f"pool-{len(list(folder.glob('pool-*')))}.csv"
-    path.write_text("\n".join([head, *(",".join(row) for row in rows)]), encoding="utf-8")
-    at_s = shop.now_ms() / 1000
-    os.utime(path, (at_s, at_s))
-    return path
-
-
-def read(shop: Shop, path: Path, *, take_back: bool = False, assume: str = "") -> ReadBack:
-    return lending_back.settle(
-        shop, lending_back.look(shop, "kq", path, assume), take_back=take_back
-    )
-
-
-def sound(shop: Shop) -> bool:
-    return not broken(shop) and doctor.journal_check(shop).ok
 
 
 def test_a_lent_key_is_on_record_before_its_file_and_for_the_owner_only(
@@ -235,76 +193,6 @@ def test_a_key_that_came_back_is_sold_once(shop: Shop, tmp_path: Path) -> None:
     pull(shop, order("A1"), order("A2"))
     assert deliver(shop).delivered == 1
     assert keys_at("A1") | keys_at("A2") == {keys[0]}
-    assert sound(shop)
-
-
-def test_a_key_taken_back_but_given_out_there_is_not_sold_again(shop: Shop, tmp_path: Path) -> None:
-    keys = shelf(shop, n=2)
-    lend(shop, tmp_path, 2)
-    tick(shop, 1000)
-    both = [(key, "未使用", "") for key in keys]
-    read(shop, export(shop, tmp_path, both), take_back=True)
-    told = read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1"), both[1]]))
-    assert (told.used, told.clashes, told.known) == (0, (f"…{keys[0][-4:]}",), 1)
-    assert states(shop) == {"free": 1, "quarantine": 1}
-    assert sound(shop)
-
-
-def test_a_key_that_a_pool_gave_out_after_we_sold_it_is_to_be_replaced(
-    shop: Shop, tmp_path: Path
-) -> None:
-    keys = shelf(shop, n=1)
-    lend(shop, tmp_path, 1)
-    tick(shop, 1000)
-    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
-    pull(shop, order("A1"))
-    assert deliver(shop).delivered == 1
-    told = read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
-    assert told.clashes == (f"…{keys[0][-4:]}",)
-    (item,) = [i for i in status(shop).needs_you if i.command.startswith("kmtool order replace A1")]
-    assert keys[0][-4:] in item.what
-    assert item.amount_minor == 1000
-    assert sound(shop)
-
-
-@pytest.mark.parametrize("verdict", [Verdict.DONE, Verdict.NOT_DONE])
-def test_an_unclear_try_of_a_key_with_two_buyers_waits_for_a_person_whatever_asking_finds(
-    shop: Shop, tmp_path: Path, verdict: Verdict
-) -> None:
-    keys = shelf(shop, n=2)
-    lend(shop, tmp_path, 1)
-    tick(shop, 1000)
-    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
-    pull(shop, order("A1"))
-    world("shop1").faults, world("shop1").probe = ["unknown"], Verdict.UNCLEAR
-    deliver(shop)
-    read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
-    world("shop1").probe = verdict
-    for _ in range(3):
-        tick(shop, 200_000)
-        deliver(shop)
-    (item,) = [one for one in status(shop).needs_you if "A1" in one.command]
-    assert item.command.startswith("kmtool order replace A1"), item
-    assert line(shop)["state"] == "human"
-    replace(shop, "A1", ReplaceWish(reason="used elsewhere", all_keys=True))
-    assert deliver(shop).delivered == 1
-    assert [one for one in status(shop).needs_you if "A1" in one.command] == []
-    assert sound(shop)
-
-
-def test_a_key_that_a_pool_gave_out_is_not_sent_when_it_is_only_bound(
-    shop: Shop, tmp_path: Path
-) -> None:
-    keys = shelf(shop, n=1)
-    lend(shop, tmp_path, 1)
-    tick(shop, 1000)
-    read(shop, export(shop, tmp_path, [(keys[0], "未使用", "")]), take_back=True)
-    pull(shop, order("A1"))
-    assert reserve_due(shop).reserved == 1
-    read(shop, export(shop, tmp_path, [(keys[0], "已使用", "T1")]))
-    assert deliver(shop).delivered == 0
-    assert keys_at("A1") == set()
-    assert states(shop) == {"quarantine": 1}
     assert sound(shop)
 
 
