@@ -54,6 +54,7 @@ class Ground:
 
     def fresh(self) -> Config:
         """Lay the files of a fresh shop down; return its configuration."""
+        os.environ[HOME] = str(self.home)
         for path in sorted(self.root.iterdir()):
             shutil.rmtree(path, ignore_errors=True)
         for name, data in self._files.items():

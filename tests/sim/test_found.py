@@ -1,0 +1,85 @@
+"""What the simulator found, one test each, with the seed that showed it first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from kmtool.clock import ManualClock
+from kmtool.journal import Journal, JournalEntry
+from kmtool.operations.deliver import deliver
+from kmtool.operations.sync import sync
+from kmtool.shop import Shop
+from kmtool.sim.driver import play
+from kmtool.sim.ground import Ground, prepared
+from kmtool.store import orders
+from tests.fakes import order, world
+from tests.operations.delivery_kit import keys_at, line, outside, pull, tick
+from tests.operations.stock import shelf
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """A ground of its own, with the user's data folder of nobody."""
+    with prepared(Path(tmp_path_factory.mktemp("sim"))) as made:
+        yield made
+
+
+@pytest.mark.parametrize("seed", [12, 17, 15, 19])
+def test_seeds_that_once_broke_a_promise_keep_them_all(ground: Ground, seed: int) -> None:
+    life = play(seed, ground)
+    assert life.rule == "", "\n".join((life.told, *life.trace))
+
+
+def test_an_intent_that_lay_too_long_at_the_journal_is_not_followed_by_its_call(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 12: stopped after the intent, woken when another sender had sent it already."""
+    shelf(shop)
+    pull(shop, order("A1"))
+    append = Journal.append
+
+    def slow(self: Journal, entries: Sequence[JournalEntry]) -> None:
+        append(self, entries)
+        tick(shop, 61_000)
+
+    monkeypatch.setattr(Journal, "append", slow)
+    assert deliver(shop).delivered == 0
+    assert keys_at("A1") == set() and line(shop)["state"] == "reserved"
+    monkeypatch.setattr(Journal, "append", append)
+    tick(shop, 60_000)
+    assert deliver(shop).delivered == 1
+    assert len(outside().received["A1"]) == 1
+
+
+def test_what_came_while_the_clock_was_ahead_is_pulled_when_it_is_right(
+    shop: Shop, clock: ManualClock
+) -> None:
+    """Seeds 1 to 5: the cursor lay in the time to come, and what came before it was skipped."""
+    pull(shop, order("A1", at_ms=clock.now_ms()))
+    right = clock.now_ms()
+    clock.set(right + 600_000)
+    sync(shop)
+    clock.set(right + 30_000)
+    world("shop1").orders["A2"] = order("A2", at_ms=right + 20_000)
+    sync(shop)
+    assert orders.find(shop.db, "shop1", "A2") is not None
+    assert orders.cursor(shop.db, "shop1") <= clock.now_ms()
+
+
+def test_a_pull_after_a_pause_looks_back_over_what_a_wrong_clock_may_have_skipped(
+    shop: Shop, clock: ManualClock
+) -> None:
+    """Seed 15: the clock was ahead at the last pull, and nobody pulled until it had caught up."""
+    pull(shop, order("A1", at_ms=clock.now_ms()))
+    right = clock.now_ms()
+    clock.set(right + 600_000)
+    sync(shop)
+    world("shop1").orders["A2"] = order("A2", at_ms=right + 120_000)
+    clock.set(right + 2 * HOUR_MS)
+    sync(shop)
+    assert orders.find(shop.db, "shop1", "A2") is not None
