@@ -4,8 +4,8 @@
   that wraps data keys, one for fingerprints that is never rotated.
 - A value is sealed with AES-256-GCM under a data key, random 96-bit nonce; its associated data is
   (label, data-key id), for a key the label is its fingerprint: a swapped ciphertext does not open.
-- The fingerprint of a key is keyed BLAKE2b, 128 bit, over its exact bytes: equal keys are found
-  over all history without storing anything that can be searched.
+- The fingerprint of a key is keyed BLAKE2b, 128 bit, over its bytes without spaces at the ends:
+  equal keys are found over all history without storing anything that can be searched.
 - Digests of payloads are HMACs, because short card numbers could be searched for.
 - The rows of the audit are chained by an HMAC under a key of its own.
 """
@@ -17,6 +17,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ RECORDS_PER_DATA_KEY = 2**24
 ENVIRONMENT = "KMTOOL_MASTER_KEY"
 _PREFIX = "kmtool-master-1"
 _NONCE = 12
+_MAY_BE_SPACE = frozenset((b" ", b"\t", b"\xc2", b"\xa0", b"\xe3", b"\x80"))
+_SPACE = rb"(?:[ \t]|\xc2\xa0|\xe3\x80\x80)+"
+_ENDS = re.compile(rb"\A" + _SPACE + rb"|" + _SPACE + rb"\Z")
 
 
 class MasterKey:
@@ -97,11 +101,15 @@ def save_master(path: Path, master: MasterKey) -> None:
     """Write the key file with mode 0600; an existing one is never overwritten."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(master.text())
-        file.flush()
-        os.fsync(file.fileno())
-    keep_name(path)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(master.text())
+            file.flush()
+            os.fsync(file.fileno())
+        keep_name(path)
+    except OSError:
+        path.unlink()  # nothing is sealed with it yet, and a cut key helps nobody
+        raise
 
 
 class Vault:
@@ -134,7 +142,17 @@ class Vault:
         self.current = max(self.current, number)
 
     def fingerprint(self, value: bytes) -> bytes:
-        """Return the 16-byte keyed fingerprint of exact key bytes (BLAKE2b, RFC 7693)."""
+        """Return the 16-byte keyed fingerprint of a key (BLAKE2b, RFC 7693).
+
+        Spaces, tabs and full-width spaces at its ends do not count: a key pasted with and without
+        them is one key. All between them does, byte by byte.
+        """
+        if value[:1] in _MAY_BE_SPACE or value[-1:] in _MAY_BE_SPACE:
+            value = _ENDS.sub(b"", value)
+        return self.exact_fingerprint(value)
+
+    def exact_fingerprint(self, value: bytes) -> bytes:
+        """Return the fingerprint of all bytes, as keys with spaces had it once."""
         return hashlib.blake2b(value, digest_size=16, key=self._master.fingerprint).digest()
 
     def digest(self, value: bytes) -> str:

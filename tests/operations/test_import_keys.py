@@ -12,7 +12,7 @@ import pytest
 from kmtool.app import open_shop
 from kmtool.clock import NEVER_MS, ManualClock
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError
-from kmtool.operations import import_keys
+from kmtool.operations import doctor, import_keys
 from kmtool.operations.import_records import Preview, Terms
 from kmtool.operations.key_sources import Source
 from kmtool.shop import Shop
@@ -44,6 +44,16 @@ def test_three_lines_become_three_free_keys(shop: Shop) -> None:
 def test_only_the_line_ending_and_the_mark_are_removed(shop: Shop, data: bytes) -> None:
     bring(shop, data)
     assert stored(shop) == ["卡号１----密 码 ", "  second"]
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "  \t", "\u3000", "\u00a0"])
+def test_a_paste_with_spaces_at_the_ends_is_the_same_keys(shop: Shop, space: str) -> None:
+    assert bring(shop, f"AAAA-1\nBBBB-2{space}\n").accepted == 2
+    again = bring(shop, f"AAAA-1{space}\n{space}BBBB-2\nCC{space}CC\n")
+    assert (again.accepted, again.duplicates) == (1, 2)
+    assert stored(shop) == ["AAAA-1", f"BBBB-2{space}", f"CC{space}CC"]
+    checks = {check.name: check.ok for check in doctor.opening_checks(shop)}
+    assert checks["keys_open"]
 
 
 def test_full_width_digits_are_taken_and_named(shop: Shop) -> None:
