@@ -17,12 +17,12 @@ from bench.powercut_day import LIVE, PLAIN_KEY, START_MS
 from bench.powercut_disk import Files
 from bench.powercut_look import lay_out
 from bench.powercut_tape import Recording
-from kmtool.app import open_shop
+from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
-from kmtool.config import load
+from kmtool.config import Config, load
 from kmtool.domain.states import OrderStatus, RefundState
-from kmtool.errors import KmError
-from kmtool.operations import by_hand, doctor
+from kmtool.errors import DatabaseDamaged, KmError, NotSetUp
+from kmtool.operations import adopt, by_hand, doctor, home
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.sync import sync
@@ -40,14 +40,17 @@ UNITS = {"i1": 1, "i2": 2}
 def recover(tape: Recording, cut: int, files: Files, folder: Path) -> list[str]:
     """Start the shop on the files of a state; return what is wrong at the end."""
     lay_out(files, folder)
-    if not any(name.startswith("home/keys/") for name in files):
+    if "shop/kmtool.toml" in tape.files and LIVE in tape.files:
         return list(_updated(folder))
     _world(tape, cut)
     home = os.environ.get("KMTOOL_HOME")
     os.environ["KMTOOL_HOME"] = str(folder / "home")
     clock = ManualClock(START_MS + DAY_MS)
     try:
-        with open_shop(load(folder / "shop" / "kmtool.toml"), clock=clock) as shop:
+        config = load(folder / "shop" / "kmtool.toml")
+        if not _was_created(tape, cut):
+            _set_up_again(config, clock)
+        with open_shop(config, clock=clock) as shop:
             _go_on(shop, clock)
             return list(_look(shop))
     except KmError as error:
@@ -57,6 +60,27 @@ def recover(tape: Recording, cut: int, files: Files, folder: Path) -> list[str]:
             os.environ.pop("KMTOOL_HOME", None)
         else:
             os.environ["KMTOOL_HOME"] = home
+
+
+def _was_created(tape: Recording, cut: int) -> bool:
+    """Tell whether setting up had come to its end before the first write after the cut."""
+    places = [at for at, op in enumerate(tape.ops) if op[0] == "m" and op[1]["kind"] == "created"]
+    return bool(places) and all(op[0] == "m" for op in tape.ops[cut + 1 : places[0]])
+
+
+def _set_up_again(config: Config, clock: ManualClock) -> None:
+    """Setting up was cut off: the shop opens, or can be set up anew; one without a home file is
+    adopted, as it tells the owner. Then a buyer comes."""
+    try:
+        with open_shop(config, clock=clock):
+            pass
+    except (NotSetUp, DatabaseDamaged):
+        create_shop(config, clock)
+    with open_shop(config, clock=clock) as shop:
+        if home.away(shop) is not None:
+            adopt.adopt(shop)
+        shelf(shop, n=5)
+    fakes.world().orders["N1"] = fakes.order("N1", at_ms=clock.now_ms())
 
 
 def _world(tape: Recording, cut: int) -> None:

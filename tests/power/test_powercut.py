@@ -19,6 +19,7 @@ pytest.importorskip("apsw")
 from bench.powercut import Found, Plan, judged, load, record
 from bench.powercut_disk import Disk, cuts, digest
 from bench.powercut_look import Look
+from bench.powercut_recover import recover
 from bench.powercut_tape import Recording, image_hash
 from kmtool.durable import keep_name
 
@@ -152,3 +153,13 @@ def test_a_name_is_kept_on_a_file_system_that_cannot_sync_folders(
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="Input/output"):
         keep_name(tmp_path / "a")
+
+
+def test_a_shop_whose_setting_up_was_cut_off_can_be_set_up(day: Recording, tmp_path: Path) -> None:
+    end = next(at for at, op in enumerate(day.ops) if op[0] == "m" and op[1]["kind"] == "created")
+    tried = set()
+    for cut, how, files, sign in cuts(day, 3, 53, range(2), 1):
+        if cut < end and sign not in tried:
+            tried.add(sign)
+            assert recover(day, cut, files, tmp_path / "cut") == [], (cut, how)
+    assert len(tried) > 10
