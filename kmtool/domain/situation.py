@@ -17,7 +17,7 @@ class Limits:
     buyer_pieces: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one for each line: a frozen one takes three times as long to make
 class Situation:
     """All that the gates look at for one line. `cost_e5` is the dearest key that would leave,
     `route_broken` tells a route that cannot be used at all from one that refuses this buyer. Of a

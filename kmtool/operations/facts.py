@@ -20,7 +20,7 @@ from kmtool.store import deliveries, holds, house, orders, products, rollups, us
 from kmtool.store.db import Row
 
 HOUR_MS = 3_600_000
-AHEAD = 2_000
+AHEAD = 20_000
 """How many of the next keys of a product are looked at for their cost; a line that takes more is
 asked about by itself."""
 

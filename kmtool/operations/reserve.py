@@ -292,14 +292,14 @@ def _reserve(shop: Shop, facts: Facts, decided: _Decided, tally: Reserved) -> No
 
 
 def _to_reserved(shop: Shop, lines: Sequence[Row], now_ms: int) -> None:
-    by_state: dict[LineState, list[int]] = {}
+    by_state: dict[str, list[int]] = {}
     for line in lines:
-        by_state.setdefault(LineState(line["state"]), []).append(line["id"])
+        by_state.setdefault(line["state"], []).append(line["id"])
     for source, ids in by_state.items():
         moved = line_moves.move_lines(
             shop.db,
             ids,
-            source,
+            LineState(source),
             LineState.RESERVED,
             now_ms,
             stamp="reserved_ms",

@@ -7,6 +7,7 @@ the shelf has for it) and `take` (all of it, or nothing).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from kmtool.domain.ids import KeyId
 from kmtool.operations.shared import share_e5, take_shared
@@ -56,7 +57,8 @@ def take(
     found: dict[str, list[Row]] = {}
     for sku, n in sorted(totals.items()):
         if sku in kinds:
-            found[sku] = take_shared(shop, wanted, sku, kinds[sku], had)
+            shared = take_shared(shop, wanted, sku, kinds[sku], had)
+            found[sku] = [{"exclusive": 1, **key, "sku": sku} for key in shared]
         else:
             found[sku] = deliveries.take_free(shop.db, sku, n, shop.now_ms())
         if not found[sku]:
@@ -65,9 +67,7 @@ def take(
             return None
     queues = {sku: iter(keys) for sku, keys in found.items()}
     return {
-        line["id"]: [
-            {"exclusive": 1, **next(queues[sku]), "sku": sku} for sku, n in needed for _ in range(n)
-        ]
+        line["id"]: [key for sku, n in needed for key in islice(queues[sku], n)]
         for line, needed in wanted
     }
 
@@ -76,6 +76,7 @@ def bind(shop: Shop, bound: Sequence[tuple[Row, Sequence[Row], int]]) -> None:
     """Bind keys to lines: (line, its keys, the parcel that carries them), with what they cost."""
     now = shop.now_ms()
     found = deliveries.batches(shop.db, [key["batch_id"] for _, keys, _ in bound for key in keys])
+    terms = {n: (row["mode"], row["cost_e5"], row["currency"]) for n, row in found.items()}
     deliveries.add_allocations(
         shop.db,
         [
@@ -85,15 +86,14 @@ def bind(shop: Shop, bound: Sequence[tuple[Row, Sequence[Row], int]]) -> None:
                 "batch_id": key["batch_id"],
                 "sku": key["sku"],
                 "exclusive": key["exclusive"],
-                "mode": found[key["batch_id"]]["mode"],
-                "cost_e5": share_e5(
-                    key, found[key["batch_id"]]["cost_e5"], found[key["batch_id"]]["currency"]
-                ),
-                "currency": found[key["batch_id"]]["currency"],
+                "mode": mode,
+                "cost_e5": share_e5(key, cost_e5, currency),
+                "currency": currency,
                 "reserved_ms": now,
                 "parcel_id": parcel,
             }
             for line, keys, parcel in bound
             for key in keys
+            for mode, cost_e5, currency in (terms[key["batch_id"]],)
         ],
     )

@@ -90,7 +90,7 @@ def look(shop: Shop, due: Sequence[Row], *, sealed: bool = True) -> Slice:
     lines = deliveries.lines_of_parcels(db, parcel_ids)
     line_ids = sorted({line["id"] for found in lines.values() for line in found})
     bound: dict[int, list[Row]] = {}
-    for key in deliveries.allocations(db, line_ids) if sealed else deliveries.bonds(db, line_ids):
+    for key in deliveries.carried(db, line_ids) if sealed else deliveries.bonds(db, line_ids):
         bound.setdefault(key["line_id"], []).append(key)
     parcels = deliveries.parcels if sealed else deliveries.parcel_numbers
     return Slice(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -221,7 +221,7 @@ class Db:
             rows = cursor.fetchall()
         except Exception as error:
             self._raise(error)
-        return [dict(zip(names, row, strict=False)) for row in rows]
+        return list(map(dict, map(zip, repeat(names), rows)))
 
     def _begin(self) -> None:
         self._plain("BEGIN IMMEDIATE" if self.dialect == "sqlite" else "BEGIN")

@@ -7,6 +7,7 @@ lost race means.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from kmtool.domain.ids import KeyId, LineId, OrderId, ParcelId
 from kmtool.store import uses
@@ -28,12 +29,13 @@ def take_free(db: Db, sku: str, n: int, now_ms: int) -> list[Row]:
         " AND expires_ms > :now ORDER BY expires_ms, batch_id, line_no LIMIT :n {skip_locked})"
         " UPDATE keys SET state = 'reserved', uses_left = uses_left - 1, state_ms = :now"
         " WHERE id IN (SELECT id FROM next) AND state = 'free'"
-        " RETURNING id, fingerprint, sealed, data_key_id, tail, batch_id, line_no, expires_ms",
+        " RETURNING id, fingerprint, sealed, data_key_id, tail, batch_id, line_no, expires_ms, sku,"
+        " 1 AS exclusive",
         s=sku,
         n=n,
         now=now_ms,
     )
-    rows.sort(key=lambda row: (row["expires_ms"], row["batch_id"], row["line_no"]))
+    rows.sort(key=itemgetter("expires_ms", "batch_id", "line_no"))
     if len(rows) == n:
         return rows
     for row in rows:
@@ -147,6 +149,20 @@ def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
         db,
         "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
         " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
+        " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
+        " ORDER BY a.line_id, a.id",
+        line_ids,
+    )
+
+
+def carried(db: Db, line_ids: Sequence[int]) -> list[Row]:
+    """Return the live allocations of lines with what sending and its outcome look at."""
+    return all_in(
+        db,
+        "SELECT a.id, a.line_id, a.key_id, a.batch_id, a.sku, a.state, a.exclusive, a.mode,"
+        " a.cost_e5, a.amount_minor, a.currency, a.parcel_id, k.fingerprint, k.sealed,"
+        " k.data_key_id, k.tail, k.state AS key_state, k.expires_ms FROM allocations a"
+        " JOIN keys k ON k.id = a.key_id"
         " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
         " ORDER BY a.line_id, a.id",
         line_ids,
