@@ -296,7 +296,7 @@ def _undone(result: Undone) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Line, Table
 
     told = plural(
-        "{n} key of {batch} were taken out", "{n} keys of {batch} were taken out", result.removed
+        "{n} key of {batch} was taken out", "{n} keys of {batch} were taken out", result.removed
     )
     yield Line(told.format(n=f"{result.removed:,}", batch=result.batch), "good")
     if result.amount_minor:

@@ -121,7 +121,7 @@ def _lent(result: Lent) -> Iterable[Block]:
     from kmtool.cli.blocks import Facts, Line, Money
 
     told = plural(
-        "{n} key of {sku} are lent to {pool}", "{n} keys of {sku} are lent to {pool}", result.keys
+        "{n} key of {sku} is lent to {pool}", "{n} keys of {sku} are lent to {pool}", result.keys
     )
     yield Line(told.format(n=result.keys, sku=result.sku, pool=result.pool), "good")
     yield Facts(
@@ -193,6 +193,6 @@ def _given_up(result: GivenUp) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
     told = plural(
-        "{n} key of {number} are given up", "{n} keys of {number} are given up", result.keys
+        "{n} key of {number} is given up", "{n} keys of {number} are given up", result.keys
     )
     yield Line(told.format(n=result.keys, number=result.number), "warn")
