@@ -15,7 +15,7 @@ from kmtool.domain.settlement import account
 from kmtool.domain.states import AllocationState, KeyState, LineState
 from kmtool.operations.refunds import LOOK_AT
 from kmtool.shop import Shop
-from kmtool.store import deliveries, ledger, line_moves, orders
+from kmtool.store import deliveries, ledger, line_moves, orders, refunds
 from kmtool.store.db import Row, all_moved
 
 UNDER_WAY = (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN)
@@ -34,14 +34,20 @@ def deliver_lines(
     """
     db, now = shop.db, shop.now_ms()
     lines = list({line["id"]: line for _, line in found}.values())
-    by_state: dict[tuple[LineState, bool], list[int]] = {}
+    by_state: dict[tuple[str, bool], list[int]] = {}
+    lacking = _lacking(shop, lines)
     for line in lines:
-        if line["state"] in UNDER_WAY:
-            name = (LineState(line["state"]), not line["reason"])
-            by_state.setdefault(name, []).append(line["id"])
+        if line["state"] in UNDER_WAY and line["id"] not in lacking:
+            by_state.setdefault((line["state"], not line["reason"]), []).append(line["id"])
     for (source, silent), ids in by_state.items():
         moved = line_moves.move_lines(
-            db, ids, source, LineState.DELIVERED, now, stamp="acknowledged_ms", silent=silent
+            db,
+            ids,
+            LineState(source),
+            LineState.DELIVERED,
+            now,
+            stamp="acknowledged_ms",
+            silent=silent,
         )
         all_moved(moved, len(ids))
     others = [LineId(line["id"]) for line in lines if line["state"] not in UNDER_WAY]
@@ -60,6 +66,12 @@ def deliver_lines(
     exposed = [key["key_id"] for key in keys if key["key_state"] == KeyState.EXPOSED]
     deliveries.deliver_keys(db, exposed, now)
     book(shop, found, bound, part)
+
+
+def _lacking(shop: Shop, lines: Sequence[Row]) -> set[int]:
+    """Return the lines that wait for another key: the old ones sent again do not make them whole."""
+    human = [line["id"] for line in lines if line["state"] == LineState.HUMAN]
+    return {line_id for line_id in human if refunds.wanted(shop.db, line_id)}
 
 
 def book(
