@@ -18,6 +18,8 @@ T = TypeVar("T")
 QUICK_MS = 40
 SLOW_MS = 40_000
 TIMEOUT_MS = 30_000
+SPELL = 0.85
+"""How many of the writes of a site a bad spell takes."""
 EXECUTES_MS = 55_000
 """How long after a lost answer something may still be done over there: half of a grace, since the
 other half may pass before a call begins."""
@@ -70,10 +72,19 @@ def _before(stage: Stage, process: Process, label: str, kind: str) -> str:
     process.check()
     stage.count["calls"] += 1
     stage.edge("call before", process)
-    fate = stage.draw(kind, process)
+    fate = stage.draw(kind, process) or _spell(stage, label, kind)
     stage.note(f"{process.name}: {label}{' · ' + fate if fate else ''}")
     _pass(stage, SLOW_MS if fate == "slow" else QUICK_MS)
     return fate
+
+
+def _spell(stage: Stage, label: str, kind: str) -> str:
+    """Return what a bad spell of the site that is called makes of a write."""
+    site = label.partition(" ")[0].partition("_")[0]
+    until_ms, fate = stage.world.spells.get(site, (0, ""))
+    if kind != "write" or stage.edges.calm or stage.clock.true_ms() >= until_ms:
+        return ""
+    return fate if stage.edges.random.random() < SPELL else ""
 
 
 def _after(stage: Stage, process: Process) -> None:

@@ -65,8 +65,9 @@ def refund(stage: Stage) -> None:
     total = placed.fact.total_minor
     amount = stage.random.choice((total, total, total, max(1, total // 2)))
     state = stage.random.choice(("open", "open", "done"))
-    stage.world.ask_back(placed, amount, state)
-    stage.happened(f"{placed.name} refund {state} {amount}")
+    late_ms = stage.random.choice((0, 0, 0, 20_000, 45_000))
+    stage.world.ask_back(placed, amount, state, late_ms=late_ms)
+    stage.happened(f"{placed.name} refund {state} {amount}, shows in {late_ms // 1000} s")
 
 
 def withdraw(stage: Stage) -> None:
@@ -88,6 +89,15 @@ def touch(stage: Stage) -> None:
         late_ms = stage.random.choice((0, 3_000, 9_000, 15_000))
         stage.world.change(placed, late_ms=late_ms, note=f"note {stage.tick()}")
         stage.happened(f"{placed.name} is touched, shows in {late_ms // 1000} s")
+
+
+def spell(stage: Stage) -> None:
+    """A bad spell of a site: for some minutes almost no write there is answered."""
+    site = stage.random.choice(list(stage.world.sites))
+    minutes = stage.random.choice((2, 6, 15))
+    fate = stage.random.choice(("lost", "lost", "before", "down"))
+    stage.world.spells[site] = (stage.clock.true_ms() + minutes * MINUTE_MS, fate)
+    stage.happened(f"{site}: for {minutes} minutes most writes end as «{fate}»")
 
 
 def wait(stage: Stage) -> None:
@@ -143,6 +153,7 @@ HAPPENINGS = (
     Act(6, "refund", refund),
     Act(4, "withdraw", withdraw),
     Act(6, "touch", touch),
+    Act(2, "spell", spell),
     Act(4, "wait", wait),
     Act(3, "jump", jump),
     Act(2, "kill", kill),

@@ -28,6 +28,7 @@ from kmtool.ports import (
 from kmtool.sim import border
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage, current
+from kmtool.sim.verdict import SHIPPED_WHOLE, lacks
 from kmtool.sim.world import Placed
 
 FEATURES = Features(title="simulated", kind="test", pull=True)
@@ -113,6 +114,9 @@ class Channel:
         placed = self._placed(order)
 
         def deed() -> Receipt:
+            left = lacks(placed)
+            if left and placed.is_due and not placed.doubtful:
+                self.stage.fail(SHIPPED_WHOLE, f"{placed.name} lacks {left}")
             placed.shipped += 1
             if placed.fact.status is OrderStatus.PAID:
                 self.stage.world.change(placed, status=OrderStatus.SHIPPED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from kmtool.sim import supply, verdict
+from kmtool.sim import money, supply, verdict
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
 from kmtool.sim.ground import Ground
@@ -121,6 +121,7 @@ def _end(stage: Stage) -> None:
     stage.stop_daemon()
     with stage.open("doctor") as shop:
         verdict.ask_doctor(stage, shop)
+        money.ask(stage, shop)
 
 
 def _close(stage: Stage) -> None:

@@ -102,6 +102,8 @@ class Stage:
         self.disk = Disk()
         self.sent: dict[bytes, set[Name]] = {}
         """fingerprint → orders: what the journal has on the disk."""
+        self.stands_at = ""
+        """Where a process stands still while another acts."""
         self.others: list[Act] = []
         """What another actor may do while a process stands still."""
         self.step = 0
@@ -219,10 +221,12 @@ class Stage:
         self._digest.update(b"c")
         sequence = self.tick()
         for placed, fact in process.told:
+            placed.read = (self.clock.true_ms(), self.count["jumps"])
             if fact.revision_ms < placed.told_ms:
                 continue
             placed.told_ms = fact.revision_ms
             stops = fact.refund is not RefundState.NONE or fact.status is OrderStatus.CLOSED
+            stops = stops and not (placed.loose and fact.refunds == placed.loose)
             if not stops:
                 placed.told_ended = 0
             elif not placed.told_ended and fact.revision_ms > placed.decided_ms:
@@ -246,10 +250,11 @@ class Stage:
         act = self.edges.random.choices(self.others, [one.weight for one in self.others])[0]
         self.note(f"{process.name} stands still at {where}: {act.name}")
         mine, self.random = self.random, self.edges.random
+        stood, self.stands_at = self.stands_at, where
         try:
             act.run(self)
         finally:
-            self.random = mine
+            self.random, self.stands_at = mine, stood
         process.check()
         self.note(f"{process.name} goes on")
 

@@ -25,6 +25,8 @@ NOT_REFUNDED = "nothing leaves after a refund is known"
 NOT_HELD = "nothing leaves while the owner holds it"
 SAME_TEXT = "a message is the same on every try"
 NOT_TWICE = "a message comes twice only where the route bears it"
+LOOKED_AT = "an order is read again before it is sent"
+ONCE_EACH = "a buyer gets a shared key once"
 DELIVERED = "every paid order is delivered in the end"
 SHIPPED = "every delivered order is marked shipped in the end"
 HEALTHY = "the shop's doctor finds nothing broken"
@@ -36,6 +38,9 @@ SORTS = {
     SHIPPED: "lost",
     ON_RECORD: "unrecorded",
 }
+SHIPPED_WHOLE = "an order is marked shipped when all of it is delivered"
+READ_MAX_MS = 900_000
+"""How old the last look may be: 30 s, and what a slow slice takes."""
 PROBLEMS = frozenset({"nothing_stuck", "refund_first", "stock_counter", "held_counter"})
 """Checks that are no promise to the buyer and must hold all the same once all is quiet."""
 BY_CLOCK = frozenset({"refund_first", "nothing_stuck"})
@@ -63,7 +68,34 @@ def at_the_door(
         stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
     if placed.held and intent > placed.held:
         stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
+    _must_be_read(stage, placed)
+    _must_be_new(stage, placed, keys_in(text))
     acts_door.look(stage, placed, keys_in(text), intent)
+
+
+def _must_be_read(stage: Stage, placed: Placed) -> None:
+    """The order was read again shortly before, where its channel can be asked for one order."""
+    read_ms, jumps = placed.read
+    can_be_asked = stage.world.sites[placed.channel].channel.reread
+    if not read_ms or not can_be_asked or jumps != stage.count["jumps"]:
+        return
+    age_ms = stage.clock.true_ms() - read_ms
+    if age_ms > READ_MAX_MS:
+        stage.fail(LOOKED_AT, f"{placed.name} was read {age_ms // 60_000} minutes before")
+
+
+def _must_be_new(stage: Stage, placed: Placed, keys: Sequence[str]) -> None:
+    """A buyer gets a key that several share once, however many orders he has."""
+    who = placed.fact.buyer.ref
+    for key in keys:
+        if key.startswith("T-") or not who or key not in stage.world.uses:
+            continue
+        for name in stage.world.holders[key]:
+            other = stage.world.orders.get(name)
+            if other is None or other is placed or (key, name) in stage.world.proved:
+                continue
+            if (other.channel, other.fact.buyer.ref) == (placed.channel, who):
+                stage.fail(ONCE_EACH, f"{key} for {name} and {placed.name}, both of {who}")
 
 
 def may_arrive(
@@ -94,9 +126,9 @@ def may_arrive(
 def unserved(stage: Stage) -> Iterator[tuple[str, str]]:
     """Yield (rule, what) of every order that is not as it must be in the end."""
     for placed in waiting(stage):
-        lacks = _lacks(placed)
-        if lacks:
-            yield DELIVERED, f"{placed.name} lacks {lacks}, holds {placed.got()}"
+        left = lacks(placed)
+        if left:
+            yield DELIVERED, f"{placed.name} lacks {left}, holds {placed.got()}"
         else:
             yield SHIPPED, f"{placed.name}"
 
@@ -107,7 +139,7 @@ def waiting(stage: Stage) -> list[Placed]:
         placed
         for placed in stage.world.orders.values()
         if placed.is_due
-        and (_lacks(placed) or (not placed.shipped and placed.fact.status is OrderStatus.PAID))
+        and (lacks(placed) or (not placed.shipped and placed.fact.status is OrderStatus.PAID))
     ]
 
 
@@ -115,11 +147,12 @@ def missing(left: Sequence[Placed]) -> Counter[str]:
     """Return SKU → keys that some orders lack."""
     found: Counter[str] = Counter()
     for placed in left:
-        found.update(_lacks(placed))
+        found.update(lacks(placed))
     return found
 
 
-def _lacks(placed: Placed) -> dict[str, int]:
+def lacks(placed: Placed) -> dict[str, int]:
+    """Return SKU → keys that a buyer paid for and does not hold."""
     held = Counter(sku_of(key) for key in placed.got() if key not in placed.excused)
     wanted = placed.wanted()
     return {sku: n - held[sku] for sku, n in wanted.items() if n > held[sku]}

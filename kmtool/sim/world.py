@@ -96,6 +96,8 @@ class Placed:
     """Sequence of the commit after which the shop knew that nothing may be sent; 0: it does not."""
     told_ms: int = 0
     """The newest revision that the shop was told of."""
+    read: tuple[int, int] = (0, 0)
+    """When the shop looked at it last, and how often its clock had jumped by then."""
     decided_ms: int = 0
     """Up to this revision the owner decided about its refunds: it may go out all the same."""
     held: int = 0
@@ -104,6 +106,8 @@ class Placed:
     """line number → pieces that the owner set (`order release --quantity`)."""
     doubtful: set[str] = field(default_factory=set)
     """Keys of which it is not known whether the shop took them as bad: they may count or not."""
+    loose: tuple[RefundFact, ...] = ()
+    """The refunds after which the owner gave the command to let the rest go, whatever became of it."""
     rest_of: tuple[RefundFact, ...] = ()
     """The refunds after which the owner let the rest of the order go."""
 
@@ -171,6 +175,8 @@ class World:
         self.made: dict[str, int] = {}
         self.placed = 0
         self.owner = Owner()
+        self.spells: dict[str, tuple[int, str]] = {}
+        """site → (until when, what becomes of almost every write there)"""
         self._late: list[tuple[int, int, Callable[[], None]]] = []
 
     # ------------------------------------------------------------------ what happens
@@ -230,12 +236,11 @@ class World:
         """The buyer pays an order that was placed before."""
         self.change(placed, status=OrderStatus.PAID, paid_ms=self.now())
 
-    def ask_back(self, placed: Placed, amount_minor: int, state: str) -> None:
+    def ask_back(self, placed: Placed, amount_minor: int, state: str, *, late_ms: int = 0) -> None:
         """A refund of an amount: `open` (asked for) or `done` (the money went back)."""
         number = f"R{len(placed.fact.refunds) + 1}"
-        self.set_refunds(
-            placed, (*placed.fact.refunds, RefundFact(number, amount_minor, state, self.now()))
-        )
+        one = RefundFact(number, amount_minor, state, self.now())
+        self.set_refunds(placed, (*placed.fact.refunds, one), late_ms=late_ms)
 
     def answer_refund(self, placed: Placed, number: str, *, agree: bool) -> None:
         """The shop answers a refund that was asked for; agreeing sends the money back."""
@@ -248,7 +253,9 @@ class World:
             ),
         )
 
-    def set_refunds(self, placed: Placed, refunds: tuple[RefundFact, ...]) -> None:
+    def set_refunds(
+        self, placed: Placed, refunds: tuple[RefundFact, ...], *, late_ms: int = 0
+    ) -> None:
         """Let the channel say what came of an order's refunds."""
         back = sum(one.amount_minor for one in refunds if one.state == "done")
         state = RefundState.NONE
@@ -257,7 +264,7 @@ class World:
         elif back:
             full = back >= placed.fact.total_minor
             state = RefundState.FULL if full else RefundState.PARTIAL
-        self.change(placed, refunds=refunds, refund=state)
+        self.change(placed, late_ms=late_ms, refunds=refunds, refund=state)
 
     def later(self, at_ms: int, deed: Callable[[], None]) -> None:
         """Let something happen outside when time has come to `at_ms`."""
