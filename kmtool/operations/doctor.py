@@ -113,7 +113,7 @@ def journal_check(shop: Shop) -> Check:
     exposed = store.exposures(shop.db)
     if exposed and not found.records:
         figure = told("{n} keys were sent, but the journal is empty or gone", n=exposed)
-        mend_it = told("kmtool deliver writes it again at {path}", path=shop.journal.path)
+        mend_it = told("to write {path} again: kmtool deliver", path=shop.journal.path)
         return Check("journal", False, figure, mend_it)
     if found.missing:
         figure = told("{n} keys that were sent are missing in it", n=found.missing)
