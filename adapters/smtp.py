@@ -12,10 +12,13 @@ Errors carry status codes only: the server's own words often repeat addresses.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import smtplib
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,6 +53,8 @@ CONNECT_S = 10.0
 READ_S = 60.0
 FINAL_S = 120.0
 """Servers scan before they answer; breaking off early makes an unknown of an accepted mail."""
+TOTAL_S = 300.0  # for all of it: a socket's time-outs count from byte to byte
+LINE_MAX, LINES_MAX = 8_192, 1_000
 
 _PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 _LOCAL = ("127.0.0.1", "::1", "localhost")
@@ -216,21 +221,33 @@ def _attach(message: EmailMessage, attachment: Attachment) -> None:
 
 
 def _converse(server: MailServer, to: str, payload: bytes) -> str | OutsideError:
-    connection: smtplib.SMTP | None = None
+    connection = _unconnected(server)
+    watch = threading.Timer(TOTAL_S, _drop, [connection])
+    watch.daemon = True
+    watch.start()
     try:
-        connection = _connect(server)
+        return _watched(server, connection, to, payload)
+    finally:
+        watch.cancel()
+
+
+def _watched(
+    server: MailServer, connection: smtplib.SMTP, to: str, payload: bytes
+) -> str | OutsideError:
+    try:
+        _connect(server, connection)
         refusal = _hand_in(server, connection, to, len(payload))
     except (smtplib.SMTPException, OSError, ValueError) as error:
         refusal = _not_sent(server, error)
     if refusal is not None:
         _close(connection)
         return refusal
-    assert connection is not None
-    assert connection.sock is not None
     try:
+        if connection.sock is None:  # dropped in this very moment
+            raise smtplib.SMTPServerDisconnected("time is up")
         connection.sock.settimeout(FINAL_S)
         connection.send(payload)
-        code, words = connection.getreply()
+        code, words = _reply(connection)
     except (smtplib.SMTPException, OSError, ValueError) as error:
         _close(connection)
         return _unclear(server, type(error).__name__)
@@ -239,31 +256,37 @@ def _converse(server: MailServer, to: str, payload: bytes) -> str | OutsideError
     return result
 
 
-def _connect(server: MailServer) -> smtplib.SMTP:
+def _unconnected(server: MailServer) -> smtplib.SMTP:
+    own_name = server.sender.partition("@")[2]  # the machine's own name is nobody's business
+    kind = smtplib.SMTP_SSL if server.tls == "ssl" else smtplib.SMTP
+    connection = kind(local_hostname=own_name, timeout=CONNECT_S)
+    connection._host = server.host  # type: ignore[attr-defined]  # the name TLS asks for
+    return connection
+
+
+def _connect(server: MailServer, connection: smtplib.SMTP) -> None:
     context = ssl.create_default_context()
     if server.ca_file:
         context.load_verify_locations(server.ca_file)
-    own_name = server.sender.partition("@")[2]  # the machine's own name is nobody's business
-    connection: smtplib.SMTP
-    if server.tls == "ssl":
-        connection = smtplib.SMTP_SSL(
-            server.host, server.port, own_name, timeout=CONNECT_S, context=context
-        )
-    else:
-        connection = smtplib.SMTP(server.host, server.port, own_name, timeout=CONNECT_S)
-    try:
-        assert connection.sock is not None
-        connection.sock.settimeout(READ_S)
+    if isinstance(connection, smtplib.SMTP_SSL):
+        connection.context = context
+    code, words = connection.connect(server.host, server.port)
+    if code != 220:
+        raise smtplib.SMTPConnectError(code, words)
+    assert connection.sock is not None
+    connection.sock.settimeout(READ_S)
+    connection.ehlo_or_helo_if_needed()
+    if server.tls == "starttls":
+        connection.starttls(context=context)
         connection.ehlo_or_helo_if_needed()
-        if server.tls == "starttls":
-            connection.starttls(context=context)
-            connection.ehlo_or_helo_if_needed()
-        if server.user is not None and server.password is not None:
-            connection.login(server.user.text(), server.password.text())
-    except BaseException:
-        _close(connection)
-        raise
-    return connection
+    if server.user is not None and server.password is not None:
+        connection.login(server.user.text(), server.password.text())
+
+
+def _drop(connection: smtplib.SMTP) -> None:
+    """Break a connection that another thread waits at."""
+    with contextlib.suppress(OSError, AttributeError):
+        socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # type: ignore[arg-type]
 
 
 def _hand_in(
@@ -319,6 +342,20 @@ def _not_sent(server: MailServer, error: Exception) -> OutsideError:
     if 500 <= code <= 599:
         return NeedsOperator(who=who, detail="it does not let us in ({code})", code=code)
     return Retriable(after_s=60.0, who=who, detail="no connection ({code})", code=code or what)
+
+
+def _reply(connection: smtplib.SMTP) -> Answer:
+    """Read the final reply; a line that breaks off is none (smtplib takes it for a whole one)."""
+    assert connection.sock is not None
+    file = connection.file or connection.sock.makefile("rb")
+    words: list[bytes] = []
+    line = b"000-"
+    while line[3:4] == b"-":
+        line = file.readline(LINE_MAX)
+        words.append(line[4:].strip())
+        if not line.endswith(b"\n") or len(words) > LINES_MAX:
+            raise smtplib.SMTPServerDisconnected("the reply breaks off")
+    return int(line[:3]), b"\n".join(words)
 
 
 def _final(server: MailServer, answer: Answer) -> str | OutsideError:

@@ -172,7 +172,7 @@ def _closed_in_request(visit: Visit) -> None:
     """Read the head and, where there is one, half of the body."""
     rest = visit.read_head()
     while len(rest) < visit.length // 2:
-        rest += visit.connection.recv(1)
+        rest += visit.connection.recv(visit.length // 2 - len(rest))
 
 
 def _before(then: Spoil) -> Spoil:
@@ -257,19 +257,25 @@ def _reset_in_body(visit: Visit, reply: bytes) -> None:
     visit.reset()
 
 
-def _drip(visit: Visit, reply: bytes) -> None:
-    body = b" " * 1000
-    visit.say(headed(reply, b"", length(body)))
+def _drops(visit: Visit) -> None:
     for _ in range(100):
         visit.say(b" ")
         visit.wait(visit.front.slow_s / 10)
 
 
+def _drip(visit: Visit, reply: bytes) -> None:
+    """Say all of it in the end, when nobody should be there any more."""
+    body = parted(reply)[1]
+    visit.say(headed(reply, b"", b"Content-Length: %d" % (len(body) + 100)))
+    _drops(visit)
+    visit.say(body)
+
+
 def _drip_head(visit: Visit, reply: bytes) -> None:
-    visit.say(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    for _ in range(100):
-        visit.say(b"1")
-        visit.wait(visit.front.slow_s / 10)
+    first, _, rest = reply.partition(b"\r\n")
+    visit.say(first + b"\r\nX-Slow: 1")
+    _drops(visit)
+    visit.say(b"\r\n" + rest)
 
 
 def _lengths(*heads: str, more: bytes = b"") -> Callable[[Visit, bytes], None]:

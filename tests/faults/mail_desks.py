@@ -21,6 +21,7 @@ from tests.faults.rules import Act
 
 WAITS = frozenset(
     {"connect_timeout", "banner_missing", "ehlo_hang", "mail_hang", "dot_hang_after", "quit_hang"}
+    | {"banner_drip", "mail_drip", "dot_drip_after"}
 )
 """Phases that end by a time-out of ours; it is short for them."""
 WAIT_S = 0.4
@@ -86,10 +87,10 @@ def few_certificates() -> Iterator[None]:
 @contextmanager
 def short_waits() -> Iterator[None]:
     """Let a mail server that does not answer be given up quickly."""
-    names = ("CONNECT_S", "READ_S", "FINAL_S")
+    names = ("CONNECT_S", "READ_S", "FINAL_S", "TOTAL_S")
     before = {name: getattr(smtp, name) for name in names}
     for name in names:
-        setattr(smtp, name, WAIT_S)
+        setattr(smtp, name, WAIT_S if name != "TOTAL_S" else 3 * WAIT_S)
     try:
         yield
     finally:

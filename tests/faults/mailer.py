@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,10 @@ CODES = {
 }  # fmt: skip
 """Phases in which the front answers by itself; the mail does not reach the server."""
 LIES = {"dot_other_after": b"HTTP/1.1 200 OK\r\n", "dot_3xx_after": b"354 go on\r\n"}
+CUTS = {
+    "dot_closed_after": b"", "dot_half_after": b"25", "dot_half_line": b"250",
+    "dot_half_lines": b"250-2.0.0 queued, and\r\n",
+}  # fmt: skip
 STEPS = {"ehlo", "helo", "starttls", "auth", "mail", "rcpt", "data", "quit"}
 
 
@@ -200,21 +205,22 @@ class _Talk:
             raise HangUp
         found = self._ask(text)
         assert found.startswith(b"250"), found
-        match self.phase:
-            case "dot_closed_after":
-                raise HangUp
-            case "dot_reset_after":
-                self._break(hard=True)
-            case "dot_hang_after":
-                self._hang()
-            case "dot_half_after":
-                self.caller.sendall(found[:2])
-                raise HangUp
-            case "dot_half_lines":
-                self.caller.sendall(b"250-2.0.0 queued, and\r\n")
-                raise HangUp
-            case _:
-                self.caller.sendall(LIES.get(self.phase, found))
+        self._answer_taken(found)
+
+    def _answer_taken(self, found: bytes) -> None:
+        """Say that the mail was taken, or let that go wrong."""
+        if self.phase == "dot_reset_after":
+            self._break(hard=True)
+        if self.phase == "dot_hang_after":
+            self._hang()
+        if self.phase == "dot_drip_after":
+            self._drip(found)
+            return
+        cut = CUTS.get(self.phase)
+        if cut is not None:
+            self.caller.sendall(cut)
+            raise HangUp
+        self.caller.sendall(LIES.get(self.phase, found))
 
     def _step(self, step: str, answer: bytes) -> None:
         """Give an answer, or spoil it as the phase wants."""
@@ -222,6 +228,9 @@ class _Talk:
             raise HangUp
         if self.phase in (f"{step}_hang", f"{step}_missing") and self.phase != "auth_missing":
             self._hang()
+        if self.phase == f"{step}_drip":
+            self._drip(answer)
+            return
         if self.phase == f"{step}_reset":
             self._break(hard=True)
         if self.phase == f"{step}_half":
@@ -242,6 +251,14 @@ class _Talk:
         while found.splitlines()[-1][3:4] == b"-":
             found += self.answers.readline()
         return found
+
+    def _drip(self, answer: bytes) -> None:
+        """Say it in the end, when nobody should be there any more."""
+        self.caller.sendall(answer[:4])
+        for _ in range(80):
+            self.caller.sendall(b" ")
+            threading.Event().wait(0.05)
+        self.caller.sendall(answer[4:])
 
     def _hang(self) -> None:
         while self.caller.recv(4096):

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from adapters.http import Client, Site, write_json
 from kmtool import registry
+from kmtool.clock import ManualClock
+from kmtool.errors import Unknown
 from tests.faults import rules
 from tests.faults.desks import MAKERS
 from tests.faults.doors import DOORS
-from tests.faults.front import PHASES
+from tests.faults.front import PHASES, Front
 from tests.faults.matrix import run
 from tests.faults.rules import ACTS, HTTP, SMTP, Nature
 
@@ -28,6 +31,17 @@ def test_what_goes_wrong_is_taken_for_what_it_means(
     assert [pair.trouble for pair in pairs if pair.trouble] == []
     with capsys.disabled():
         sys.stdout.write(f" [{len(wanted)} pairs, {len(pairs)} tries, all classified] ")
+
+
+@pytest.mark.parametrize("phase", ["closed_after_head", "closed_in_request", "reset_at_once"])
+def test_a_request_that_breaks_while_it_is_written_is_unclear(phase: str) -> None:
+    """Larger than any buffer on the way, so that the writing itself fails."""
+    front = Front(1, (400, b"{}"))
+    client = Client(Site(who="it", base=front.url, clock=ManualClock(), read_s=0.5))
+    with front.failing(phase), pytest.raises(Unknown):
+        client.send(write_json("POST", "/notes", {"text": "x" * 8_000_000}))
+    client.close()
+    front.close()
 
 
 def test_each_way_to_go_wrong_can_be_played() -> None:
