@@ -15,7 +15,7 @@ from adapters.demo_shop import DemoShop, Good
 from kmtool.domain.states import RefundState
 from kmtool.ports import LineFact, RefundFact
 from tests.cli.conftest import ROOT
-from tests.cli.owner_kit import Owner, keys
+from tests.cli.owner_kit import HOUR_MS, Owner, keys
 from tests.cli.owner_kit import owner as owner
 from tests.fakes import order, world
 
@@ -277,3 +277,45 @@ def test_a_daemon_that_died_is_started_again(owner: Owner) -> None:
     finally:
         daemon.terminate()
         daemon.wait(60)
+
+
+# ---------------------------------------------------------------- a part of the money is back
+
+
+def test_a_part_refund_of_the_line_that_waits_ends_with_one_command(owner: Owner) -> None:
+    owner.run("product", "add", "S2", "--title", "another")
+    owner.run("product", "map", "shop1", "i2", "S2")
+    lines = (LineFact("1", "i1", "", "one", 1, 1000), LineFact("2", "i2", "", "two", 2, 2000))
+    owner.bought(lines=lines)
+    owner.clock.advance(31 * 60_000)
+    owner.deliver()
+    keys(owner, "n.txt", 1)
+    words = ("--sku", "S2", "--supplier", "z", "--cost", "5", "--yes")
+    refunds = (RefundFact("R1", 1000, "done", owner.clock.now_ms()),)
+    owner.bought(lines=lines, refund=RefundState.PARTIAL, refunds=refunds)
+    owner.run("deliver")
+    commands = {one["command"] for one in owner.items()}
+    assert commands == {"kmtool order refund A1", "kmtool order release A1 --quantity N"}
+    owner.run("import", "n.txt", *words)
+    owner.run("order", "release", "A1", "--quantity", "1")
+    owner.deliver()
+    assert owner.items() == [], "the refund was for the line that was cut"
+    shown = owner.cli("order", "show", "A1", "--json").json()["lines"]
+    assert [line["state"] for line in shown] == ["delivered", "delivered"]
+
+
+def test_a_bad_use_of_a_shared_key_is_charged_and_dropped_alone(owner: Owner) -> None:
+    keys(owner, "n.txt", 2)
+    words = ("--supplier", "z", "--cost", "10", "--uses", "4", "--new", "--yes")
+    owner.run("import", "n.txt", "--sku", "S2", *words)
+    owner.run("product", "map", "shop1", "i2", "S2")
+    owner.bought(item="i2")
+    owner.deliver()
+    owner.run("order", "replace", "A1", "--reason", "dead", "--yes")
+    owner.deliver()
+    owner.clock.advance(4 * 24 * HOUR_MS)
+    due = owner.cli("settle", "preview", "z", "--json").json()
+    assert (due["payable"], due["clawbacks"], len(due["debits"])) == (250, 1, 1)
+    owner.run("settle", "adjust", "z", "--drop", str(due["debits"][0]["id"]))
+    due = owner.cli("settle", "preview", "z", "--json").json()
+    assert (due["payable"], due["clawbacks"], due["debits"]) == (500, 0, [])
