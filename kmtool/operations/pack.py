@@ -5,9 +5,9 @@ Nothing is bound for a text that does not render or that its route would refuse.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from json.encoder import encode_basestring as _quoted
 
 from kmtool.domain.ids import ParcelId
 from kmtool.domain.secret import Secret
@@ -22,8 +22,6 @@ from kmtool.ports import Buyer, Message
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, route_uses
 from kmtool.store.db import Row
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def courier_name(shop: Shop, channel: str) -> str:
@@ -210,8 +208,11 @@ def _parcels(
 
 def _row(work: _Work, order: Row, n: int, route: str, written: Written) -> Row:
     """Return the row of a parcel with its sealed text."""
-    body = {"subject": written.subject, "text": written.text.text(), "mark": written.mark}
-    text = Secret(_encode(body))
+    body = (
+        f'{{"subject": {_quoted(written.subject)}, "text": {_quoted(written.text.text())},'
+        f' "mark": {_quoted(written.mark)}}}'
+    )
+    text = Secret(body)
     sealed, data_key = work.shop.vault.seal(text, parcel_label(order, n))
     return {
         "order_id": order["id"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 
 import pytest
 
@@ -93,3 +94,12 @@ def test_rows_from_before_the_chain_are_sealed_by_its_first_row(db: Db) -> None:
     assert first["detail"] == f"{count} {digest.hex()}"
     assert count == 3
     assert db.value("SELECT count(*) FROM audit WHERE action = :a", a=audit.GENESIS) == 1
+
+
+@pytest.mark.parametrize("word", ["", "a", '"\\', "星海 \u2028 \x00\x1f\x7f", "\ud800", "🎲"])
+@pytest.mark.parametrize("session", [None, 0, -7, 2**62])
+def test_a_row_is_written_as_json_writes_it(word: str, session: int | None) -> None:
+    row = [1, 2, 3, session, word, f"{word}!", word * 3, "detail", b"\x00\xff".hex()]
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    found = audit.content(1, 2, 3, session, word, f"{word}!", word * 3, "detail", b"\x00\xff")
+    assert found == text.encode("utf-8", "surrogatepass")
