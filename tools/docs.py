@@ -111,6 +111,7 @@ def send_faults_page() -> str:
     ]
     for title, phases, natures in (
         ("HTTP", rules.HTTP, tuple(rules.Nature)),
+        ("The handshake of https", rules.TLS, (rules.Nature.WRITE, rules.Nature.READ)),
         ("SMTP", rules.SMTP, (rules.Nature.WRITE,)),
     ):
         lines += ["", f"## {title}", ""]

@@ -116,7 +116,7 @@ class DemoChannel:
         try:
             return self._read(get(f"/api/orders/{percent(number)}"), order_fact)
         except Rejected as error:
-            if error.facts["detail"].endswith(" 2001"):
+            if _is_gone(error):
                 return None
             raise
 
@@ -134,8 +134,7 @@ class DemoChannel:
     def query_shipped(self, order: OrderRef) -> Verdict:
         """Ask whether the order was shipped."""
         call = get(f"/api/orders/{percent(order.number)}")
-        shipped_ms = self._read(call, lambda data: data["shipped_ms"])
-        return Verdict.NOT_DONE if shipped_ms is None else Verdict.DONE
+        return self._asked(call, lambda data: data["shipped_ms"] is not None)
 
     def reply_refund(
         self, order: OrderRef, refund_number: str, *, agree: bool, text: str
@@ -164,8 +163,9 @@ class DemoChannel:
     def find_note(self, message: Message) -> Verdict:
         """Look for our id among the order's messages."""
         call = get(f"/api/orders/{percent(message.order_number)}/messages")
-        sent = self._read(call, lambda data: [str(one["client_id"]) for one in data["messages"]])
-        return Verdict.DONE if message.effect_id in sent else Verdict.NOT_DONE
+        return self._asked(
+            call, lambda data: message.effect_id in [one["client_id"] for one in data["messages"]]
+        )
 
     def ship_file(self, numbers: Sequence[str]) -> Path:
         """Refuse: this channel ships by its API."""
@@ -192,6 +192,15 @@ class DemoChannel:
         call = get("/api/orders", {key: str(value) for key, value in query.items()})
         return self._read(call, lambda data: (int(data["pages"]), _page(data)))
 
+    def _asked(self, call: Call, found: Callable[[Any], bool]) -> Verdict:
+        """Ask whether something happened; of an order that is gone nobody can tell."""
+        try:
+            return Verdict.DONE if self._read(call, found) else Verdict.NOT_DONE
+        except Rejected as error:
+            if _is_gone(error):
+                return Verdict.UNCLEAR
+            raise
+
     def _read(self, call: Call, found: Callable[[Any], T]) -> T:
         """Read, and take from the answer what is wanted; another shape is a broken reply."""
         data = self._send(call)
@@ -208,6 +217,10 @@ class DemoChannel:
         if not is_ours or not isinstance(answer.get("data"), dict):
             raise self._client.broken(call, told("the answer is not one the shop documents"))
         return answer["data"]
+
+
+def _is_gone(error: Rejected) -> bool:
+    return str(error.facts["detail"]).endswith(" 2001")
 
 
 def _page(data: Any) -> Page:

@@ -15,7 +15,7 @@ from pathlib import Path
 import adapters.http
 from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown
 from kmtool.ports import Verdict
-from tests.faults import desks, mail_desks
+from tests.faults import desks, mail_desks, tls_desk
 from tests.faults.rules import ACTS, Act, Means, Nature, Phase
 
 THREADS = 8
@@ -60,9 +60,10 @@ def run(folder: Path) -> list[Pair]:
     """Run everything, mail beside HTTP; return all pairs."""
     http = [act for act in ACTS if act.wire == "http"]
     mail = [act for act in ACTS if act.wire == "smtp"]
+    safe = _run_tls([act for act in ACTS if act.wire == "https"], folder / "tls")
     with ThreadPoolExecutor(2) as pool:
         found = pool.submit(run_mail, mail, folder), pool.submit(run_http, http, folder)
-        return [pair for part in found for pair in part.result()]
+        return safe + [pair for part in found for pair in part.result()]
 
 
 def run_http(acts: Sequence[Act], folder: Path) -> list[Pair]:
@@ -71,6 +72,17 @@ def run_http(acts: Sequence[Act], folder: Path) -> list[Pair]:
         return [
             pair for found in pool.map(lambda act: _run_act(act, folder), acts) for pair in found
         ]
+
+
+def _run_tls(acts: Sequence[Act], folder: Path) -> list[Pair]:
+    pairs = []
+    with short_connects(1.0), tls_desk.desk(folder) as desk:
+        for act in acts:
+            for phase in act.phases():
+                desk.front.phase = phase.name
+                got = taken_for(act.nature, desk.attempt(act))
+                pairs.append(Pair(act, phase, "first", got, phase.means(act.nature), False))
+    return pairs
 
 
 def run_mail(acts: Sequence[Act], folder: Path) -> list[Pair]:

@@ -140,6 +140,16 @@ HTTP: tuple[Phase, ...] = (
 )
 """Faults of HTTP. Where the reply is made up, it says nothing of the kind that is documented."""
 
+TLS: tuple[Phase, ...] = (
+    # No byte of a request leaves before both sides are who they say they are.
+    Phase("tls_closed", "closed within the handshake", NO, _N),
+    Phase("tls_reset", "reset within the handshake", NO, _N),
+    Phase("tls_hang", "no answer to the handshake", NO, _N),
+    Phase("tls_garbage", "an answer to the handshake that is not TLS", NO, _N),
+    Phase("tls_stranger", "a certificate that nobody trusts", NO, _P, _P),
+)
+"""Faults of the handshake of https."""
+
 SMTP: tuple[Phase, ...] = (
     # Up to the answer to DATA nothing of the message has left.
     Phase("refused", "connection refused", NO, _N),
@@ -222,7 +232,7 @@ class Act:
 
     def phases(self) -> tuple[Phase, ...]:
         """Return the ways in which it can go wrong."""
-        return HTTP if self.wire == "http" else SMTP
+        return {"http": HTTP, "https": TLS, "smtp": SMTP}[self.wire]
 
 
 _SHOP = (
@@ -243,6 +253,8 @@ ACTS: tuple[Act, ...] = (
     Act("channel/woocommerce", "pull orders", Nature.READ, leg="a later page"),
     Act("channel/woocommerce", "read an order", Nature.READ, leg="its refunds"),
     Act("channel/woocommerce", "mark shipped", Nature.READ, leg="its look before"),
+    Act("channel/woocommerce", "write a message", Nature.WRITE, "https", "over https"),
+    Act("channel/woocommerce", "pull orders", Nature.READ, "https", "over https"),
     *(Act("channel/demo", name, nature, leg=leg) for name, nature, leg in _SHOP),
     Act("channel/demo", "pull orders", Nature.READ, leg="a later page"),
     Act("channel/demo", "answer a refund", Nature.WRITE),

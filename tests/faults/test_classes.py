@@ -14,12 +14,13 @@ from adapters.http import Client, Site, write_json
 from kmtool import registry
 from kmtool.clock import ManualClock
 from kmtool.errors import Unknown
+from kmtool.ports import OrderRef, Verdict
 from tests.faults import rules
-from tests.faults.desks import MAKERS
+from tests.faults.desks import MAKERS, desk, message
 from tests.faults.doors import DOORS
 from tests.faults.front import PHASES, Front
 from tests.faults.matrix import run
-from tests.faults.rules import ACTS, HTTP, SMTP, Nature
+from tests.faults.rules import ACTS, HTTP, SMTP, TLS, Nature
 
 
 def test_what_goes_wrong_is_taken_for_what_it_means(
@@ -44,9 +45,16 @@ def test_a_request_that_breaks_while_it_is_written_is_unclear(phase: str) -> Non
     front.close()
 
 
+@pytest.mark.parametrize("adapter", ["channel/woocommerce", "channel/demo"])
+def test_of_an_order_that_is_gone_nobody_can_tell(adapter: str, tmp_path: Path) -> None:
+    with desk(adapter, tmp_path) as there:
+        assert there.patient.query_shipped(OrderRef("404404", "e-1")) is Verdict.UNCLEAR
+        assert there.patient.find_note(message("404404", 1)) is Verdict.UNCLEAR
+
+
 def test_each_way_to_go_wrong_can_be_played() -> None:
     assert {*PHASES, *DOORS} == {"", *(phase.name for phase in HTTP)}
-    for phases in (HTTP, SMTP):
+    for phases in (HTTP, TLS, SMTP):
         assert len({phase.name for phase in phases}) == len(phases)
     assert set(MAKERS) >= {(act.adapter, act.name) for act in ACTS if act.wire == "http"}
 
@@ -85,6 +93,6 @@ def test_no_act_is_left_out(name: str) -> None:
 
 
 def test_no_rule_calls_a_deed_undone() -> None:
-    for phase in (*HTTP, *SMTP):
+    for phase in (*HTTP, *TLS, *SMTP):
         if phase.acted:
             assert phase.means(Nature.WRITE) in (rules.Means.UNKNOWN, rules.Means.DONE)
