@@ -295,7 +295,7 @@ NEXT = {
     Means.NOT_SENT: "nothing left the house: the same text goes again by itself",
     Means.WAIT: "as before, not earlier than the other side wants",
     Means.REFUSED: "the next route of the channel, else a person",
-    Means.PERSON: "tried again with growing pauses; `kmtool order why` names what does not let us in",
+    Means.PERSON: "tried again with growing pauses; `kmtool order why` says what is missing",
     Means.UNKNOWN: "asked about; the same text again where the route bears it, else a person",
     Means.AGAIN: "read again; the pull's cursor stays, and nothing leaves unread",
     Means.NO_ANSWER: "asked again; it counts neither as 「done」 nor as 「not done」",
