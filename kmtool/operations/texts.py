@@ -23,6 +23,7 @@ from kmtool.operations.import_records import (
     Terms,
 )
 from kmtool.operations.key_sources import KeyFile, Source, text_of
+from kmtool.operations.rebind import claim
 from kmtool.shop import Shop
 from kmtool.store import house, keys
 from kmtool.store import products as product_store
@@ -179,6 +180,7 @@ def _insert(shop: Shop, sku: str, file: KeyFile, mark: bytes, text: str) -> str:
     keys.insert_special(db, [row])
     house.count_sealed(db, data_key, 1)
     keys.add_stock(db, sku, UNLIMITED_USES)
+    claim(shop, batch_id)
     return number
 
 

@@ -178,9 +178,9 @@ def seen_orders(db: Db, channel: str = "") -> list[Row]:
 def seen_in_batch(db: Db, batch_id: int) -> list[Row]:
     """Return the keys of a batch that were sent before a restore."""
     return db.all(
-        "SELECT DISTINCT k.id, s.channel, s.number FROM keys k"
+        "SELECT DISTINCT k.id, k.uses, s.channel, s.number FROM keys k"
         " JOIN seen_keys s ON s.fingerprint = k.fingerprint AND s.state = 'waiting'"
-        " WHERE k.batch_id = :b ORDER BY k.id",
+        " WHERE k.batch_id = :b ORDER BY k.id, s.channel, s.number",
         b=batch_id,
     )
 

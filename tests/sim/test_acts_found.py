@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from kmtool.journal import JournalEntry
+from kmtool.operations import products, texts
 from kmtool.operations.deliver import deliver
+from kmtool.operations.key_sources import Source
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.order_replace import ReplaceWish, replace
+from kmtool.operations.products import Fields, Mapping
+from kmtool.operations.replay import replay
+from kmtool.ports import LineFact
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, pull
-from tests.operations.import_kit import bring
+from tests.operations.import_kit import bring, free
 from tests.operations.stock import shelf
 
 BAD = ReplaceWish(reason="dead on arrival", key="0000")
@@ -27,4 +33,35 @@ def test_old_keys_sent_again_do_not_end_a_wait_for_another_key(shop: Shop) -> No
     deliver(shop)
     assert line(shop)["state"] == "delivered"
     assert len(keys_at("A1")) == 3
+    assert broken(shop) == []
+
+
+def sent_before(shop: Shop, key: str, *numbers: str) -> None:
+    """As after a restore: the send journal knows a key that this database does not have."""
+    mark = shop.vault.fingerprint(key.encode()).hex()
+    entries = [JournalEntry("SEND", "shop1", number, "1", mark, 1, parcel=1) for number in numbers]
+    shop.journal.append(entries)
+    replay(shop)
+
+
+def test_a_shared_key_brought_in_again_keeps_the_uses_that_nobody_has(shop: Shop) -> None:
+    products.add(shop, "S1", Fields(uses=3))
+    products.map_listing(shop, Mapping("shop1", "i1", "", "S1"))
+    sent_before(shop, "KEY-SHARED-1", "A1", "A2")
+    pull(shop, order("A1"), order("A2"))
+    assert line(shop)["state"] == "human"
+    bring(shop, "KEY-SHARED-1\n")
+    assert free(shop) == 1
+    assert broken(shop) == []
+    assert (line(shop)["state"], line(shop, "A2")["state"]) == ("unknown", "unknown")
+
+
+def test_a_text_set_again_goes_on_where_it_was_sent_before(shop: Shop) -> None:
+    products.add(shop, "T1", Fields(kind="text"))
+    products.map_listing(shop, Mapping("shop1", "t1", "", "T1"))
+    sent_before(shop, "KEY-TEXT", "A1")
+    pull(shop, order("A1", lines=(LineFact("1", "t1", "", "a text", 1, 1000),)))
+    assert line(shop)["state"] == "human"
+    texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT"))
+    assert line(shop)["state"] == "unknown"
     assert broken(shop) == []
