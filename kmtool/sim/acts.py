@@ -13,6 +13,22 @@ from kmtool.sim import acts_orders as orders
 from kmtool.sim import acts_stock as stock
 from kmtool.sim.stage import Act
 
+MACHINES: tuple[Act, ...] = (
+    Act(2, "backup", machines.keep_backup),
+    Act(1, "copy the file", machines.keep_file),
+    Act(1, "copy the folder", machines.keep_folder),
+    Act(1, "come back", machines.come_back),
+    Act(1, "hurt the journal", machines.hurt_journal),
+    Act(1, "lose the database", machines.lose_database),
+    Act(1, "wake an old place", machines.wake_old),
+    Act(1, "move", machines.move_folder),
+    Act(1, "move packed", machines.move_packed),
+    Act(1, "copy over", machines.copy_over),
+    Act(1, "anchor", machines.anchor),
+    Act(1, "drill", machines.drill),
+)
+"""What happens to the whole shop: costly, and seldom."""
+
 ACTS: tuple[Act, ...] = (
     Act(4, "hold", orders.hold),
     Act(4, "release", orders.release),
@@ -38,18 +54,7 @@ ACTS: tuple[Act, ...] = (
     Act(1, "switch off", stock.switch_off),
     Act(2, "pause", stock.pause),
     Act(4, "resume", stock.resume),
-    Act(2, "backup", machines.keep_backup),
-    Act(1, "copy the file", machines.keep_file),
-    Act(1, "copy the folder", machines.keep_folder),
-    Act(1, "come back", machines.come_back),
-    Act(1, "hurt the journal", machines.hurt_journal),
-    Act(1, "lose the database", machines.lose_database),
-    Act(1, "wake an old place", machines.wake_old),
-    Act(1, "move", machines.move_folder),
-    Act(1, "move packed", machines.move_packed),
-    Act(1, "copy over", machines.copy_over),
-    Act(1, "anchor", machines.anchor),
-    Act(1, "drill", machines.drill),
+    *MACHINES,
 )
 
 SMALL = (
@@ -64,3 +69,5 @@ SMALL = (
     Act(1, "template", stock.template),
 )
 """Acts that may be done while a process stands still in the middle of something."""
+
+COSTLY = frozenset(act.name for act in MACHINES)

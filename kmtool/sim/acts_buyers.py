@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kmtool.ports import Buyer
 from kmtool.sim.acts_truth import Burst
 from kmtool.sim.buyers import buyer
@@ -44,12 +46,10 @@ def burst(stage: Stage) -> None:
     stage.happened(f"{who.name} orders {len(names)} times at {site.name}")
 
 
-def _orders(stage: Stage, n: int, price: object, how: str) -> None:
+def _orders(stage: Stage, n: int, price: Callable[[Ware, int], int], how: str) -> None:
     site = stage.random.choice(list(stage.world.sites.values()))
     wares: list[Ware] = [ware for ware in site.wares if ware.kind == "key"]
     for _ in range(n):
         wanted = [(stage.random.choice(wares), stage.random.choice((1, 1, 2)))]
-        placed = stage.world.place(
-            site.name, wanted, buyer(stage.random), price=price  # type: ignore[arg-type]
-        )
+        placed = stage.world.place(site.name, wanted, buyer(stage.random), price=price)
         stage.happened(f"{placed.name} {wanted[0][0].item_id} {how}")

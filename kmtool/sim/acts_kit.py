@@ -1,4 +1,4 @@
-"""What acts share: a command of the owner that may die on the way, and choosing what it is about."""
+"""What acts share: a command of the owner that may die on the way, and what it is about."""
 
 from __future__ import annotations
 

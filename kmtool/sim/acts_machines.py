@@ -405,7 +405,7 @@ def _lose_journal(stage: Stage, path: Path) -> None:
 def _forget_orders(stage: Stage, point: Point) -> None:
     """What was sent since the backup nobody here knows any more: those buyers may get keys anew."""
     for placed in stage.world.orders.values():
-        if any(letter.seq > point.seq for letter in placed.letters) or placed.touched > point.seq:
+        if not placed.letters or placed.letters[-1].seq > point.seq:
             stage.world.owner.forgetful.add(placed.name)
 
 

@@ -83,12 +83,14 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
     line = line or stage.random.choice(placed.fact.lines)
     pieces = stage.random.randint(0, line.quantity)
     before, quantity = placed.held, dict(placed.quantity)
-    placed.held = 0
-    facts = placed.fact.refunds
+    placed.held = placed.told_ended = 0
+    facts = placed.loose = placed.fact.refunds
 
     def done(_changed: OrderChanged, seq: int) -> None:
         placed.quantity[line.line_no] = pieces
         placed.rest_of = facts
+        if not any(placed.wanted().values()):
+            placed.ended = placed.ended or "left out"
         stage.world.owner.decided(seq, back)
 
     def back() -> None:
@@ -96,6 +98,7 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
         placed.quantity.clear()
         placed.quantity.update(quantity)
         placed.rest_of = ()
+        placed.ended = placed.ended if placed.ended != "left out" else ""
 
     def refused(_error: KmError) -> None:
         placed.held = before

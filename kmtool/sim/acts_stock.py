@@ -120,7 +120,7 @@ def undo(stage: Stage, file: Brought) -> str:
             return
         out = [key for key in file.keys if key[-4:] not in stay and key not in owner.gone]
         owner.gone.update(dict.fromkeys(out, seq))
-        owner.decided(seq, lambda: [owner.gone.pop(key, None) for key in out] and None)
+        owner.decided(seq, lambda: [owner.gone.pop(key, None) for key in out])
 
     return insist(stage, f"undo {file.batch} {file.name}", work, done)
 
@@ -194,6 +194,7 @@ def resume(stage: Stage) -> None:
 def go_on(stage: Stage, scope: str) -> str:
     """End a pause; whatever it stopped may leave from now on."""
     owner = stage.world.owner
+    scope = next((one for one in owner.paused if scope in {one, one.partition(":")[2]}), scope)
     before = owner.paused.pop(scope, 0)
 
     def done(_found: house.PauseResult, seq: int) -> None:

@@ -83,19 +83,19 @@ class Owner:
     points: list[Point] = field(default_factory=list)
     places: list[Config] = field(default_factory=list)
     """Places that were given up: nothing may be sent from there."""
-    unfinished: list[tuple[str, Callable[[Stage], None]]] = field(default_factory=list)
+    unfinished: list[tuple[str, Callable[[Stage], object]]] = field(default_factory=list)
     """Commands that died on the way: they are given again."""
     buyers: int = 0
     pages: int = 0
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
-    _log: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
+    _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
 
     def lent(self) -> set[str]:
         """Return the keys that lie in pools or were given out there."""
         return {key for pool in self.pools.values() for key in (*pool.lying, *pool.given)}
 
-    def decided(self, seq: int, back: Callable[[], None]) -> None:
+    def decided(self, seq: int, back: Callable[[], object]) -> None:
         """Keep what takes a decision back that was written with commit `seq`."""
         self._log.append((seq, back))
 

@@ -10,6 +10,7 @@ from kmtool.operations.import_records import Terms
 from kmtool.operations.key_sources import Source
 from kmtool.shop import Shop
 from kmtool.sim import verdict
+from kmtool.sim.acts_truth import Brought
 from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Act, Stage
 
@@ -40,6 +41,8 @@ def bring(stage: Stage, sku: str, n: int) -> list[str]:
 def take_in(stage: Stage, sku: str, keys: list[str]) -> None:
     """Import a file of keys."""
     source = Source(f"{keys[0]}.txt", "\n".join(keys).encode())
+    uses = SHARED_USES if sku == "U1" else None
+    stage.world.owner.files.append(Brought(source.name, sku, source.data, tuple(keys), uses))
     terms = Terms(sku=sku, supplier="sup1", cost_e5=COSTS_E5[sku])
 
     def work(shop: Shop) -> None:
@@ -68,6 +71,7 @@ def settle(stage: Stage, n: int) -> None:
     if n % 4 == 3:
         for placed in left[:ANSWERS]:
             placed.repeats += 1
+            stage.world.owner.released.add(placed.name)
             number = f"{placed.channel}:{placed.fact.number}"
             for act in (order_changes.release, order_changes.redeliver):
                 stage.command(f"{act.__name__} {number}", partial(_answer, act, number))
