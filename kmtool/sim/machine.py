@@ -256,11 +256,11 @@ class Workers(Executor):
             return
         try:
             later.set_result(work())
-        except Crash:
-            later.set_exception(Crash())
-            raise
         except Exception as error:  # noqa: BLE001  (as a thread hands it to whoever asks)
             later.set_exception(error)
+        except BaseException as error:
+            later.set_exception(error)
+            raise
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do what waits, or let it be."""
@@ -278,6 +278,14 @@ class _Later(Future[Any]):
         self._workers = workers
 
     def result(self, timeout: float | None = None) -> Any:
+        self._finish()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._finish()
+        return super().exception(timeout)
+
+    def _finish(self) -> None:
+        """Nobody else does the work while this one waits for it."""
         while not self.done():
             self._workers.turn()
-        return super().result(timeout)
