@@ -34,6 +34,8 @@ Opener = Callable[[Config], AbstractContextManager[Shop]]
 
 TRIES = 8
 POINTS = 6
+SENT_ANEW = 3
+"""How often a message may come again whose tries the shop has forgotten."""
 SILENT = "a copy of the shop sends nothing by itself"
 
 
@@ -170,7 +172,7 @@ def put_back(stage: Stage, point: Point) -> None:
     shutil.copyfile(point.path, live)
     stage.note("an old file is put back")
     stage.count["restores"] += 1
-    stage.world.owner.back_to(point.seq)
+    _set_back(stage, point)
     come_home(stage)
     _forgot(stage, point)
 
@@ -180,6 +182,7 @@ def wake_clone(stage: Stage, point: Point) -> None:
     stage.stop_daemon()
     old = stage.config
     stage.config = _moded(stage, load(point.path / FILE_NAME))
+    _set_back(stage, point)
     end = run(stage, "deliver from a copy", lambda it: _deliver(it, stage.config))
     if end == DONE:
         stage.fail(SILENT, str(point.path))
@@ -227,12 +230,24 @@ def _deliver(open_it: Opener, config: Config) -> None:
         deliver(shop)
 
 
-def _forgot(stage: Stage, point: Point) -> None:
-    """The owner's decisions since then are gone; what he has in the drawer comes in again."""
+def _set_back(stage: Stage, point: Point) -> None:
+    """The owner's decisions since then are gone, and what the shop knew of its tries."""
     owner = stage.world.owner
     owner.back_to(point.seq)
     owner.points = [one for one in owner.points if one.seq <= point.seq]
     owner.unfinished.clear()
+    for placed in stage.world.orders.values():
+        placed.repeats += SENT_ANEW
+        placed.told_ended = 0
+        owner.rewritten.add(placed.name)
+
+
+def _forgot(stage: Stage, point: Point) -> None:
+    """The shop was set back; what the owner has in the drawer comes in again."""
+    owner = stage.world.owner
+    _set_back(stage, point)
+    if owner.text:
+        acts_stock.set_text(stage, owner.text)
     for file in owner.files:
         if not file.undone:
             acts_stock.take_in(stage, file)
@@ -386,7 +401,7 @@ def lose_database(stage: Stage) -> None:
             stage.count["restores"] += 1
             break
     if without:
-        stage.world.owner.back_to(point.seq)
+        _set_back(stage, point)
         _forget_orders(stage, point)
         reconcile_stock(stage)
     _forgot(stage, point)

@@ -130,8 +130,16 @@ def new_text(stage: Stage) -> None:
     world = stage.world
     number = stage.random.randint(1, max(1, world.made.get("T1", 0)) + 1)
     world.made["T1"] = max(number, world.made.get("T1", 1))
+    world.owner.text = number
+    set_text(stage, number)
+
+
+def set_text(stage: Stage, number: int) -> str:
+    """Let new orders get this text from now on."""
     body = f"T-T1-{number:06d}".encode()
-    perform(stage, f"text {number}", lambda shop: texts.set_text(shop, "T1", Source("t.txt", body)))
+    return perform(
+        stage, f"text {number}", lambda shop: texts.set_text(shop, "T1", Source("t.txt", body))
+    )
 
 
 def template(stage: Stage) -> None:

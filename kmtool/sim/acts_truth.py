@@ -86,7 +86,10 @@ class Owner:
     unfinished: list[tuple[str, Callable[[Stage], object]]] = field(default_factory=list)
     """Commands that died on the way: they are given again."""
     buyers: int = 0
-    pages: int = 0
+    text: int = 1
+    """The number of the text that is sold without limit."""
+    rewritten: set[Name] = field(default_factory=set)
+    """Orders whose messages may have been written anew after the shop was set back."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)

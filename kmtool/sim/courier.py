@@ -68,7 +68,7 @@ class Courier:
     def _arrive(self, placed: Placed, marker: str, text: str) -> None:
         same = [letter for letter in placed.letters if letter.marker == marker]
         if same and self.features.repeat is Repeat.IDEMPOTENT:
-            if same[0].text != text:
+            if same[0].text != text and placed.name not in self.stage.world.owner.rewritten:
                 self.stage.fail("a message is the same on every try", f"{placed.name} {marker}")
             return
         may_arrive(self.stage, placed, self.features, same, text)

@@ -105,7 +105,7 @@ def may_arrive(
     if placed.name in stage.world.owner.forgetful:
         return
     if same:
-        if same[0].text != text:
+        if same[0].text != text and placed.name not in stage.world.owner.rewritten:
             stage.fail(SAME_TEXT, f"{placed.name} {same[0].marker}")
         most = features.repeat_max if features.repeat is Repeat.REPEAT_SAFE else 1
         stage.count["repeated"] += 1
