@@ -24,8 +24,8 @@ def buyer(chance: random.Random) -> Buyer:
 
 
 def order(stage: Stage) -> None:
-    """One to four buyers order and pay."""
-    for _ in range(stage.random.choice((1, 1, 2, 2, 3, 4))):
+    """Some buyers order and pay."""
+    for _ in range(stage.random.choice((1, 2, 3, 4, 6, 8))):
         _place(stage, paid=True)
 
 
@@ -154,7 +154,7 @@ HAPPENINGS = (
     Act(4, "withdraw", withdraw),
     Act(6, "touch", touch),
     Act(2, "spell", spell),
-    Act(4, "wait", wait),
+    Act(2, "wait", wait),
     Act(3, "jump", jump),
     Act(2, "kill", kill),
     Act(1, "stop", stop),

@@ -168,6 +168,13 @@ class SimJournal(Journal):
         super().append(entries)
         stage.edge("journal after", self._process)
 
+    def _parse(self, raw: bytes, number: int, part: Path) -> JournalEntry | None:
+        """Read a line as the program does; the same line is not read twice in one life."""
+        known = self._process.stage.lines
+        if raw not in known:
+            known[raw] = super()._parse(raw, number, part)
+        return known[raw]
+
     def _put(self, file: RawIOBase, data: bytes) -> None:
         stage = self._process.stage
         what = stage.draw("journal write", self._process)

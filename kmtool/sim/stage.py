@@ -100,6 +100,8 @@ class Stage:
         self.trace: deque[str] = deque(maxlen=TRACE)
         self.violations: list[Violation] = []
         self.disk = Disk()
+        self.lines: dict[bytes, JournalEntry | None] = {}
+        """Lines of journals that were read before (they hold their own proof)."""
         self.sent: dict[bytes, set[Name]] = {}
         """fingerprint → orders: what the journal has on the disk."""
         self.stands_at = ""

@@ -15,7 +15,7 @@ from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Act, Stage
 
 FORMS = {"U1": "U"}
-BATCH = 30
+BATCH = 40
 SPARE = 5
 ANSWERS = 12
 
@@ -54,8 +54,14 @@ def take_in(stage: Stage, sku: str, keys: list[str]) -> None:
 
 
 def more(stage: Stage) -> None:
-    """A batch comes in."""
-    bring(stage, stage.random.choice(list(COSTS_E5)), stage.random.choice((6, 12, BATCH)))
+    """A batch comes in: mostly of what is lacking most, sometimes of anything."""
+    lacks = verdict.missing(verdict.waiting(stage))
+    sku = stage.random.choice(list(COSTS_E5))
+    n = stage.random.choice((6, 12, BATCH))
+    if stage.random.random() < 0.7:
+        sku = max(COSTS_E5, key=lambda one: lacks[one])
+        n += lacks[sku]
+    bring(stage, sku, n)
 
 
 def settle(stage: Stage, n: int) -> None:
@@ -81,4 +87,4 @@ def _answer(act: Callable[[Shop, str], object], number: str, shop: Shop) -> None
     act(shop, number)
 
 
-SUPPLY = (Act(5, "import", more),)
+SUPPLY = (Act(9, "import", more),)
