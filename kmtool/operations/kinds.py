@@ -18,7 +18,7 @@ from kmtool.operations.handed import deliver_lines
 from kmtool.operations.messages import MARK
 from kmtool.operations.pack import message_of, open_key, parcel_label
 from kmtool.operations.refund_sending import replaced, reply_parcel, was_answered
-from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.refunds import ON_THE_WAY, apply_refund, is_first, refund_blocks
 from kmtool.operations.routes import Parcel
 from kmtool.operations.shipped import mark_when_done
 from kmtool.operations.tries import Sent, Slice, look
@@ -81,7 +81,12 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
     for effect in done if len(whole) < len(done) else ():
         if parts.is_part(seen, effect):
             tally.delivered += parts.arrived(shop, seen, effect)
-    found = [(seen.order(effect), line) for effect in whole for line in seen.lines_of(effect)]
+    found = [
+        (seen.order(effect), line)
+        for effect in whole
+        for line in seen.lines_of(effect)
+        if is_first(effect) or line["state"] not in ON_THE_WAY
+    ]
     carried: dict[int, list[Row]] = {}
     for effect in whole:
         for key in seen.keys_of(effect):

@@ -14,6 +14,7 @@ from kmtool.operations.refunds import (
     WAITING,
     all_delivered,
     count_again,
+    is_first,
     refund_blocks,
     unpack_all,
 )
@@ -237,7 +238,7 @@ def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
             if source is LineState.REFUND_CASE:
                 orders.move_line(db, LineId(line["id"]), source, LineState.HUMAN, now)
                 source = LineState.HUMAN
-            if source is LineState.HUMAN and not all_delivered(shop, line):
+            if source is LineState.HUMAN and is_first(effect) and not all_delivered(shop, line):
                 orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
         if effect["kind"] != EffectKind.PURCHASE:
             chain.start_over(shop, effect)

@@ -12,7 +12,7 @@ from kmtool.domain.ids import EffectId, LineId
 from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
 from kmtool.operations import chain, quotas
 from kmtool.operations.kinds import KINDS
-from kmtool.operations.permit import lines_of, must_be_live, to_human
+from kmtool.operations.permit import moved_by, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
 from kmtool.operations.routes import Outcome, Result, features_of
 from kmtool.operations.tries import Begun, Sent, Slice, look, remembered
@@ -155,7 +155,7 @@ def _unclear(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
         due_ms=now + UNCLEAR_ASK_MS,
         reason=outcome.detail,
     )
-    for line in lines_of(shop, begun.effect):
+    for line in moved_by(shop, begun.effect):
         reason = reason_of(line, outcome.detail)
         orders.move_line(
             db, LineId(line["id"]), LineState.SENDING, LineState.UNKNOWN, now, reason=reason
@@ -168,7 +168,7 @@ def _not_done(shop: Shop, begun: Begun, outcome: Outcome, tally: Sent) -> None:
     quotas.give_back(shop, begun.effect, begun.n)
     message, detail = begun.parcel.message, outcome.detail
     onward = chain.gives_way(shop, begun.effect, message, outcome.result, detail)
-    lines = lines_of(shop, begun.effect)
+    lines = moved_by(shop, begun.effect)
     for line in lines:
         orders.move_line(
             shop.db,

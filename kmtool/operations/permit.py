@@ -14,7 +14,7 @@ from kmtool.domain.ids import EffectId, LineId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, KeyState, LineState, Mode
 from kmtool.errors import Broken, TakenOver, marked
 from kmtool.operations.pack import address_digest
-from kmtool.operations.refunds import CHANGED, take_back, unpack
+from kmtool.operations.refunds import CHANGED, is_first, take_back, unpack
 from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
@@ -120,6 +120,11 @@ def lines_of(shop: Shop, effect: Row) -> list[Row]:
     if effect["parcel_id"] is None:
         return []
     return deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
+
+
+def moved_by(shop: Shop, effect: Row) -> list[Row]:
+    """Return the lines that an effect moves: what is sent once more moves none (`is_first`)."""
+    return lines_of(shop, effect) if is_first(effect) else []
 
 
 def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> bool:

@@ -8,7 +8,7 @@ from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import EffectKind
 from kmtool.errors import Broken
 from kmtool.operations.handed import deliver_lines
-from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.refunds import ON_THE_WAY, apply_refund, is_first, refund_blocks
 from kmtool.operations.routes import Parcel, RefundReply
 from kmtool.operations.shipped import mark_when_done
 from kmtool.operations.tries import Sent, Slice
@@ -42,9 +42,12 @@ def replaced(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> None:
     """The buyers have their new keys: lines delivered, the cost of those keys booked."""
     for effect in done:
         order, lines = seen.order(effect), seen.lines_of(effect)
+        if not is_first(effect):
+            lines = [line for line in lines if line["state"] not in ON_THE_WAY]
         carried = {line["id"]: [] for line in lines}  # type: dict[int, list[Row]]
         for key in seen.keys_of(effect):
-            carried[key["line_id"]].append(key)
+            if key["line_id"] in carried:
+                carried[key["line_id"]].append(key)
         number = seen.parcels[effect["parcel_id"]]["n"]
         deliver_lines(shop, [(order, line) for line in lines], carried, f":r{number}")
         tally.delivered += len(lines)

@@ -37,6 +37,7 @@ SEEN = (
 )
 """Lines that are on their way or gone: a refund makes a case of them."""
 WAITING = (LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED)
+ON_THE_WAY = (LineState.SENDING, LineState.UNKNOWN)
 STILL = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
 CHANGED = marked("changed at the channel after its keys were bound")
 """How the reason begins of a line that a person must look at for that."""
@@ -53,6 +54,11 @@ def refund_blocks(order: Row) -> bool:
     if order["refund"] == RefundState.PARTIAL:
         return order["released_ms"] is None
     return bool(order["refund"] != RefundState.NONE)
+
+
+def is_first(effect: Row) -> bool:
+    """Tell whether lines wait for a message: one sent once more moves none, whatever they do now."""
+    return int(effect["generation"]) == 1
 
 
 def apply_refund(shop: Shop, order_id: OrderId) -> None:

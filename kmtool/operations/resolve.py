@@ -14,7 +14,7 @@ from kmtool.errors import Broken, KmError, marked, told
 from kmtool.operations import chain, quotas, routes
 from kmtool.operations.kinds import parcel_of
 from kmtool.operations.outcome import backoff_s, succeed
-from kmtool.operations.permit import lines_of, must_be_live, to_human
+from kmtool.operations.permit import lines_of, moved_by, must_be_live, to_human
 from kmtool.operations.refunds import reason_of
 from kmtool.operations.tries import WAITING, Sent
 from kmtool.ports import Repeat, Verdict
@@ -145,7 +145,7 @@ def settle(shop: Shop, effect: Row, verdict: Verdict, tally: Sent) -> None:
             succeed(shop, [effect], tally)
             return
         quotas.give_back(shop, effect, effect["tries"])
-        lines = lines_of(shop, effect)
+        lines = moved_by(shop, effect)
         if effect["tries"] >= shop.config.deliver.tries_max:
             to_human(shop, effect, lines, f"sent {effect['tries']} times, and it never arrives")
             tally.needs_you += len(lines) or 1
@@ -171,7 +171,7 @@ def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
         if shop.session is not None:
             must_be_live(shop)
         orders.get(shop.db, OrderId(effect["order_id"]), lock=True)
-        lines = lines_of(shop, effect)
+        lines = moved_by(shop, effect)
         asked = to_human(shop, effect, lines, reason)
     tally.needs_you += (len(lines) or 1) if asked else 0
 

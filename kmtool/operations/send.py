@@ -24,7 +24,7 @@ from kmtool.operations.permit import (
     to_human,
 )
 from kmtool.operations.quotas import Rooms
-from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.refunds import apply_refund, is_first, refund_blocks
 from kmtool.operations.routes import Parcel
 from kmtool.operations.tries import WAITING, Begun, Slice, look
 from kmtool.operations.tries import Sent as Sent
@@ -228,11 +228,14 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
         db, [key for one in leaving for key in parts.keys_shown(seen, one.effect)], now
     )
     lines = {line["id"]: line for one in leaving for line in one.lines}.values()
+    waiting = {line["id"] for one in leaving if is_first(one.effect) for line in one.lines}
     for source in MOVING:
-        ids = [line["id"] for line in lines if line["state"] == source]
+        ids = [line["id"] for line in lines if line["state"] == source and line["id"] in waiting]
         moved = line_moves.move_lines(db, ids, source, LineState.SENDING, now, stamp="sent_ms")
         all_moved(moved, len(ids))
-    others = [line["id"] for line in lines if line["state"] not in MOVING]
+    others = [
+        line["id"] for line in lines if line["state"] not in MOVING or line["id"] not in waiting
+    ]
     deliveries.stamp_sent(db, others, "sent_ms", now)
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import shlex
 
 from kmtool.domain.states import RefundState
+from kmtool.operations import products
 from kmtool.operations.order_replace import ReplaceWish, replace
+from kmtool.operations.products import Fields
 from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.status import status
 from kmtool.shop import Shop
@@ -86,6 +88,10 @@ def follow(stage: Stage, command: str) -> None:
             acts_orders.release_site(stage, site)
         case ["import", _, "--sku", sku] if sku in COSTS_E5:
             supply.bring(stage, sku, 8)
+        case ["product", "set", _, "--text", _]:
+            acts_stock.set_text(stage, stage.world.owner.text)
+        case ["product", "set", sku, "--state", "on"]:
+            perform(stage, command, lambda s: products.change(s, sku, Fields(state="on")))
         case ["resume", scope]:
             acts_stock.go_on(stage, scope)
         case _:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kmtool.journal import JournalEntry
-from kmtool.operations import products, texts
+from kmtool.operations import doctor, products, texts
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
 from kmtool.operations.order_changes import redeliver
@@ -59,9 +59,22 @@ def test_a_shared_key_brought_in_again_keeps_the_uses_that_nobody_has(shop: Shop
 def test_a_text_set_again_goes_on_where_it_was_sent_before(shop: Shop) -> None:
     products.add(shop, "T1", Fields(kind="text"))
     products.map_listing(shop, Mapping("shop1", "t1", "", "T1"))
-    sent_before(shop, "KEY-TEXT", "A1")
+    sent_before(shop, "KEY-TEXT", "A1", "A2")
     pull(shop, order("A1", lines=(LineFact("1", "t1", "", "a text", 1, 1000),)))
     assert line(shop)["state"] == "human"
+    assert doctor.journal_check(shop).ok
     texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT"))
     assert line(shop)["state"] == "unknown"
+    assert broken(shop) == []
+
+
+def test_old_keys_sent_again_do_not_end_a_replacement_that_is_not_out_yet(shop: Shop) -> None:
+    shelf(shop, n=3)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    redeliver(shop, "A1")
+    assert replace(shop, "A1", BAD).new_keys == ("…0002",)
+    deliver(shop)
+    assert line(shop)["state"] == "delivered"
+    assert len(keys_at("A1")) == 3
     assert broken(shop) == []
