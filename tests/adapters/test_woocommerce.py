@@ -291,6 +291,14 @@ def test_trash_is_never_shipped_although_the_server_would(world: Woo) -> None:
     assert world.channel.query_shipped(OrderRef(world.missing, "e-1")) is Verdict.UNCLEAR
 
 
+def test_notes_without_a_text_answer_nothing(world: Woo) -> None:
+    message = note(world.add_order())
+    world.channel.post_note(message)
+    for rows in ([{"id": 5}], [{"id": 5, "note": None}]):
+        world.server.fail("notes", (200, rows, {}))
+        assert world.channel.find_note(message) is Verdict.UNCLEAR
+
+
 def test_shipping_leaves_our_mark_and_is_written_once(world: Woo) -> None:
     number = world.add_order()
     for _ in range(3):
