@@ -80,7 +80,7 @@ def _before(stage: Stage, process: Process, label: str, kind: str) -> str:
 
 def _spell(stage: Stage, label: str, kind: str) -> str:
     """Return what a bad spell of the site that is called makes of a write."""
-    site = label.partition(" ")[0].partition("_")[0]
+    site = label.partition(" ")[0].removesuffix("_way")  # a second courier is as always
     until_ms, fate = stage.world.spells.get(site, (0, ""))
     if kind != "write" or stage.edges.calm or stage.clock.true_ms() >= until_ms:
         return ""

@@ -16,6 +16,8 @@ from kmtool.sim.world import Letter, Placed, keys_in
 from kmtool.vault import Vault
 
 FEATURES = Features(title="simulated", kind="courier")
+SECOND = "_alt"
+"""How the name of the second courier of a site ends."""
 _FINGERPRINTS = Vault(MASTER)
 
 
@@ -31,7 +33,8 @@ class Courier:
     @property
     def features(self) -> Features:
         """Return how this route repeats, probes and limits."""
-        return self.site.courier
+        second = self.site.other if self.route.endswith(SECOND) else None
+        return second or self.site.courier
 
     def refusal(self, message: Message) -> str:
         """Refuse a buyer without an address where one is needed."""

@@ -56,6 +56,7 @@ SITES = (
         _channel(shipped_repeat=Repeat.REPEAT_SAFE, repeat_max=4, refund_reply=False),
         _courier(repeat=Repeat.REPEAT_SAFE, repeat_max=3, parallel=2, needs_email=True),
         WARES,
+        other=_courier(repeat=Repeat.NONE),
     ),
     Site(
         "dune",
@@ -65,7 +66,8 @@ SITES = (
     ),
 )
 """maple can be asked · birch knows a message by its number · cedar sends mail, which is repeated ·
-dune can neither be asked nor bears a repeat, and its orders cannot be read one by one."""
+dune can neither be asked nor bears a repeat, and its orders cannot be read one by one. cedar has a
+second courier, who bears no repeat either."""
 
 TOML = """schema = 1
 [shop]
@@ -91,10 +93,24 @@ adapter = "kmtool.sim.courier"
 site = "{name}"
 """
 
+SECOND = """[couriers.{name}_alt]
+adapter = "kmtool.sim.courier"
+[couriers.{name}_alt.options]
+site = "{name}"
+"""
+
 
 def toml(database: str = "") -> str:
     """Return the kmtool.toml of the simulated shop."""
-    text = TOML.format(channels="".join(CHANNEL.format(name=site.name) for site in SITES))
+    text = TOML.format(channels="".join(_section(site) for site in SITES))
     if database:
         text = text.replace("[data]\n", f'[data]\ndatabase = "{database}"\n')
     return text
+
+
+def _section(site: Site) -> str:
+    text = CHANNEL.format(name=site.name)
+    if site.other is None:
+        return text
+    both = text.replace(f'["{site.name}_way"]', f'["{site.name}_way", "{site.name}_alt"]')
+    return both + SECOND.format(name=site.name)

@@ -57,6 +57,8 @@ class Site:
     channel: Features
     courier: Features
     wares: tuple[Ware, ...] = ()
+    other: Features | None = None
+    """What its second courier declares, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
