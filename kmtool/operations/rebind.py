@@ -195,10 +195,12 @@ def _unclear(
     Its number is the one it had: by that its message is found on the other side.
     """
     db, now = shop.db, shop.now_ms()
-    number = deliveries.next_parcels(db, [order["id"]])[order["id"]]
+    number = n
+    if not n or seen_keys.has_parcel(db, order["id"], n):
+        number = max(n, deliveries.next_parcels(db, [order["id"]], lost=False)[order["id"]])
     try:
         facts = gather(shop, [order["id"]])
-        packed = pack(shop, facts, [(order, ready)], {order["id"]: max(n, number)})
+        packed = pack(shop, facts, [(order, ready)], {order["id"]: number})
     except KmError as error:
         why = told("sent before; its text cannot be written: {error}", error=error)
         for line, _keys in ready:

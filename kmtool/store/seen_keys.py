@@ -91,6 +91,12 @@ def carried_by(db: Db, line_id: int, key_ids: Sequence[int], parcel: int) -> Non
     )
 
 
+def has_parcel(db: Db, order_id: int, n: int) -> bool:
+    """Tell whether an order has a parcel of that number here."""
+    found = db.value("SELECT 1 FROM parcels WHERE order_id = :o AND n = :n", o=order_id, n=n)
+    return found is not None
+
+
 def expose_bond(db: Db, allocation_id: int, now_ms: int) -> None:
     """A bond that was reserved when the copy was made had its key sent since."""
     db.run(

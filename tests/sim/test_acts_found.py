@@ -13,7 +13,7 @@ from kmtool.operations.replay import replay
 from kmtool.ports import LineFact
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, line, pull
+from tests.operations.delivery_kit import broken, effects, keys_at, line, lines, pull
 from tests.operations.import_kit import bring, free
 from tests.operations.stock import shelf
 
@@ -77,4 +77,18 @@ def test_old_keys_sent_again_do_not_end_a_replacement_that_is_not_out_yet(shop: 
     deliver(shop)
     assert line(shop)["state"] == "delivered"
     assert len(keys_at("A1")) == 3
+    assert broken(shop) == []
+
+
+def test_a_message_never_gets_the_number_of_one_that_was_sent_before_a_restore(shop: Shop) -> None:
+    products.add(shop, "S2", Fields())
+    products.map_listing(shop, Mapping("shop1", "i2", "", "S2"))
+    shelf(shop)
+    sent_before(shop, "KEY-LOST", "A1")
+    pull(shop, order("A1", lines=lines(("i2", 1), ("i1", 1))))
+    deliver(shop)
+    assert line(shop, line_no="2")["state"] == "delivered"
+    assert [row["parcel_n"] for row in effects(shop)] == [2]
+    bring(shop, "KEY-LOST\n", sku="S2", cost_e5=500_000)
+    assert sorted(row["parcel_n"] for row in effects(shop)) == [1, 2]
     assert broken(shop) == []
