@@ -27,6 +27,7 @@ AT_ONCE = 25
 def quiet(stage: Stage, n: int) -> None:
     """Before the n-th quiet round: finish what died, lift what was stopped, answer what waits."""
     if n % 4 == 0:
+        acts_stock.bring_again(stage)
         finish(stage)
         lift(stage)
     if n % 3 == 1:

@@ -236,6 +236,10 @@ def _set_back(stage: Stage, point: Point) -> None:
     owner.back_to(point.seq)
     owner.points = [one for one in owner.points if one.seq <= point.seq]
     owner.unfinished.clear()
+    owner.text_here = False
+    for file in owner.files:
+        file.here = False
+    owner.bursts.clear()  # the brakes count what was decided here, not what a replay binds again
     for placed in stage.world.orders.values():
         placed.repeats += SENT_ANEW
         placed.told_ended = 0
@@ -246,12 +250,9 @@ def _forgot(stage: Stage, point: Point) -> None:
     """The shop was set back; what the owner has in the drawer comes in again."""
     owner = stage.world.owner
     _set_back(stage, point)
-    if owner.text:
-        acts_stock.set_text(stage, owner.text)
+    acts_stock.bring_again(stage)
     for file in owner.files:
-        if not file.undone:
-            acts_stock.take_in(stage, file)
-        elif file.batch:
+        if file.undone and file.batch:
             acts_stock.undo(stage, file)
 
 

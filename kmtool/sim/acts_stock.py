@@ -43,6 +43,7 @@ def take_in(stage: Stage, file: Brought) -> str:
 
     def done(found: ImportResult, _seq: int) -> None:
         file.batch = next((one.batch for one in found.files if one.batch), "") or file.batch
+        file.here = True
 
     return perform(stage, f"import {file.name} {len(file.keys)}", work, done)
 
@@ -136,10 +137,25 @@ def new_text(stage: Stage) -> None:
 
 def set_text(stage: Stage, number: int) -> str:
     """Let new orders get this text from now on."""
-    body = f"T-T1-{number:06d}".encode()
-    return perform(
-        stage, f"text {number}", lambda shop: texts.set_text(shop, "T1", Source("t.txt", body))
-    )
+    body, owner = f"T-T1-{number:06d}".encode(), stage.world.owner
+
+    def work(shop: Shop) -> None:
+        texts.set_text(shop, "T1", Source("t.txt", body))
+
+    def done(_result: None, _seq: int) -> None:
+        owner.text_here = True
+
+    return perform(stage, f"text {number}", work, done)
+
+
+def bring_again(stage: Stage) -> None:
+    """What the shop lost when it was set back comes in again out of the owner's drawer."""
+    owner = stage.world.owner
+    if not owner.text_here:
+        set_text(stage, owner.text)
+    for file in owner.files:
+        if not file.here and not file.undone:
+            take_in(stage, file)
 
 
 def template(stage: Stage) -> None:

@@ -30,6 +30,8 @@ class Brought:
     supplier: str = "sup1"
     mode: str = ""
     undone: bool = False
+    here: bool = True
+    """The shop has it: False after it was set back, until it is brought in again."""
     batch: str = ""
 
 
@@ -88,6 +90,7 @@ class Owner:
     buyers: int = 0
     text: int = 1
     """The number of the text that is sold without limit."""
+    text_here: bool = True
     rewritten: set[Name] = field(default_factory=set)
     """Orders whose messages may have been written anew after the shop was set back."""
     forgetful: set[Name] = field(default_factory=set)
