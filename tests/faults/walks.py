@@ -25,7 +25,7 @@ ALWAYS = {
     "s404_after", "mail_4xx", "rcpt_5xx", "mail_5xx", "dot_closed", "dot_closed_after",
 }  # fmt: skip
 """One of each kind; the others take turns unless everything is asked for."""
-TURNS = 10
+TURNS = 16
 
 
 def some(phases: Sequence[Phase], turn: int) -> list[Phase]:
