@@ -21,11 +21,12 @@ SHARED = "U1"
 
 def ask(stage: Stage, shop: Shop) -> None:
     """Compare the ledger with what the buyers hold."""
-    booked = sim_money.costs_of_orders(shop.db)
+    booked, delivered = sim_money.costs_of_orders(shop.db), sim_money.delivered_orders(shop.db)
     for placed in stage.world.orders.values():
-        if not _is_plain(stage, placed):
+        name = f"{placed.channel}:{placed.fact.number}"
+        if name not in delivered or not _is_plain(stage, placed):
             continue
-        cost, found = _cost(placed), booked.get(f"{placed.channel}:{placed.fact.number}", 0)
+        cost, found = _cost(placed), booked.get(name, 0)
         if abs(cost - found) > len(placed.got()):
             stage.fail(BOOKED_ONCE, f"{placed.name}: {found} booked, its keys cost {cost}")
     stock = ledger.balance(shop.db, "asset:stock", CURRENCY)

@@ -1,4 +1,4 @@
-"""SQL that only the simulator asks: what was booked for the keys of each order."""
+"""SQL that only the simulator asks: what was booked for the keys of orders that are delivered."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def costs_of_orders(db: Db) -> dict[str, int]:
         name = f"{channel}:{number}"
         found[name] = found.get(name, 0) + int(row["amount_minor"])
     return found
+
+
+def delivered_orders(db: Db) -> set[str]:
+    """Return the orders (`channel:number`) all of whose lines count as delivered."""
+    rows = db.all(
+        "SELECT o.channel, o.number FROM orders o WHERE NOT EXISTS"
+        " (SELECT 1 FROM lines l WHERE l.order_id = o.id AND l.state <> 'delivered')"
+    )
+    return {f"{row['channel']}:{row['number']}" for row in rows}
