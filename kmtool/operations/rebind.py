@@ -21,6 +21,7 @@ from kmtool.errors import KmError, marked, told
 from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
+from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, seen_keys
 from kmtool.store.db import Row
@@ -99,7 +100,8 @@ def resume(shop: Shop, bond: Row, session: int) -> None:
     """Its key was reserved for this very line when the copy was made, and sent since."""
     db, now = shop.db, shop.now_ms()
     seen_keys.expose_bond(db, bond["id"], now)
-    seen_keys.take_out(db, bond["key_id"], now)
+    if bond["exclusive"]:  # a use of a shared key was counted when it was bound
+        seen_keys.take_out(db, bond["key_id"], now)
     line = line_of(shop, bond)
     for effect in effects.effects_of(db, OrderId(bond["order_id"])):
         if _carries(shop, effect, bond["line_id"]):
@@ -160,10 +162,10 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
         line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
     lost = line["state"] == LineState.HUMAN and not deliveries.allocations(db, [line["id"]])
     for key in keys:
-        values = {name: key[name] for name in ("batch_id", "sku", "mode", "cost_e5", "currency")}
+        values = {name: key[name] for name in ("batch_id", "sku", "mode", "currency")}
         exclusive = int(key["uses"] <= 1)
         bond = {"line_id": line["id"], "key_id": key["id"], "exclusive": exclusive, "now": now}
-        seen_keys.bind(db, {**values, **bond})
+        seen_keys.bind(db, {**values, **bond, "cost_e5": _cost_e5(shop, key)})
     if line["state"] == LineState.CLOSED:
         return []
     if LineState(line["state"]) not in WAITING and not lost:
@@ -176,6 +178,15 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
     for row in sorted(rows, key=lambda row: int(row["id"]))[:extra]:
         seen_keys.replace_bond(db, row["id"], row["key_id"], now)
     return list(keys[extra:])
+
+
+def _cost_e5(shop: Shop, key: Row) -> int:
+    """Return what a key costs the line it goes to: one that several share costs each a share."""
+    if key["uses"] <= 1:
+        return int(key["cost_e5"])
+    taken = len(seen_keys.bonds(shop.db, [key["id"]]).get(key["id"], ()))
+    left = max(0, key["uses"] - taken - 1)
+    return share_e5({**key, "uses_left": left}, key["cost_e5"], key["currency"])
 
 
 def _by_parcel(seen: Sequence[Row], keys: Sequence[Row]) -> dict[int, list[Row]]:
