@@ -149,10 +149,13 @@ class Market:
 class Crash:
     """One run: a shop folder, its market, its processes."""
 
+    key = KEY
+
     def __init__(self, folder: Path, kills: int, seed: int) -> None:
         self.folder = folder
         self.kills = kills
         self.database = ""
+        self.seed = seed
         self.random = random.Random(seed)
         self.market = Market(seed + 1)
         self.figures = Figures()
@@ -165,8 +168,7 @@ class Crash:
             buying = Thread(target=self.market.buy, name="buyers")
             buying.start()
             try:
-                while sum(self.figures.kills.values()) < self.kills:
-                    self._strike()
+                self._act()
             finally:
                 self.market.stopping.set()
                 buying.join()
@@ -175,6 +177,11 @@ class Crash:
             self._finish()
             self._look()
         return self.figures
+
+    def _act(self) -> None:
+        """Do to the shop what this run is about, while buyers buy."""
+        while sum(self.figures.kills.values()) < self.kills:
+            self._strike()
 
     def _set_up(self) -> None:
         toml = TOML.format(url=self.market.shop.url, database=self.database)

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.crash import BUSY_S, LIVE_S, Crash, report
@@ -74,12 +76,7 @@ class Workers(Crash):
             self.figures.wrong.append(f"never more than {self.most} workers were alive at once")
 
     def _environment(self) -> dict[str, str]:
-        """Backups need the pg_dump of this very server."""
-        import pgserver
-
-        programs = Path(pgserver.__file__).parent / "pginstall" / "bin"
-        found = super()._environment()
-        return {**found, "PATH": f"{programs}{os.pathsep}{found['PATH']}"}
+        return with_programs(super()._environment())
 
     def _look(self) -> None:
         found = list(self.figures.lines)
@@ -89,8 +86,6 @@ class Workers(Crash):
 
 def main(argv: list[str] | None = None) -> int:
     """Run, print one screen, return the exit code."""
-    import pgserver
-
     parser = argparse.ArgumentParser(prog="python -m bench.crash_workers", description=__doc__)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--workers", type=int, default=4)
@@ -100,13 +95,30 @@ def main(argv: list[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kmtool-workers-"))
     folder.mkdir(parents=True, exist_ok=True)
+    with postgres() as uri:
+        crash = Workers(folder, given.kills, seed, uri, given.workers)
+        return report(crash, seed, keep=given.folder is not None)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A running PostgreSQL of its own, gone afterwards."""
+    import pgserver
+
     data = Path(tempfile.mkdtemp(prefix="kmtool-pg-"))
     server = pgserver.get_server(data, cleanup_mode="delete")
     try:
-        crash = Workers(folder, given.kills, seed, server.get_uri(), given.workers)
-        return report(crash, seed, keep=given.folder is not None)
+        yield str(server.get_uri())
     finally:
         server.cleanup()
+
+
+def with_programs(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment in which backups find the pg_dump of this very server."""
+    import pgserver
+
+    programs = Path(pgserver.__file__).parent / "pginstall" / "bin"
+    return {**environment, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"}
 
 
 if __name__ == "__main__":

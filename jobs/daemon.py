@@ -26,7 +26,7 @@ from kmtool.app import open_shop
 from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
-from kmtool.errors import DatabaseAway, Locked, NotSetUp, TakenOver
+from kmtool.errors import Broken, DatabaseAway, Locked, NotSetUp, TakenOver
 from kmtool.operations import alerts, recovery, sender
 from kmtool.operations.deliver import NUDGE
 from kmtool.operations.doctor import Check, Health
@@ -37,6 +37,8 @@ from kmtool.store import jobs as store
 log = logging.getLogger("kmtool.daemon")
 
 LOOK_S = 0.25
+PASSING_S = 60.0
+"""How long a daemon waits for a command that is sending when it starts."""
 BEAT_S = 10.0
 JUMP_MS = 60_000
 STOP_WAIT_S = 600.0
@@ -83,13 +85,14 @@ class Daemon:
     def serve(self, say: Callable[[Started], None]) -> None:
         """Recover, run the jobs until somebody asks to stop, end in an orderly way.
 
-        Raises `Locked` when another process sends, `Broken` when a promise is broken at the start
-        or another sender took over.
+        Raises `Locked` when another daemon sends (a command that sends is waited for), `Broken`
+        when a promise is broken at the start or another sender took over.
         """
         schedules = catalog.schedules(self._config)
         self._signals()
         began = False
         wait_s = 1.0
+        patience = round(PASSING_S / LOOK_S)
 
         def started(found: Started) -> None:
             nonlocal began, wait_s
@@ -105,10 +108,22 @@ class Daemon:
                 if not began:
                     raise
                 log.warning("%s; again in %s s", error, round(wait_s))
+            except Locked:
+                patience -= 1
+                if began or not patience or self._is_served() or self._stop.wait(LOOK_S):
+                    raise
+                continue
             self._stop = Event()  # its jobs have ended; those of the next session begin anew
             if self._ended or self._stop.wait(wait_s):
                 return
             wait_s = min(2 * wait_s, AGAIN_MAX_S)
+
+    def _is_served(self) -> bool:
+        """Tell whether a daemon sends: it will not end by itself, as a command does."""
+        with open_shop(self._config, clock=self._clock) as shop:
+            return any(
+                row["kind"] == "run" and sender.is_alive(shop, row) for row in sender.senders(shop)
+            )
 
     def _serve(self, schedules: Schedules, say: Callable[[Started], None]) -> None:
         """Serve under one session, until somebody asks to stop or the connection is lost."""
@@ -218,6 +233,10 @@ class Daemon:
                     drift = self._note_jump(shop, drift)
             except Locked as error:
                 log.warning("the database is busy: %s", error)
+            except Broken as error:
+                if type(error) is not Broken:  # fenced off, or the file is damaged
+                    raise
+                log.warning("nothing can be written: %s", error)  # it waits for room
 
     def _asked_to_stop(self, shop: Shop) -> bool:
         assert self._session is not None

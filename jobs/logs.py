@@ -18,6 +18,13 @@ BYTES = 5_000_000
 FILES = 5
 
 
+class _Handler(RotatingFileHandler):
+    """A log that finds no room stays silent: what it would tell of goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out (the name is the library's)."""
+
+
 class _Formatter(logging.Formatter):
     def __init__(self, zone: str) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -33,7 +40,7 @@ def to_file(config: Config) -> Iterator[None]:
     """Write the log of this process while the block runs."""
     folder = config.folder("logs")
     folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
+    handler = _Handler(
         folder / "kmtool.log", maxBytes=BYTES, backupCount=FILES, encoding="utf-8", delay=True
     )
     handler.setFormatter(_Formatter(config.shop.timezone))

@@ -19,6 +19,7 @@ from typing import Any
 
 from jobs import catalog
 from jobs.catalog import FOLLOWS, JOBS, Given, Job
+from kmtool.durable import trouble
 from kmtool.errors import EXIT_BROKEN, EXIT_PARTLY, KmError, NotFound, OutsideError
 from kmtool.locks import FileLock
 from kmtool.operations import alerts, audit_tail, recovery, sender
@@ -184,6 +185,9 @@ def _tried(shop: Shop, job: Job, given: Given) -> Ran:
         outside = isinstance(error, OutsideError)
         return Ran(job.name, "failed", str(error), error.next_step(), outside)
     except Exception as error:  # noqa: BLE001  (the edge: a job's bug must not end the daemon)
+        known = trouble(error)
+        if known is not None:
+            return Ran(job.name, "failed", str(known), known.next_step())
         log.error("%s failed:\n%s", job.name, trace(error))
         told = f"a mistake in kmtool itself ({type(error).__name__})"
         return Ran(job.name, "failed", told, "kmtool doctor; see logs/kmtool.log")

@@ -88,6 +88,7 @@ def create_shop(config: Config, clock: Clock | None = None, master: MasterKey | 
     """
     clock = clock or SystemClock()
     _refuse_synced_folder(config)
+    _make_folders(config)
     db = connect(config.database, create=True)
     try:
         migrate(db, clock)
@@ -105,11 +106,14 @@ def create_shop(config: Config, clock: Clock | None = None, master: MasterKey | 
         home.keep_home(journal_path(config, database_id), config, db, token)
     finally:
         db.close()
+    return str(master_path(config, database_id))
+
+
+def _make_folders(config: Config) -> None:
     for folder in ("backups", "exports", "logs"):
         config.folder(folder).mkdir(parents=True, exist_ok=True)
     for name in ("keys", "orders", "statements"):
         (config.folder("inbox") / name).mkdir(parents=True, exist_ok=True)
-    return str(master_path(config, database_id))
 
 
 def master_path(config: Config, database_id: str) -> Path:

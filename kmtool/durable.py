@@ -1,12 +1,24 @@
 """Keeps names on the disk: a synced file may lose its new name in a power cut until its folder is
-synced too. What has to be found again afterwards (master key, send journal, backups) calls this."""
+synced too. What has to be found again afterwards (master key, send journal, backups) calls this.
+
+Small files are written whole or not at all: nothing cut ever lies under a file's own name."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
+from kmtool.errors import Broken
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_FAILS = frozenset({errno.EIO, errno.EROFS})
+KILLED_S = 600
 _CANNOT = frozenset({errno.EINVAL, errno.ENOTSUP})
 
 
@@ -22,3 +34,73 @@ def keep_name(path: Path) -> None:
             raise
     finally:
         os.close(folder)
+
+
+def trouble(problem: Exception, where: str = "") -> Broken | None:
+    """Return what to say of a disk that is full, cannot be written or fails; None: it is no such.
+
+    `where` stands for the file where the system does not name one.
+    """
+    if not isinstance(problem, OSError) or problem.errno not in _NO_ROOM | _FAILS:
+        return None
+    name = str(problem.filename2 or problem.filename or where)
+    if problem.errno in _FAILS:
+        return Broken(
+            detail="the disk cannot be written ({reason})",
+            reason=problem.strerror or problem,
+            where=name,
+            mend="look after the disk, then repeat the command; after that: kmtool doctor",
+        )
+    return Broken(
+        detail="the disk is full; nothing was half-written",
+        where=name,
+        mend="make room on the disk, then repeat the command",
+    )
+
+
+def write_whole(path: Path, data: bytes, *, private: bool = False) -> Path:
+    """Write a file beside its place, force it to the disk and give it its name; or leave nothing.
+
+    `private`: only its owner reads it. A file of that name is replaced.
+    """
+    return _whole(path, lambda partial: _fill(partial, data), private=private)
+
+
+def copy_whole(source: Path, path: Path, *, private: bool = False) -> Path:
+    """Copy a file in the same way: whole under its name, or not at all."""
+    return _whole(path, lambda partial: _copied(source, partial), private=private)
+
+
+def _whole(path: Path, fill: Callable[[Path], None], *, private: bool) -> Path:
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        mode = 0o600 if private else 0o666
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        sweep(partial, path.name)
+        fill(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    keep_name(path)
+    return path
+
+
+def sweep(partial: Path, name: str) -> None:
+    """Remove what killed processes left of the same file, long before this partial one began."""
+    now = partial.stat().st_mtime
+    for left in partial.parent.glob(f".{escape(name)}.*.part"):
+        with suppress(OSError):
+            if left.stat().st_mtime < now - KILLED_S:
+                left.unlink()
+
+
+def _fill(partial: Path, data: bytes) -> None:
+    partial.write_bytes(data)
+
+
+def _copied(source: Path, partial: Path) -> None:
+    shutil.copyfile(source, partial)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kmtool.durable import write_whole as write_whole
 from kmtool.errors import FileMissing, InputRefused, told
 
 Cell = object
@@ -196,10 +197,14 @@ def write_csv_for_people(
         except FileExistsError:
             number += 1
             path = path.with_name(f"{stem}-{number}{path.suffix}")
-    with file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    try:
+        with file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    except BaseException:
+        path.unlink(missing_ok=True)  # no cut file under its own name
+        raise
     return path
 
 

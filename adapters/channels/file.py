@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,8 @@ class FileChannel:
         moved = _move(path, self.folder / ("failed" if reasons else "done"))
         if reasons:
             report = "\n".join((path.name, *reasons, "nothing of this file was taken in", ""))
-            moved.with_name(moved.name + ".report.txt").write_text(report, encoding="utf-8-sig")
+            place = moved.with_name(moved.name + ".report.txt")
+            sheets.write_whole(place, report.encode("utf-8-sig", "replace"))
         elif str(path) in self._read_now:
             record = self._read_now.pop(str(path))
             line = f"{record.content} {record.reading} {record.file_ms} {moved.name}\n"
@@ -321,11 +323,12 @@ def write_batch_ship(path: Path, orders: Sequence[str], preset: Preset) -> None:
     """Write the upload form: one row per order, columns as the preset says, UTF-8 with mark."""
     path.parent.mkdir(parents=True, exist_ok=True)
     form = preset.ship or (("订单号", "{number}"),)
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(column for column, _ in form)
-        for number in orders:
-            writer.writerow(text.replace("{number}", number) for _, text in form)
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(column for column, _ in form)
+    for number in orders:
+        writer.writerow(text.replace("{number}", number) for _, text in form)
+    sheets.write_whole(path, file.getvalue().encode("utf-8-sig"))
 
 
 def _data(path: Path) -> bytes:

@@ -5,7 +5,6 @@ Quoted parts of the message are left out of the log, because they may hold what 
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 import traceback
@@ -13,27 +12,18 @@ from pathlib import Path
 
 from kmtool.cli import options, out
 from kmtool.clock import SystemClock, iso_text
-from kmtool.errors import Broken, KmError
+from kmtool.durable import trouble
+from kmtool.errors import KmError
 from kmtool.words import _
 
 LOG_MAX = 5_000_000
-_NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
-def no_room(problem: Exception) -> bool:
-    """Tell whether the disk is full, or a limit on files or space is reached: no bug."""
-    return isinstance(problem, OSError) and problem.errno in _NO_ROOM
-
-
-def full(problem: Exception) -> KmError:
-    """Return the error that says which file found no room."""
-    name = getattr(problem, "filename2", None) or getattr(problem, "filename", None)
-    return Broken(
-        detail="the disk is full; nothing was half-written",
-        where=str(name or Path.cwd()),
-        mend="make room on the disk, then repeat the command",
-    )
+def told(problem: Exception) -> int:
+    """Tell of a disk that is full or fails; of everything else as of a bug. Return the code."""
+    known = trouble(problem, str(Path.cwd()))
+    return out.error(known) if known else report(problem)
 
 
 def report(problem: Exception) -> int:

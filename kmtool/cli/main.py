@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  (the edge: whatever it is becomes three lines)
         from kmtool.cli import bug
 
-        code = bug.report(error) if not bug.no_room(error) else out.error(bug.full(error))
+        code = bug.told(error)
     out.flush()
     return code
 

@@ -160,8 +160,11 @@ def accept_restored(shop: Shop, why: str) -> None:
     known = (anchors.path_of(shop), anchors.tail_path(shop))
     if shop.db.rehearsing or not any(path.exists() for path in known):
         return
-    with suppress(Broken):
-        anchor(shop, accept=why)
+    try:
+        anchors.known_heads(shop)
+    except Broken:
+        return
+    anchor(shop, accept=why)
 
 
 def accept_if_older(shop: Shop, why: str) -> None:

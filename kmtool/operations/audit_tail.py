@@ -30,11 +30,9 @@ def note(shop: Shop, *, every_ms: int = 0) -> bool:
     if shop.config.example or shop.db.rehearsing:
         return False
     lock = FileLock(anchors.path_of(shop).with_suffix(".anchors.lock"))
-    if not lock.acquire():
-        return False
     try:
         with suppress(KmError, OSError):
-            return home.away(shop) is None and _note(shop, every_ms)
+            return lock.acquire() and home.away(shop) is None and _note(shop, every_ms)
     finally:
         lock.release()
     return False

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from kmtool.clock import business_day, local_text, utc_ms
 from kmtool.config import Config
-from kmtool.durable import keep_name
+from kmtool.durable import copy_whole, keep_name
 from kmtool.errors import Broken, ExtraMissing, OutsideError, marked, told, verbatim
 from kmtool.journal import Journal
 from kmtool.shop import Shop
@@ -231,11 +231,7 @@ def _copy_journal(journal: Journal, beside: Path) -> Path | None:
         target = beside.with_name(part.name if laid_aside else beside.name + _JOURNAL)
         if laid_aside and target.exists() and target.stat().st_size == part.stat().st_size:
             continue
-        shutil.copyfile(part, target)
-        target.chmod(0o600)
-        with target.open("rb+") as file:
-            os.fsync(file.fileno())
-        keep_name(target)
+        copy_whole(part, target, private=True)
     own = beside.with_name(beside.name + _JOURNAL)
     return own if own.exists() and own.stat().st_size else None
 

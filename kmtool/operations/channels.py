@@ -184,7 +184,7 @@ def alter(shop: Shop, wanted: NewChannel) -> ChannelChange:
     for part, given in _option_tables(wanted.options):
         text = config_text.set_values(text, (*path, "options", *part), given)
     text = _with_account(shop, text, wanted)
-    if text == old:
+    if text == old and not (values or wanted.credentials or wanted.options or wanted.account):
         raise UsageError(
             detail="nothing was named to change in {name}",
             name=wanted.name,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kmtool import config as configuration
 from kmtool.config import Config
+from kmtool.durable import write_whole
 from kmtool.errors import ConfigError, Refused, StateMoved, Told, told
 
 Value = str | int | bool | Sequence[str]
@@ -119,7 +120,7 @@ def write(old: Config, new: ConfigText, named: Named, stamp_ms: int, *, keep: bo
         folder = old.folder("backups")
         folder.mkdir(parents=True, exist_ok=True)
         backup = folder / f"kmtool-{stamp_ms}.toml"
-        backup.write_bytes(new.raw)
+        write_whole(backup, new.raw, private=True)
         with trial.open("rb+") as file:
             os.fsync(file.fileno())
         trial.replace(new.path)

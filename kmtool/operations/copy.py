@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kmtool import config as configuration
 from kmtool.config import Config
+from kmtool.durable import write_whole
 from kmtool.errors import Broken, ConfigError, InputRefused, Refused, told
 from kmtool.operations import config_text, home, sender
 from kmtool.shop import Shop
@@ -145,7 +146,7 @@ def write_database(config: Config, target: str, stamp_ms: int) -> Config:
             raise Refused(detail="the change would alter other settings too", mend=by_hand)
         folder = config.folder("backups")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"kmtool-{stamp_ms}.toml").write_bytes(old.raw)
+        write_whole(folder / f"kmtool-{stamp_ms}.toml", old.raw, private=True)
         shutil.copymode(config.path, trial)
         trial.replace(config.path)
     except (OSError, ConfigError) as error:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import secrets
 import sys
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmtool.config import Config, user_folder
-from kmtool.durable import keep_name
+from kmtool.durable import write_whole
 from kmtool.errors import AwayFromHome, told
 from kmtool.shop import Shop
 from kmtool.store import house, machines
@@ -239,14 +238,7 @@ def owns_journal(shop: Shop) -> bool:
 def write_private(path: Path, text: str) -> None:
     """Write a small file that only its owner reads, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    keep_name(path)
+    write_whole(path, text.encode(), private=True)
 
 
 def _row(db: Db, machine: Machine) -> Row | None:

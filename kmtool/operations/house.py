@@ -11,6 +11,7 @@ from pathlib import Path
 from kmtool import resources
 from kmtool.config import FILE_NAME, Config
 from kmtool.domain.secret import Secret
+from kmtool.durable import write_whole
 from kmtool.errors import NotFound, Refused, UsageError, told
 from kmtool.shop import Shop
 from kmtool.store import house, products
@@ -117,8 +118,7 @@ def write_config(folder: Path, answers: Answers) -> tuple[Path, bool]:
         text = text.replace(f"@{name}@", _toml(getattr(answers, name)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        write_whole(path, text.encode())
     except OSError as error:
         raise Refused(
             detail="{path} cannot be written: {reason}",

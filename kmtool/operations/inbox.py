@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmtool.errors import KmError, Locked, OutsideError
+from kmtool.errors import Broken, KmError, Locked, OutsideError
 from kmtool.operations.reconcile import reconcile
 from kmtool.operations.statements import Answers
 from kmtool.shop import Shop
@@ -69,7 +69,7 @@ def waiting(shop: Shop, folder: Path) -> Iterator[Path]:
 def _one(shop: Shop, path: Path) -> InboxFile:
     try:
         result = reconcile(shop, [path], Answers())
-    except (Locked, OutsideError):
+    except (Broken, Locked, OutsideError):
         raise  # nothing is wrong with the file: it is looked at again
     except KmError as error:
         _move(path, "failed")

@@ -16,7 +16,7 @@ from pathlib import Path
 from kmtool.clock import business_day
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import LineKind
-from kmtool.errors import NotFound, Refused, UsageError, told
+from kmtool.errors import Broken, NotFound, Refused, TakenOver, UsageError, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import pool_forms
 from kmtool.operations.audit import opened
@@ -110,7 +110,17 @@ def lend(shop: Shop, wish: LendWish, path: Path) -> Lent:
     with sending(shop, "lend", by_hand=True) as mine:
         disk_must_have_room(mine)
         number = _take(mine, wish)
-        return _hand(mine, number, form, path)
+        try:
+            return _hand(mine, number, form, path)
+        except (OSError, Broken) as error:
+            if isinstance(error, TakenOver):
+                raise
+            raise Broken(
+                detail="the keys are set aside as {number}, their file is not finished: {problem}",
+                number=number,
+                problem=error.message() if isinstance(error, Broken) else error,
+                mend="make room, then write it: kmtool key lend --again {number} -o OTHER.csv",
+            ) from error
 
 
 def again(shop: Shop, number: str, path: Path) -> Lent:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from kmtool import bundle
 from kmtool import config as configuration
 from kmtool.config import FILE_NAME, Config
 from kmtool.domain.secret import Secret
-from kmtool.errors import FileMissing, InputRefused, NotSetUp, Refused, told
+from kmtool.durable import copy_whole, keep_name
+from kmtool.errors import Broken, FileMissing, InputRefused, NotSetUp, Refused, marked, told
 from kmtool.operations import home, sender
 from kmtool.operations.restore import Figures, figures_of, settle
 from kmtool.shop import Shop
@@ -28,6 +29,14 @@ from kmtool.vault import MasterKey, load_master, save_master
 Opener = Callable[[Config], AbstractContextManager[Shop]]
 _SHOP, _JOURNAL, _MASTER = "shop", "journal", "master.key"
 _STAY = {"locks", "logs"}
+RETIRED = (
+    marked("the shop was not moved ({problem}); nothing is sent from here until you decide"),
+    marked("make room, then repeat the command; to stay here: kmtool db adopt"),
+)
+NOT_HOME = (
+    marked("the shop lies in {folder}, but is not at home there yet ({problem})"),
+    marked("make room, then in that folder: kmtool db adopt"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +72,18 @@ def move(shop: Shop, target: Path, open_it: Opener, *, keep: bool = True) -> Mov
             return done
         partial = target.with_name(target.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, mode=0o700)
-        for name in files:
-            _copy_file(shop.config.root / name, partial / name)
-        _retire(shop, str(target))
-        copying.copy_sqlite(shop.db, partial / database)
-        if target.is_dir():
-            target.rmdir()
-        partial.rename(target)
-    with open_it(configuration.load(target / FILE_NAME)) as there:
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, partial, ignore_errors=True)
+            partial.mkdir(parents=True, mode=0o700)
+            for name in files:
+                _copy_file(shop.config.root / name, partial / name)
+            _retire(shop, str(target))
+            with _told_of(RETIRED):
+                copying.copy_sqlite(shop.db, partial / database)
+                if target.is_dir():
+                    target.rmdir()
+                partial.rename(target)
+    with _told_of(NOT_HOME, target), open_it(configuration.load(target / FILE_NAME)) as there:
         home.settle(there, "moved")
     return done
 
@@ -84,8 +96,6 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
     shop.must_be_writable()
     database = _inside(shop)
     target = target.resolve()
-    if target.exists():
-        raise Refused(detail="{path} is there already", path=target, mend="name another file")
     number = house.meta(shop.db, home.DATABASE_ID) or ""
     if passphrase is None and shop.config.private.resolve().is_relative_to(
         shop.config.root.resolve()
@@ -95,6 +105,10 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
             mend="give a passphrase when you are asked",
         )
     with sender.alone(shop):
+        for left in (shop.config.root / "shop").glob(".move-*"):  # its process was killed
+            shutil.rmtree(left, ignore_errors=True)
+        if target.exists():
+            raise Refused(detail="{path} is there already", path=target, mend="name another file")
         files = list(_files(shop.config))
         done = Moved(
             str(target), figures_of(shop), len(files) + 1, True, passphrase is not None, keep
@@ -105,9 +119,11 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
             return done
         target.parent.mkdir(parents=True, exist_ok=True)
         work = shop.config.root / "shop" / f".move-{shop.now_ms()}"
-        work.mkdir(parents=True, mode=0o700)
-        try:
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+            work.mkdir(parents=True, mode=0o700)
             _retire(shop, str(target))
+            stack.enter_context(_told_of(RETIRED))
             copying.copy_sqlite(shop.db, work / "shop.db")
             members = {f"{_SHOP}/{name.as_posix()}": shop.config.root / name for name in files}
             members[f"{_SHOP}/{database.as_posix()}"] = work / "shop.db"
@@ -117,9 +133,11 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
             if passphrase is not None:
                 save_master(work / _MASTER, _master(shop, number))
                 members[_MASTER] = work / _MASTER
-            bundle.seal(target, members, number, key, salt)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            partial = target.with_name(target.name + ".part")
+            partial.unlink(missing_ok=True)  # of a process that was killed
+            bundle.seal(partial, members, number, key, salt)
+            partial.rename(target)
+            keep_name(target)
     return done
 
 
@@ -156,7 +174,7 @@ def unpack(
         if folder.exists():
             folder.rmdir()
         (partial / _SHOP).rename(folder)
-    with open_it(configuration.load(folder / FILE_NAME)) as shop:
+    with _told_of(NOT_HOME, folder), open_it(configuration.load(folder / FILE_NAME)) as shop:
         settle(shop)
         home.settle(shop, "moved")
         done = figures_of(shop)
@@ -210,6 +228,17 @@ def _copy_file(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
+@contextmanager
+def _told_of(what: tuple[str, str], folder: Path | None = None) -> Iterator[None]:
+    """Say where a journey stands that the disk stopped after the old place was retired."""
+    try:
+        yield
+    except (OSError, Broken) as error:
+        problem = error.message() if isinstance(error, Broken) else told("{e}", e=error)
+        detail, mend = what
+        raise Broken(detail=detail, problem=problem, folder=folder, mend=mend) from error
+
+
 def _retire(shop: Shop, place: str) -> None:
     """From here on nothing is sent from the old place, whatever happens next."""
     with shop.db.tx():
@@ -259,8 +288,7 @@ def _place_private(config: Config, partial: Path, folder: Path, number: str, *, 
         save_master(key, MasterKey.parse(packed.read_text(), packed.name))
     journal.mkdir(parents=True, exist_ok=True, mode=0o700)
     for part in sorted((partial / _JOURNAL).glob("*")) if (partial / _JOURNAL).is_dir() else ():
-        shutil.copyfile(part, journal / part.name)
-        (journal / part.name).chmod(0o600)
+        copy_whole(part, journal / part.name, private=True)
 
 
 def _goes_on(there: Path, packed: Path) -> bool:

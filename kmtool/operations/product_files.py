@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from kmtool import sheets
 from kmtool.domain.keyfiles import cell_text
 from kmtool.domain.money import parse_minor
-from kmtool.errors import InputRefused, KmError, joined, marked, said, told
+from kmtool.errors import (
+    Broken,
+    InputRefused,
+    KmError,
+    Locked,
+    OutsideError,
+    joined,
+    marked,
+    said,
+    told,
+)
 from kmtool.operations import bundles, products
 from kmtool.operations.key_sources import Source
 from kmtool.operations.products import Fields, Mapping
@@ -75,6 +85,8 @@ def run(shop: Shop, source: Source) -> ProductsImported:
                 if mapping:
                     lines += products.put_mapping(shop, mapping).lines
                     mapped += 1
+            except (Broken, Locked, OutsideError):
+                raise  # the file is not to blame, and the transaction may be over
             except (ValueError, KmError) as error:
                 why = error.message() if isinstance(error, KmError) else said(error)
                 wrong.append(told("row {line_no}: {why}", line_no=line_no, why=why))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
 from kmtool.errors import (
+    Broken,
     DatabaseDamaged,
     FileMissing,
     InputRefused,
@@ -28,6 +29,7 @@ from kmtool.errors import (
     Refused,
     marked,
 )
+from kmtool.locks import FileLock
 from kmtool.operations import audit, backup, doctor, home, journal_whole, sender
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
@@ -39,6 +41,8 @@ from kmtool.store import copying, house, machines, maintenance, sessions, transf
 from kmtool.store import doctor as store
 from kmtool.store.db import connect
 from kmtool.store.migrations import migrate
+
+_TRIAL, _IN_USE = ".restore-", "in-use"
 
 Opener = Callable[[Config], AbstractContextManager[Shop]]
 """Opens the shop of a configuration (app.open_shop with a clock)."""
@@ -134,8 +138,15 @@ def restore(
             _take_token(shop, present)
             saved = _save(config, clock, present)
             _put_back(config, shop)
-    with open_it(config) as shop:
-        away = _arrived(shop, file, settled)
+    try:
+        with open_it(config) as shop:
+            away = _arrived(shop, file, settled)
+    except (OSError, Broken) as error:
+        raise Broken(
+            detail="the backup is the database now, but what follows failed: {problem}",
+            problem=error.message() if isinstance(error, Broken) else error,
+            mend="make room on the disk, then: kmtool db restore --replay, and kmtool doctor",
+        ) from error
     return Restored(str(file), figures, settled, str(saved) if saved else None, True, away)
 
 
@@ -242,14 +253,30 @@ def _copy(config: Config, file: Path, open_it: Opener) -> Iterator[Shop]:
     """
     base = config.database.parent if isinstance(config.database, Path) else config.root / "shop"
     base.mkdir(parents=True, exist_ok=True)
+    _clear(base)
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=base))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=_TRIAL, dir=base))
+        lock = FileLock(Path(folder) / _IN_USE)
+        lock.acquire()
+        stack.callback(lock.release)
         if isinstance(config.database, str):
             database = stack.enter_context(backup.scratch(config.database, file))
         else:
             database = str(Path(folder) / "shop.db")
             shutil.copyfile(file, database)
         yield stack.enter_context(open_it(_elsewhere(config, database, folder)))
+
+
+def _clear(base: Path) -> None:
+    """Remove what a restore left that was killed: nobody holds its lock."""
+    for folder in base.glob(f"{_TRIAL}*"):
+        lock = FileLock(folder / _IN_USE)
+        if not (folder / _IN_USE).exists():
+            with suppress(OSError):
+                folder.rmdir()
+        elif lock.acquire():
+            lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _elsewhere(config: Config, database: str, folder: str) -> Config:

@@ -85,12 +85,16 @@ def write(shop: Shop, channels: Sequence[str], *, again: bool = False) -> list[S
             continue
         path = routes.channel(shop, name).ship_file([row["number"] for row in rows])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with shop.db.tx():
-            store.add(
-                shop.db, [row["id"] for row in rows], channel=name, path=str(path), sha256=digest,
-                written_ms=shop.now_ms(),
-            )  # fmt: skip
-            shop.audit("ship_file", f"channel:{name}", f"{len(rows)} orders, {path.name}")
+        try:
+            with shop.db.tx():
+                store.add(
+                    shop.db, [row["id"] for row in rows], channel=name, path=str(path),
+                    sha256=digest, written_ms=shop.now_ms(),
+                )  # fmt: skip
+                shop.audit("ship_file", f"channel:{name}", f"{len(rows)} orders, {path.name}")
+        except BaseException:
+            path.unlink(missing_ok=True)  # nobody would know of it, and it would be uploaded twice
+            raise
         made.append(ShipFile(name, str(path), len(rows), digest))
     return made
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kmtool.clock import NEVER_MS
 from kmtool.domain.ids import SessionId
 from kmtool.errors import Refused
 from kmtool.store.db import Db, Row, in_clause
@@ -163,13 +164,21 @@ def sendings(db: Db, pool: str) -> list[Row]:
         " AND t.line_id = a.line_id) ORDER BY a.exposed_ms, a.id"
     )
     lent = db.all(
-        "SELECT k.fingerprint, d.pool, d.number, t.n AS line_no FROM lent_keys t"
+        "SELECT k.fingerprint, d.pool, d.number, d.file_name, t.n AS line_no FROM lent_keys t"
         " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
         " WHERE t.state <> 'returned' ORDER BY t.lending_id, t.n"
     )
     return [
         *rows,
-        *({**row, "channel": pool + row["pool"], "parcel_n": 0, "exposed_ms": 0} for row in lent),
+        *(
+            {
+                **row,
+                "channel": pool + row["pool"],
+                "parcel_n": 0,
+                "exposed_ms": 0 if row["file_name"] else NEVER_MS,  # no file yet: they are here
+            }
+            for row in lent
+        ),
     ]
 
 

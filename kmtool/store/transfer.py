@@ -8,7 +8,7 @@ added beside ours stay where they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -154,12 +154,13 @@ def _carry(source: Db, target: Db, table: str, progress: Progress) -> None:
     key = ", ".join(f'"{name}"' for name in _primary_key(target, table))
     total = int(source.value(f'SELECT count(*) FROM "{table}"'))
     insert = f'INSERT INTO "{table}" ({listed}) VALUES ({marks})'
-    chunks = _chunks(source, f'SELECT {listed} FROM "{table}" ORDER BY {key}', names)
-    for chunk in progress(chunks, table, -(-total // CHUNK)) if total > CHUNK else chunks:
-        target.many(insert, chunk)
+    sql = f'SELECT {listed} FROM "{table}" ORDER BY {key}'
+    with closing(_chunks(source, sql, names)) as chunks:  # its cursor goes before the connection
+        for chunk in progress(chunks, table, -(-total // CHUNK)) if total > CHUNK else chunks:
+            target.many(insert, chunk)
 
 
-def _chunks(db: Db, sql: str, names: list[str]) -> Iterator[list[Row]]:
+def _chunks(db: Db, sql: str, names: list[str]) -> Generator[list[Row], None, None]:
     """Yield rows in chunks without holding them all; on PostgreSQL through a server's cursor."""
     cursor = db.raw.cursor(name="carry") if db.dialect == "postgresql" else db.raw.cursor()
     try:
