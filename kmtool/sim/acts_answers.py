@@ -15,7 +15,7 @@ from kmtool.operations.products import Fields
 from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.status import status
 from kmtool.shop import Shop
-from kmtool.sim import acts_orders, acts_stock, supply
+from kmtool.sim import acts_machines, acts_orders, acts_stock, supply
 from kmtool.sim.acts_kit import finish, perform
 from kmtool.sim.sites import COSTS_E5
 from kmtool.sim.stage import Stage
@@ -27,6 +27,8 @@ AT_ONCE = 25
 def quiet(stage: Stage, n: int) -> None:
     """Before the n-th quiet round: finish what died, lift what was stopped, answer what waits."""
     if n % 4 == 0:
+        if stage.daemon() is None:
+            acts_machines.come_home(stage)
         acts_stock.bring_again(stage)
         finish(stage)
         lift(stage)

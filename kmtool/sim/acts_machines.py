@@ -252,7 +252,7 @@ def _forgot(stage: Stage, point: Point) -> None:
     _set_back(stage, point)
     acts_stock.bring_again(stage)
     for file in owner.files:
-        if file.undone and file.batch:
+        if file.undone and file.batch and not file.here:
             acts_stock.undo(stage, file)
 
 

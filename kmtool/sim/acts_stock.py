@@ -154,8 +154,11 @@ def bring_again(stage: Stage) -> None:
     if not owner.text_here:
         set_text(stage, owner.text)
     for file in owner.files:
-        if not file.here and not file.undone:
+        sold = any(stage.world.holders.get(key) for key in file.keys)
+        if not file.here and (sold or not file.undone):
             take_in(stage, file)
+            if file.undone and file.here:
+                undo(stage, file)
 
 
 def template(stage: Stage) -> None:

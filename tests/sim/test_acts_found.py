@@ -10,6 +10,7 @@ from kmtool.operations.order_changes import redeliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.products import Fields, Mapping
 from kmtool.operations.replay import replay
+from kmtool.operations.reserve import reserve_due
 from kmtool.ports import LineFact
 from kmtool.shop import Shop
 from tests.fakes import order
@@ -50,10 +51,12 @@ def test_a_shared_key_brought_in_again_keeps_the_uses_that_nobody_has(shop: Shop
     sent_before(shop, "KEY-SHARED-1", "A1", "A2")
     pull(shop, order("A1"), order("A2"))
     assert line(shop)["state"] == "human"
-    bring(shop, "KEY-SHARED-1\n")
+    bring(shop, "KEY-SHARED-1\n", cost_e5=1_000_000)
     assert free(shop) == 1
     assert broken(shop) == []
     assert (line(shop)["state"], line(shop, "A2")["state"]) == ("unknown", "unknown")
+    costs = shop.db.all("SELECT cost_e5 FROM allocations ORDER BY id")
+    assert [row["cost_e5"] for row in costs] == [334_000, 333_000]
 
 
 def test_a_text_set_again_goes_on_where_it_was_sent_before(shop: Shop) -> None:
@@ -91,4 +94,17 @@ def test_a_message_never_gets_the_number_of_one_that_was_sent_before_a_restore(s
     assert [row["parcel_n"] for row in effects(shop)] == [2]
     bring(shop, "KEY-LOST\n", sku="S2", cost_e5=500_000)
     assert sorted(row["parcel_n"] for row in effects(shop)) == [1, 2]
+    assert broken(shop) == []
+
+
+def test_a_text_that_was_bound_when_the_copy_was_made_stays_in_sale(shop: Shop) -> None:
+    products.add(shop, "T1", Fields(kind="text"))
+    products.map_listing(shop, Mapping("shop1", "t1", "", "T1"))
+    texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT"))
+    pull(shop, order("A1", lines=(LineFact("1", "t1", "", "a text", 1, 1000),)))
+    reserve_due(shop)
+    sent_before(shop, "KEY-TEXT", "A1")
+    assert line(shop)["state"] == "unknown"
+    assert free(shop, "T1") > 1_000_000
+    assert not texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT")).changed
     assert broken(shop) == []
