@@ -11,9 +11,24 @@ import os
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
+STILL_S = 120.0
 TRACEBACK = "no command ends in a traceback"
 """The simulator's name for an error of the program that nobody expected."""
+
+
+def watch() -> None:
+    """End this process when it waits for something that never comes."""
+    worked, since = time.process_time(), time.monotonic()
+    while True:
+        time.sleep(1.0)
+        if time.process_time() - worked > 1.0:
+            worked, since = time.process_time(), time.monotonic()
+        elif time.monotonic() - since > STILL_S:
+            told = {"fate": "hung", "seconds": round(worked, 1), "rule": "a life ends"}
+            print(json.dumps(told), flush=True)
+            os._exit(0)
 
 
 def main(words: list[str]) -> int:
@@ -21,6 +36,7 @@ def main(words: list[str]) -> int:
     copy, seconds = Path(words[0]), float(words[1])
     first, most = int(words[2]), int(words[3])
     sys.path.insert(0, str(copy))
+    Thread(target=watch, daemon=True).start()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(copy.name) % len(cores)]})
@@ -31,7 +47,7 @@ def main(words: list[str]) -> int:
     assert Path(kmtool.__file__).is_relative_to(copy), "this is not the copy"
     found: dict[str, object] = {"fate": "survived", "lives": 0}
     try:
-        with prepared() as ground:
+        with prepared(copy) as ground:
             for seed in range(first, first + most):
                 if time.process_time() > seconds:
                     break
