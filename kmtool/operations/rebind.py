@@ -22,7 +22,6 @@ from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
 from kmtool.operations.shared import share_e5
-from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, seen_keys
 from kmtool.store.db import Row
@@ -165,8 +164,6 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
     for key in keys:
         values = {name: key[name] for name in ("batch_id", "sku", "mode", "currency")}
         exclusive = int(key["uses"] <= 1)
-        if not exclusive:
-            values["cost_e5"] = _share(shop, key)
         bond = {"line_id": line["id"], "key_id": key["id"], "exclusive": exclusive, "now": now}
         seen_keys.bind(db, {**values, **bond, "cost_e5": _cost_e5(shop, key)})
     if line["state"] == LineState.CLOSED:
@@ -190,12 +187,6 @@ def _cost_e5(shop: Shop, key: Row) -> int:
     taken = len(seen_keys.bonds(shop.db, [key["id"]]).get(key["id"], ()))
     left = max(0, key["uses"] - taken - 1)
     return share_e5({**key, "uses_left": left}, key["cost_e5"], key["currency"])
-
-
-def _share(shop: Shop, key: Row) -> int:
-    """Return what the next use of a shared key costs."""
-    left = key["uses"] - seen_keys.uses_bound(shop.db, key["id"]) - 1
-    return share_e5({**key, "uses_left": max(0, left)}, key["cost_e5"], key["currency"])
 
 
 def _by_parcel(seen: Sequence[Row], keys: Sequence[Row]) -> dict[int, list[Row]]:

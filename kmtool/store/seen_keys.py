@@ -91,15 +91,6 @@ def carried_by(db: Db, line_id: int, key_ids: Sequence[int], parcel: int) -> Non
     )
 
 
-def uses_bound(db: Db, key_id: int) -> int:
-    """Return how many lines have a shared key."""
-    return int(
-        db.value(
-            "SELECT count(*) FROM allocations WHERE key_id = :k AND state <> 'withdrawn'", k=key_id
-        )
-    )
-
-
 def has_parcel(db: Db, order_id: int, n: int) -> bool:
     """Tell whether an order has a parcel of that number here."""
     found = db.value("SELECT 1 FROM parcels WHERE order_id = :o AND n = :n", o=order_id, n=n)
