@@ -1,7 +1,7 @@
 # Every target does its own set-up in .venv; it needs Python 3.11 or newer with venv, and make.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test check coverage docs words bench lock wheel clean
+.PHONY: help setup demo test check soak coverage docs words bench lock wheel clean
 
 # The first interpreter that really runs; a named one that is only a shim does not.
 # Versions that the tests know come first, a newer one is taken when there is no other.
@@ -26,13 +26,17 @@ demo: $(RUN) $(WORDS) ## a whole working day of a simulated shop; leaves a shop 
 test: $(DEV) $(WORDS) ## run the tests
 	$(PY) -m pytest -q -n auto $(ARGS)
 
-check: $(DEV) $(WORDS) ## lint, format, types, directions of import, generated documents
+check: $(DEV) $(WORDS) ## lint, format, types, directions of import, documents, the simulator
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 	$(PY) tools/docs.py --check
 	$(PY) -m tools.words --check
+	$(PY) -m kmtool selftest --seed 1 --events 300000
+
+soak: $(DEV) $(WORDS) ## play ten million events of made-up shops; takes about an hour
+	$(PY) -m kmtool selftest --seed 1000000 --events 10000000 -v
 
 coverage: $(DEV) $(WORDS) ## run the tests and hold branch coverage of domain, operations and store
 	$(PY) -m pytest -q --cov --cov-report=term $(ARGS)

@@ -86,7 +86,7 @@ def touch(stage: Stage) -> None:
     found = _recent(stage)
     if found:
         placed = stage.random.choice(found)
-        late_ms = stage.random.choice((0, 3_000, 9_000, 15_000))
+        late_ms = stage.random.choice((0, 3_000, 6_000, 9_000))
         stage.world.change(placed, late_ms=late_ms, note=f"note {stage.tick()}")
         stage.happened(f"{placed.name} is touched, shows in {late_ms // 1000} s")
 

@@ -18,7 +18,7 @@ from kmtool.sim.others import OTHERS
 from kmtool.sim.stage import Act, Stage
 from kmtool.sim.supply import SUPPLY
 
-STEPS = 50
+STEPS = 70
 ROUNDS_MAX = 40
 """How many quiet rounds the shop has to serve everybody."""
 QUIET_MS = 130_000

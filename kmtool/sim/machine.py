@@ -58,8 +58,8 @@ class Process:
     def connect(self, target: str | Path) -> Db:
         """Open the database on a connection of this process."""
         self.check()
-        plain = connect(target, busy_ms=BUSY_MS)
-        db = SimDb(self, plain)
+        plain = self.stage.connections.take(target) or connect(target, busy_ms=BUSY_MS)
+        db = SimDb(self, plain, target)
         self._connections.append(db)
         return db
 
@@ -76,12 +76,49 @@ class Process:
                 db.raw.close()
 
 
+class Connections:
+    """Connections that ended in good order are used again: a new one prepares all its statements.
+
+    They are closed before anybody touches the files of a database (`Stage.stop_daemon`).
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], list[Db]] = {}
+
+    def take(self, target: str | Path) -> Db | None:
+        """Return a connection to a database, None when there is none to this very file."""
+        kept = self._kept.get(_file(target))
+        return kept.pop() if kept else None
+
+    def keep(self, target: str | Path, plain: Db) -> None:
+        """Keep a connection for whoever opens that database next."""
+        if plain.raw.in_transaction:
+            plain.close()
+            return
+        self._kept.setdefault(_file(target), []).append(plain)
+
+    def close(self) -> None:
+        """Close them all."""
+        for kept in self._kept.values():
+            for plain in kept:
+                plain.close()
+        self._kept.clear()
+
+
+def _file(target: str | Path) -> tuple[str, int]:
+    path = Path(target)
+    return str(path), path.stat().st_ino if path.exists() else 0
+
+
 class SimDb(Db):
     """A connection that may die at every transaction and find the disk full at every write."""
 
-    def __init__(self, process: Process, plain: Db) -> None:
+    def __init__(self, process: Process, plain: Db, target: str | Path) -> None:
         super().__init__(plain.raw, plain.dialect, plain.name)
         self.process = process
+        self._plain_db = plain
+        self._target = target
+        self._changes = plain.raw.total_changes
         self._full_in = 0
 
     def _execute(self, sql: str, params: Mapping[str, object] | Sequence[object]) -> Any:
@@ -102,12 +139,13 @@ class SimDb(Db):
     def has_written(self) -> bool:
         """Tell whether this connection may have changed anything; the dead write nothing more."""
         self.process.check()
-        return super().has_written
+        return super().has_written and self.raw.total_changes > self._changes
 
     def close(self) -> None:
         """Close the connection, unless death closed it."""
-        if self.process.is_alive:
-            super().close()
+        if self.process.is_alive and not self._closed:
+            self._closed = True
+            self.process.stage.connections.keep(self._target, self._plain_db)
 
     def _begin(self) -> None:
         stage = self.process.stage

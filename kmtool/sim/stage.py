@@ -37,7 +37,7 @@ from kmtool.ports import OrderFact
 from kmtool.shop import Shop
 from kmtool.sim.edges import Crash, Edges, PowerCut, Violation
 from kmtool.sim.ground import Ground
-from kmtool.sim.machine import Disk, Process
+from kmtool.sim.machine import Connections, Disk, Process
 from kmtool.sim.sites import SITES
 from kmtool.sim.world import Name, Placed, World
 
@@ -100,6 +100,7 @@ class Stage:
         self.trace: deque[str] = deque(maxlen=TRACE)
         self.violations: list[Violation] = []
         self.disk = Disk()
+        self.connections = Connections()
         self.lines: dict[bytes, JournalEntry | None] = {}
         """Lines of journals that were read before (they hold their own proof)."""
         self.sent: dict[bytes, set[Name]] = {}
@@ -322,7 +323,7 @@ class Stage:
         if self._daemon_shop is not None and self._daemon_process is not None:
             if self._daemon_process.is_alive:
                 return self._daemon_shop
-            self.stop_daemon()
+            self._end_daemon()
         self.count["restarts"] += 1
         stack, process = ExitStack(), Process(self, "daemon")
         self._daemon, self._daemon_process = stack, process
@@ -332,13 +333,13 @@ class Stage:
                 shop = replace(stack.enter_context(opened), actor="daemon")
                 self._daemon_shop = self._start(shop, stack)
         except Crash as crash:
-            self.stop_daemon()
+            self._end_daemon()
             if isinstance(crash, PowerCut) and self._processes:
                 raise
             return None
         except KmError as error:
             self.refused("daemon starts", error)
-            self.stop_daemon()
+            self._end_daemon()
             return None
         return self._daemon_shop
 
@@ -352,7 +353,12 @@ class Stage:
         return found.shop
 
     def stop_daemon(self) -> None:
-        """End the daemon in an orderly way (or what is left of a dead one)."""
+        """End the daemon in an orderly way; nothing of the shop is open then."""
+        self._end_daemon()
+        self.connections.close()
+
+    def _end_daemon(self) -> None:
+        """End the daemon, or what is left of a dead one."""
         stack, process = self._daemon, self._daemon_process
         self._daemon = self._daemon_shop = None
         if stack is None or process is None:
@@ -389,17 +395,17 @@ class Stage:
                     sync(shop)
                     deliver_all(shop)
             except Crash as crash:
-                self.stop_daemon()
+                self._end_daemon()
                 if isinstance(crash, PowerCut) and self._processes:
                     raise
             except TakenOver as error:
                 self.refused("daemon", error)
-                self.stop_daemon()
+                self._end_daemon()
             except Broken as error:
                 if not self._daemon_process.acted:
                     self.fail("no round breaks by itself", f"{error}")
                 self.refused("daemon", error)
-                self.stop_daemon()
+                self._end_daemon()
             except KmError as error:
                 self.refused("daemon", error)
 
