@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId
-from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
+from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.operations import chain, quotas
 from kmtool.operations.kinds import KINDS
 from kmtool.operations.permit import moved_by, must_be_live, to_human
@@ -208,6 +208,8 @@ def backoff_s(tries: int) -> int:
 def _tried_enough(shop: Shop, begun: Begun) -> bool:
     """Tell whether a route that is down deserves a person: many tries, and for a whole day."""
     age_ms = shop.now_ms() - begun.effect["created_ms"]
+    if begun.effect["channel"] == COUNTER:  # the owner's own screen is no route that is down
+        return False
     if features_of(shop, begun.parcel.kind, begun.parcel.route, begun.parcel.channel).by_hand:
         return False
     return bool(begun.n >= shop.config.deliver.tries_max and age_ms >= GIVE_UP_MS)

@@ -69,7 +69,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     if effect["generation"] > 1:
         return True
     order, lines, bound = seen.order(effect), seen.lines_of(effect), seen.keys_of(effect)
-    if any(line["state"] not in MAY_LEAVE for line in lines):
+    if not _waits(lines):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
         return False
     changed = [line["reason"] for line in lines if line["reason"].startswith(CHANGED)]
@@ -96,6 +96,12 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         to_human(shop, effect, lines, "the buyer's contact changed between two tries")
         return False
     return True
+
+
+def _waits(lines: Sequence[Row]) -> bool:
+    """Tell whether lines wait for their message; one of them may have got another key meanwhile."""
+    states = {LineState(line["state"]) for line in lines}
+    return bool(states & MAY_LEAVE) and states <= MAY_LEAVE | {LineState.DELIVERED}
 
 
 def _good(key: Row) -> frozenset[KeyState]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, products, texts
+from kmtool.operations.by_hand import Answer, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
 from kmtool.operations.order_changes import redeliver
@@ -11,10 +14,21 @@ from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.products import Fields, Mapping
 from kmtool.operations.replay import replay
 from kmtool.operations.reserve import reserve_due
-from kmtool.ports import LineFact
+from kmtool.operations.sell import SaleWish, sell
+from kmtool.ports import LineFact, Message, Verdict
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, effects, keys_at, line, lines, pull
+from tests.operations.delivery_kit import (
+    broken,
+    effects,
+    keys_at,
+    line,
+    lines,
+    outside,
+    pull,
+    run_on,
+    tick,
+)
 from tests.operations.import_kit import bring, free
 from tests.operations.stock import shelf
 
@@ -107,4 +121,36 @@ def test_a_text_that_was_bound_when_the_copy_was_made_stays_in_sale(shop: Shop) 
     assert line(shop)["state"] == "unknown"
     assert free(shop, "T1") > 1_000_000
     assert not texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT")).changed
+    assert broken(shop) == []
+
+
+def test_a_sale_at_the_counter_that_is_skipped_does_not_end_the_round(shop: Shop) -> None:
+    shelf(shop, n=2)
+
+    def leave(_message: Message) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sell(shop, SaleWish("S1"), leave)
+    tick(shop, 120_000)
+    assert by_hand(shop, [], lambda _task: Answer.SKIP).skipped == 1
+    assert by_hand(shop, [], lambda _task: Answer.SENT).sent == 1
+    assert broken(shop) == []
+
+
+def test_what_is_left_of_a_parcel_goes_out_beside_a_line_that_was_replaced(shop: Shop) -> None:
+    products.add(shop, "S2", Fields())
+    products.map_listing(shop, Mapping("shop1", "i2", "", "S2"))
+    shelf(shop)
+    bring(shop, "KEY-S2-1\n", sku="S2", cost_e5=500_000)
+    outside().probe = Verdict.UNCLEAR
+    outside().faults = ["unknown"]
+    pull(shop, order("A1", lines=lines(("i1", 1), ("i2", 1))))
+    run_on(shop, 20)
+    assert {line(shop, line_no=n)["state"] for n in "12"} == {"human"}
+    replace(shop, "A1", ReplaceWish(reason="bad", line="1", all_keys=True))
+    deliver(shop)
+    redeliver(shop, "A1")
+    deliver(shop)
+    assert {line(shop, line_no=n)["state"] for n in "12"} == {"delivered"}
     assert broken(shop) == []
