@@ -21,6 +21,7 @@ from kmtool.sim.world import Letter, Placed, keys_in, sku_of
 ONE_BUYER = "no key goes to two buyers"
 ON_RECORD = "every key is on record before it leaves"
 RIGHT_KEYS = "a buyer gets the keys he paid for, no others"
+NOT_PAID = "nothing leaves before it is paid"
 NOT_REFUNDED = "nothing leaves after a refund is known"
 NOT_HELD = "nothing leaves while the owner holds it"
 SAME_TEXT = "a message is the same on every try"
@@ -64,6 +65,8 @@ def at_the_door(
             stage.fail(ONE_BUYER, f"{key}: {stage.world.holders[key]}")
         if name not in stage.sent.get(fingerprint(key.encode()), ()):
             stage.fail(ON_RECORD, f"{key} for {name}")
+    if placed.fact.status is OrderStatus.UNPAID:
+        stage.fail(NOT_PAID, f"{name}, parcel {parcel}")
     if placed.told_ended and intent > placed.told_ended:
         stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
     if placed.held and intent > placed.held:
