@@ -139,20 +139,6 @@ REFUND: tuple[Mutant, ...] = (
         Sees.ENDS,
     ),
     Mutant(
-        "line_state_not_compared",
-        (
-            Edit(
-                "kmtool/store/orders.py",
-                "            \" waited = CASE WHEN waited = '' THEN :waits ELSE waited END\"\n"
-                '            " WHERE id = :id AND state = :source",\n',
-                "            \" waited = CASE WHEN waited = '' THEN :waits ELSE waited END\"\n"
-                "            \" WHERE id = :id AND :source <> ''\",\n",
-            ),
-        ),
-        "a line is moved without a look at where it is: an update by id, as an ORM writes it",
-        Sees.ITS_KEYS,
-    ),
-    Mutant(
         "unpaid_goes_out",
         (Edit(GATES, "    if s.status is OrderStatus.UNPAID:\n", "    if s.status is None:\n"),),
         "an order is delivered before it is paid",

@@ -23,6 +23,23 @@ STOCK: tuple[Mutant, ...] = (
         Sees.ITS_KEYS,
     ),
     Mutant(
+        "key_state_not_compared",
+        (
+            Edit(
+                DELIVERIES,
+                "next AS MATERIALIZED (SELECT id FROM keys WHERE sku = :s AND state = 'free'\"",
+                "next AS MATERIALIZED (SELECT id FROM keys WHERE sku = :s AND state <> 'void'\"",
+            ),
+            Edit(
+                DELIVERIES,
+                "WHERE id IN (SELECT id FROM next) AND state = 'free'\"",
+                'WHERE id IN (SELECT id FROM next)"',
+            ),
+        ),
+        "a key is taken by an update without its state: whoever has it already",
+        Sees.ONE_BUYER,
+    ),
+    Mutant(
         "counter_not_restored",
         (
             Edit(
