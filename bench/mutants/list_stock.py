@@ -32,8 +32,9 @@ STOCK: tuple[Mutant, ...] = (
             ),
             Edit(
                 DELIVERIES,
-                "WHERE id IN (SELECT id FROM next) AND state = 'free'\"",
-                'WHERE id IN (SELECT id FROM next)"',
+                'uses_left = uses_left - 1, state_ms = :now"\n'
+                "        \" WHERE id IN (SELECT id FROM next) AND state = 'free'\"",
+                'uses_left = 0, state_ms = :now"\n        " WHERE id IN (SELECT id FROM next)"',
             ),
         ),
         "a key is taken by an update without its state: whoever has it already",
