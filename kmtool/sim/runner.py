@@ -25,6 +25,8 @@ from kmtool.sim.shrink import Script, shrink
 
 FAILURES_MAX = 3
 SHRINK_S = 60.0
+SET_BACK = ("restores", "clones", "moves", "losses")
+"""What counts as a restore, a copy or a move."""
 AHEAD = 2
 """How many lives wait for each processor."""
 
@@ -188,7 +190,7 @@ def _summed(
     figures = ("lives", "events", "crashes", "orders", "keys", "repeated")
     return Selftest(
         seed=seed,
-        restores=count["restores"],
+        restores=sum(count[name] for name in SET_BACK),
         violations=len(failed),
         duplicate=rules["duplicate"],
         lost=rules["lost"],
