@@ -67,7 +67,7 @@ class Crowd(Crash):
             hand.start()
         end = time.monotonic() + self.seconds
         try:
-            self._daemon("--take-over", "--yes")
+            self._daemon()
             while time.monotonic() < end:
                 if self.uri:
                     self._two_workers()
@@ -127,6 +127,7 @@ class Crowd(Crash):
 
     def _one_and_its_shadow(self) -> None:
         """SQLite: one sends; a second one is told so; the first is stopped and taken over."""
+        self._begun(*self.daemons[0])
         self._work_for(1.0)
         second, told = self._daemon(keep=False)
         code = second.wait(120)
@@ -139,20 +140,19 @@ class Crowd(Crash):
         """PostgreSQL: both send; one of them is stopped, a third takes over from all."""
         while len(self.daemons) < 2:
             self._daemon()
+        for process, told in self.daemons:
+            self._begun(process, told)
         self._work_for(1.0)
         self._stopped_and_woken()
 
     def _stopped_and_woken(self) -> None:
         """Stop a daemon wherever it is, let another take over, wake it: it must end by itself."""
-        old, _told = self.daemons[0]
+        old, old_told = self.daemons[0]
+        self._begun(old, old_told)
         stopped = time.monotonic()
         old.send_signal(signal.SIGSTOP)
         new, new_told = self._daemon("--take-over", "--yes")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and new.poll() is None:
-            if "The daemon runs" in new_told.read_text("utf-8"):
-                break
-            time.sleep(0.1)
+        self._begun(new, new_told)
         if new.poll() is not None:
             self._could_not(new, new_told, old)
             self.frozen.append((stopped, time.monotonic()))
@@ -162,6 +162,14 @@ class Crowd(Crash):
         old.send_signal(signal.SIGCONT)
         for process, text in [one for one in self.daemons if one[0] is not new]:
             self._fenced_off(process, text)
+
+    def _begun(self, process: subprocess.Popen[bytes], told: Path) -> None:
+        """Wait until a daemon says that it runs, or ends."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if "The daemon runs" in told.read_text("utf-8"):
+                return
+            time.sleep(0.1)
 
     def _could_not(
         self, new: subprocess.Popen[bytes], told: Path, old: subprocess.Popen[bytes]

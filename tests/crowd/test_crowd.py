@@ -1,4 +1,4 @@
-"""Daemons that are stopped, taken over and woken, and a crowd of commands (bench/crowd.py, short)."""
+"""Daemons stopped, taken over and woken, and a crowd of commands (bench/crowd.py, in short)."""
 
 from __future__ import annotations
 

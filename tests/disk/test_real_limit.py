@@ -12,6 +12,7 @@ from adapters.demo_shop import Sold
 from kmtool.app import open_shop
 from kmtool.operations import doctor
 from tests.cli.bad_inputs import NEW, books, environment
+from tests.cli.conftest import shop_folder as shop_folder
 from tests.jobs.shop_on_loopback import ITEM, daemon, make, simulated, wait_for
 
 resource = pytest.importorskip("resource", reason="Windows has no such limit")
@@ -31,9 +32,7 @@ def limited(folder: Path, size: int, *words: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("size", [0, 4096, 40_000, 200_000])
-def test_an_import_that_meets_the_limit_takes_all_or_nothing(
-    cli: object, shop_folder: Path, size: int
-) -> None:
+def test_an_import_that_meets_the_limit_takes_all_or_nothing(shop_folder: Path, size: int) -> None:
     keys = "".join(f"MANY-{n:06d}-KEY\n" for n in range(3_000))
     (shop_folder / "keys.txt").write_text(keys, encoding="utf-8")
     before = books(shop_folder)
