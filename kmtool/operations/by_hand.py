@@ -127,7 +127,7 @@ def due(shop: Shop, only: Sequence[int] = ()) -> list[Row]:
     routes = by_hand_routes(shop)
     found = [
         row
-        for kind in (EffectKind.HAND_OVER, EffectKind.NOTIFY)
+        for kind in (EffectKind.HAND_OVER, EffectKind.REPLACE, EffectKind.NOTIFY)
         for row in effects.waiting_on(shop.db, routes, kind, ROUND_MAX, only)
     ]
     left_ms = shop.now_ms() - LEFT_MS

@@ -69,7 +69,7 @@ def deliver_lines(
 
 
 def _lacking(shop: Shop, lines: Sequence[Row]) -> set[int]:
-    """Return the lines that wait for another key: the old ones sent again do not make them whole."""
+    """Return the lines that wait for another key: old ones sent again do not make them whole."""
     human = [line["id"] for line in lines if line["state"] == LineState.HUMAN]
     return {line_id for line_id in human if refunds.wanted(shop.db, line_id)}
 

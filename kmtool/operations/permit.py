@@ -66,9 +66,12 @@ def stopped_by(
 
 def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     """Lines must wait for this very hand-over, their keys be good, the buyer's contact the same."""
-    if effect["generation"] > 1:
-        return True
     order, lines, bound = seen.order(effect), seen.lines_of(effect), seen.keys_of(effect)
+    if not is_first(effect):
+        watched = _is_watched(shop, order)
+        if watched:
+            to_human(shop, effect, [], "the channel does not send by itself any more")
+        return not watched
     if not _waits(lines):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
         return False
@@ -107,6 +110,12 @@ def _waits(lines: Sequence[Row]) -> bool:
 def _good(key: Row) -> frozenset[KeyState]:
     """The state of a shared key only tells whether uses are left or a newer text is in sale."""
     return GOOD if key["exclusive"] else GOOD_SHARED
+
+
+def _is_watched(shop: Shop, order: Row) -> bool:
+    """Tell whether nothing at all is sent on a channel, whoever ordered it."""
+    found = shop.config.channels.get(order["channel"])
+    return found is not None and found.mode is Mode.WATCH
 
 
 def _mode_shut(shop: Shop, order: Row, effect: Row) -> bool:

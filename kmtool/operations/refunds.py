@@ -57,7 +57,7 @@ def refund_blocks(order: Row) -> bool:
 
 
 def is_first(effect: Row) -> bool:
-    """Tell whether lines wait for a message: one sent once more moves none, whatever they do now."""
+    """Tell whether lines wait for a message: what is sent once more moves none."""
     return int(effect["generation"]) == 1
 
 

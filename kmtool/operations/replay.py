@@ -181,6 +181,7 @@ def _cleared(
     the figure tells of it.
     """
     if _is_shared(key, bonds):
+        _make_room(shop, key, bonds)
         return True
     for bond in bonds:
         place = (bond["channel"], bond["number"], bond["line_no"])
@@ -196,6 +197,18 @@ def _cleared(
             to_person(shop, line, marked("its key was released and sent elsewhere since"))
             done.freed += 1
     return True
+
+
+def _make_room(shop: Shop, key: Row, bonds: Sequence[Row]) -> None:
+    """Where no use of a shared key is left, one that was bound and never sent gives way."""
+    fingerprint = bytes(key["fingerprint"])
+    if seen_keys.keys_of(shop.db, [fingerprint])[fingerprint]["uses_left"]:
+        return
+    ids = {bond["id"] for bond in bonds if bond["state"] == AllocationState.RESERVED}
+    for bond in seen_keys.bonds(shop.db, [key["id"]]).get(key["id"], ()):
+        if bond["id"] in ids and bond["state"] == AllocationState.RESERVED:
+            unreserve(shop, bond)
+            return
 
 
 def _is_shared(key: Row, bonds: Sequence[Row]) -> bool:

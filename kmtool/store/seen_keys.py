@@ -57,16 +57,25 @@ def take_out(db: Db, key_id: int, now_ms: int) -> None:
 
 
 def use_once(db: Db, key_id: int, now_ms: int) -> None:
-    """Count one more use of a shared key; the last one ends it."""
+    """Count one more use of a shared key, in sale or out of it; the last one ends it."""
     row = db.one(
-        "UPDATE keys SET uses_left = uses_left - 1, state_ms = :now,"
-        " state = CASE WHEN uses_left <= 1 THEN 'delivered' ELSE state END"
-        " WHERE id = :id AND state = 'free' AND uses_left > 0 RETURNING sku",
+        "SELECT sku, state, uses_left FROM keys WHERE id = :id AND uses_left > 0"
+        " AND state IN ('free', 'quarantine', 'expired')",
+        id=key_id,
+    )
+    if row is None:
+        return
+    is_last = row["uses_left"] == 1
+    db.run(
+        "UPDATE keys SET uses_left = uses_left - 1, state = :state, state_ms = :now WHERE id = :id",
+        state="delivered" if is_last else row["state"],
         now=now_ms,
         id=key_id,
     )
-    if row is not None:
+    if row["state"] == "free":
         db.run("UPDATE stock SET free = free - 1 WHERE sku = :s", s=row["sku"])
+    elif is_last:
+        db.run("DELETE FROM quarantined WHERE key_id = :id", id=key_id)
 
 
 def bind(db: Db, values: Row) -> None:

@@ -14,7 +14,7 @@ _LINE = (
 _SENDING = (
     " FROM effects e JOIN orders o ON o.id = e.order_id"
     " JOIN parcel_lines p ON p.parcel_id = e.parcel_id JOIN lines l ON l.id = p.line_id"
-    " WHERE e.kind = 'hand_over'"
+    " WHERE e.kind IN ('hand_over', 'replace')"
 )
 _TWICE = "(SELECT count(*) - 1 FROM orders x WHERE x.number = o.number)"
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from kmtool.app import create_shop, open_shop
+from kmtool.clock import ManualClock
 from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, products, texts
 from kmtool.operations.by_hand import Answer, by_hand
@@ -15,8 +19,10 @@ from kmtool.operations.products import Fields, Mapping
 from kmtool.operations.replay import replay
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sell import SaleWish, sell
+from kmtool.operations.status import status
 from kmtool.ports import LineFact, Message, Verdict
 from kmtool.shop import Shop
+from kmtool.store import machines
 from tests.fakes import order
 from tests.operations.delivery_kit import (
     broken,
@@ -154,3 +160,45 @@ def test_what_is_left_of_a_parcel_goes_out_beside_a_line_that_was_replaced(shop:
     deliver(shop)
     assert {line(shop, line_no=n)["state"] for n in "12"} == {"delivered"}
     assert broken(shop) == []
+
+
+def test_another_key_for_an_order_that_is_pasted_is_shown_to_be_pasted(
+    make_config: Any, clock: ManualClock
+) -> None:
+    config = make_config(courier="by_hand")
+    create_shop(config, clock)
+    with open_shop(config, clock=clock) as shop:
+        shelf(shop, n=2)
+        pull(shop, order("A1"))
+        assert by_hand(shop, [], lambda _task: Answer.SENT).sent == 1
+        replace(shop, "A1", ReplaceWish(reason="bad"))
+        assert [item.command for item in status(shop).needs_you] == ["kmtool deliver --by-hand"]
+        assert by_hand(shop, [], lambda _task: Answer.SENT).sent == 1
+        assert line(shop)["state"] == "delivered"
+        assert broken(shop) == []
+
+
+def test_a_use_bound_when_the_copy_was_made_gives_way_to_those_that_were_sent(shop: Shop) -> None:
+    products.map_listing(shop, _shared(shop))
+    bring(shop, "KEY-SHARED-1\n", cost_e5=1_000_000)
+    pull(shop, order("A9"))
+    reserve_due(shop)
+    sent_before(shop, "KEY-SHARED-1", "A1", "A2", "A3")
+    pull(shop, order("A1"), order("A2"), order("A3"))
+    assert line(shop, "A9")["state"] in {"ready", "human"}
+    assert broken(shop) == []
+
+
+def test_a_use_sent_before_is_counted_though_the_key_is_out_of_sale(shop: Shop) -> None:
+    products.map_listing(shop, _shared(shop))
+    bring(shop, "KEY-SHARED-1\n", cost_e5=1_000_000)
+    with shop.db.tx():
+        machines.quarantine_free(shop.db, shop.now_ms())
+    sent_before(shop, "KEY-SHARED-1", "A1", "A2")
+    pull(shop, order("A1"), order("A2"))
+    assert broken(shop) == []
+
+
+def _shared(shop: Shop) -> Mapping:
+    products.add(shop, "S1", Fields(uses=3))
+    return Mapping("shop1", "i1", "", "S1")
