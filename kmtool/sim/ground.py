@@ -6,6 +6,7 @@ lives. Nothing here is the owner's: the user's data folder is another one while 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -74,9 +75,12 @@ def prepared(base: Path | None = None) -> Iterator[Ground]:
     before = os.environ.get(HOME)
     key = os.environ.pop("KMTOOL_MASTER_KEY", None)
     os.environ[HOME] = str(folder / "ground" / "home")
+    said = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # alerts of made-up shops are nobody's news
     try:
         yield Ground(folder / "ground")
     finally:
+        logging.disable(said)
         for name, value in ((HOME, before), ("KMTOOL_MASTER_KEY", key)):
             os.environ.pop(name, None)
             if value is not None:
