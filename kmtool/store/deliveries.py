@@ -143,39 +143,32 @@ def add_allocations(db: Db, rows: Sequence[Row]) -> None:
     )
 
 
+_BOND = (
+    "a.id, a.line_id, a.key_id, a.batch_id, a.sku, a.state, a.exclusive, a.mode, a.cost_e5,"
+    " a.amount_minor, a.currency, a.parcel_id, k.state AS key_state"
+)
+_KEY = "k.fingerprint, k.sealed, k.data_key_id, k.tail, k.expires_ms"
+
+
 def allocations(db: Db, line_ids: Sequence[int]) -> list[Row]:
     """Return the live allocations of lines with what is needed to open and to journal the keys."""
-    return all_in(
-        db,
-        "SELECT a.*, k.fingerprint, k.sealed, k.data_key_id, k.tail, k.state AS key_state,"
-        " k.expires_ms, k.line_no AS key_line_no FROM allocations a JOIN keys k ON k.id = a.key_id"
-        " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
-        " ORDER BY a.line_id, a.id",
-        line_ids,
-    )
+    return _live(db, f"a.*, {_KEY}, k.state AS key_state, k.line_no AS key_line_no", line_ids)
 
 
 def carried(db: Db, line_ids: Sequence[int]) -> list[Row]:
     """Return the live allocations of lines with what sending and its outcome look at."""
-    return all_in(
-        db,
-        "SELECT a.id, a.line_id, a.key_id, a.batch_id, a.sku, a.state, a.exclusive, a.mode,"
-        " a.cost_e5, a.amount_minor, a.currency, a.parcel_id, k.fingerprint, k.sealed,"
-        " k.data_key_id, k.tail, k.state AS key_state, k.expires_ms FROM allocations a"
-        " JOIN keys k ON k.id = a.key_id"
-        " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
-        " ORDER BY a.line_id, a.id",
-        line_ids,
-    )
+    return _live(db, f"{_BOND}, {_KEY}", line_ids)
 
 
 def bonds(db: Db, line_ids: Sequence[int]) -> list[Row]:
     """Return the live allocations of lines with the state of their keys, without the keys."""
+    return _live(db, _BOND, line_ids)
+
+
+def _live(db: Db, columns: str, line_ids: Sequence[int]) -> list[Row]:
     return all_in(
         db,
-        "SELECT a.id, a.line_id, a.key_id, a.batch_id, a.sku, a.state, a.exclusive, a.mode,"
-        " a.cost_e5, a.amount_minor, a.currency, a.parcel_id, k.state AS key_state"
-        " FROM allocations a JOIN keys k ON k.id = a.key_id"
+        f"SELECT {columns} FROM allocations a JOIN keys k ON k.id = a.key_id"
         " WHERE a.line_id IN {in} AND a.state <> 'withdrawn' AND a.state <> 'replaced'"
         " ORDER BY a.line_id, a.id",
         line_ids,
@@ -400,11 +393,7 @@ def give_back(db: Db, sku: str, n: int) -> None:
 def count_lines(db: Db, order_ids: Sequence[int]) -> dict[str, int]:
     """Count the lines of orders by state."""
     found: dict[str, int] = {}
-    for start in range(0, len(order_ids), 500):
-        marks, params = in_clause(order_ids[start : start + 500])
-        for row in db.all(
-            f"SELECT state, count(*) AS n FROM lines WHERE order_id IN {marks} GROUP BY state",
-            **params,
-        ):
-            found[row["state"]] = found.get(row["state"], 0) + row["n"]
+    sql = "SELECT state, count(*) AS n FROM lines WHERE order_id IN {in} GROUP BY state"
+    for row in all_in(db, sql, order_ids):
+        found[row["state"]] = found.get(row["state"], 0) + row["n"]
     return found
