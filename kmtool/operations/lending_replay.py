@@ -7,7 +7,7 @@ know is written again, so that the pool can still be read back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from kmtool.domain.states import AllocationState
 from kmtool.operations.rebind import unreserve
@@ -41,3 +41,10 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: tuple[str, str, st
     row = {"lending_id": lending_id, "key_id": key["id"], "n": int(n), "now": now}
     store.add_keys(shop.db, [row])
     return True
+
+
+def came_back(shop: Shop, key: Row, released: Set[tuple[str, str, str]]) -> None:
+    """A key that is lent here was taken back since, as the journal says, and sent elsewhere."""
+    for row in store.lent_rows(shop.db, key["id"]):
+        if (store.POOL + row["pool"], row["number"], str(row["n"])) in released:
+            store.move(shop.db, row, "returned", shop.now_ms(), read_id=None)

@@ -119,6 +119,7 @@ def replay(shop: Shop) -> Replayed:
                     continue
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))
                 if key is not None:
+                    lending_replay.came_back(shop, key, gone)
                     _take_out(shop, key, done)
         seen_keys.remember_seen(shop.db, seen)
         _counter_sales(shop)

@@ -241,6 +241,15 @@ def of_key(db: Db, number: str, key_id: int) -> Row | None:
     )
 
 
+def lent_rows(db: Db, key_id: int) -> list[Row]:
+    """Return the lendings that a key is in now."""
+    return db.all(
+        "SELECT t.lending_id, t.key_id, t.n, d.pool, d.number FROM lent_keys t"
+        " JOIN lendings d ON d.id = t.lending_id WHERE t.key_id = :k AND t.state = 'lent'",
+        k=key_id,
+    )
+
+
 def lend_again(db: Db, key_id: int, now_ms: int) -> bool:
     """Take a key that the journal knows as lent off the shelf."""
     row = db.one("SELECT sku, state FROM keys WHERE id = :id {lock}", id=key_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.journal import JournalEntry
-from kmtool.operations import doctor, products, texts
+from kmtool.operations import doctor, lending, products, texts
 from kmtool.operations.by_hand import Answer, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
+from kmtool.operations.lending import LendWish
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.products import Fields, Mapping
@@ -202,3 +204,17 @@ def test_a_use_sent_before_is_counted_though_the_key_is_out_of_sale(shop: Shop) 
 def _shared(shop: Shop) -> Mapping:
     products.add(shop, "S1", Fields(uses=3))
     return Mapping("shop1", "i1", "", "S1")
+
+
+def test_a_key_that_came_back_from_a_pool_and_was_sold_since_is_not_lent(
+    shop: Shop, tmp_path: Path
+) -> None:
+    key = shelf(shop, n=1)[0]
+    lent = lending.lend(shop, LendWish("S1", "kq", 1, "91kaquan"), tmp_path / "k.csv")
+    mark = shop.vault.fingerprint(key.encode()).hex()
+    place = ("pool-kq", lent.number, "1", mark)
+    shop.journal.append([JournalEntry("RELEASE", *place, 9)])
+    sent_before(shop, key, "A1")
+    pull(shop, order("A1"))
+    assert line(shop)["state"] == "unknown"
+    assert broken(shop) == []
