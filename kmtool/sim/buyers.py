@@ -61,11 +61,12 @@ def refund(stage: Stage) -> None:
     ]
     if not found:
         return
-    placed = stage.random.choice(found)
+    unsent = [one for one in found if not one.letters]
+    placed = stage.random.choice(unsent if unsent and stage.random.random() < 0.4 else found)
     total = placed.fact.total_minor
     amount = stage.random.choice((total, total, total, max(1, total // 2)))
     state = stage.random.choice(("open", "open", "done"))
-    late_ms = stage.random.choice((0, 0, 0, 20_000, 45_000))
+    late_ms = stage.random.choice((0, 0, 20_000, 45_000))
     stage.world.ask_back(placed, amount, state, late_ms=late_ms)
     stage.happened(f"{placed.name} refund {state} {amount}, shows in {late_ms // 1000} s")
 
