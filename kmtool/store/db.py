@@ -86,7 +86,7 @@ class Db:
         cursor = self._execute(sql, params)
         try:
             row = cursor.fetchone()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
         if row is None:
             return None
@@ -97,7 +97,7 @@ class Db:
         cursor = self._execute(sql, params)
         try:
             row = cursor.fetchone()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
         return None if row is None else row[0]
 
@@ -202,7 +202,7 @@ class Db:
             raise self._taken_back()
         try:
             cursor: _Cursor = self.raw.execute(text, given)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
         return cursor
 
@@ -219,7 +219,7 @@ class Db:
         names = [column[0] for column in cursor.description]
         try:
             rows = cursor.fetchall()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
         return list(map(dict, map(zip, repeat(names), rows)))
 
@@ -267,7 +267,7 @@ class Db:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
 
     def _raise(self, error: Exception) -> NoReturn:
