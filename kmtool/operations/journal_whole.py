@@ -39,18 +39,11 @@ def make_whole(shop: Shop) -> int:
 
 
 def write_missing(shop: Shop, session: int) -> int:
-    """Append every sending that the database knows and the journal does not name."""
+    """Append every sending, and every release of a lent key, that the journal does not name."""
+    word = last_word(shop.journal)
     entries = [
-        JournalEntry(
-            kind="SEND",
-            channel=row["channel"],
-            order=row["number"],
-            line=str(row["line_no"]),
-            fingerprint=bytes(row["fingerprint"]).hex(),
-            session=session,
-            parcel=row["parcel_n"] or 0,
-        )
-        for row in missing(shop, last_word(shop.journal))
+        *(_entry("RELEASE", row, session) for row in _come_back(shop, word)),
+        *(_entry("SEND", row, session) for row in missing(shop, word)),
     ]
     for start in range(0, len(entries), PART):
         shop.journal.append(entries[start : start + PART])
@@ -65,6 +58,28 @@ def missing(shop: Shop, word: LastWord) -> list[Row]:
         if (row["channel"], row["number"], str(row["line_no"]))
         not in word.sent.get(bytes(row["fingerprint"]), {})
     ]
+
+
+def _come_back(shop: Shop, word: LastWord) -> list[Row]:
+    """Return the places in pools from which keys came back, and of which the journal lost that."""
+    return [
+        row
+        for row in machines.come_back(shop.db, POOL)
+        if (row["channel"], row["number"], str(row["line_no"]))
+        in word.sent.get(bytes(row["fingerprint"]), {})
+    ]
+
+
+def _entry(kind: str, row: Row, session: int) -> JournalEntry:
+    return JournalEntry(
+        kind=kind,
+        channel=row["channel"],
+        order=row["number"],
+        line=str(row["line_no"]),
+        fingerprint=bytes(row["fingerprint"]).hex(),
+        session=session,
+        parcel=row["parcel_n"] or 0,
+    )
 
 
 def _looked(shop: Shop) -> str:

@@ -182,6 +182,16 @@ def sendings(db: Db, pool: str) -> list[Row]:
     ]
 
 
+def come_back(db: Db, pool: str) -> list[Row]:
+    """Return the keys that came back from a pool unused, with their place there."""
+    rows = db.all(
+        "SELECT k.fingerprint, d.pool, d.number, t.n AS line_no FROM lent_keys t"
+        " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
+        " WHERE t.state = 'returned' ORDER BY t.lending_id, t.n"
+    )
+    return [{**row, "channel": pool + row["pool"], "parcel_n": 0} for row in rows]
+
+
 def delivered_keys(db: Db) -> set[bytes]:
     """Return the keys that a parcel brought to a buyer: each was journalled before."""
     rows = db.all(

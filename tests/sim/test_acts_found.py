@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.journal import JournalEntry
-from kmtool.operations import doctor, lending, products, texts
+from kmtool.operations import doctor, lending, lending_back, products, texts
 from kmtool.operations.by_hand import Answer, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
@@ -217,4 +218,19 @@ def test_a_key_that_came_back_from_a_pool_and_was_sold_since_is_not_lent(
     sent_before(shop, key, "A1")
     pull(shop, order("A1"))
     assert line(shop)["state"] == "unknown"
+    assert broken(shop) == []
+
+
+def test_a_journal_that_lost_a_release_learns_it_again(shop: Shop, tmp_path: Path) -> None:
+    shelf(shop, n=1)
+    lending.lend(shop, LendWish("S1", "kq", 1, "91kaquan"), tmp_path / "k.csv")
+    lent = shop.journal.path.read_bytes()
+    (tmp_path / "back.csv").write_text("卡号,状态,订单号\nKEY-S1-00000,未使用,", encoding="utf-8")
+    os.utime(tmp_path / "back.csv", (shop.now_ms() / 1000, shop.now_ms() / 1000))
+    seen = lending_back.look(shop, "kq", tmp_path / "back.csv")
+    assert lending_back.settle(shop, seen, take_back=True).returned == 1
+    shop.journal.path.write_bytes(lent)
+    pull(shop, order("A1"))
+    deliver(shop)
+    assert doctor.journal_check(shop).ok
     assert broken(shop) == []
