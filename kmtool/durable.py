@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from glob import escape
 from pathlib import Path
 
 from kmtool.errors import Broken
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _FAILS = frozenset({errno.EIO, errno.EROFS})
+_OURS = re.compile(r"\.(?:[0-9a-f]{8}|[0-9]+)\.part$")
 KILLED_S = 600
 _CANNOT = frozenset({errno.EINVAL, errno.ENOTSUP})
 
@@ -76,7 +77,7 @@ def _whole(path: Path, fill: Callable[[Path], None], *, private: bool) -> Path:
     try:
         mode = 0o600 if private else 0o666
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-        sweep(partial, path.name)
+        sweep(partial)
         fill(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
@@ -89,12 +90,17 @@ def _whole(path: Path, fill: Callable[[Path], None], *, private: bool) -> Path:
     return path
 
 
-def sweep(partial: Path, name: str) -> None:
-    """Remove what killed processes left of the same file, long before this partial one began."""
+def partial_of(path: Path) -> Path:
+    """Return under which name this process writes a file; a killed one's is swept later."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def sweep(partial: Path) -> None:
+    """Remove what killed processes left in this folder, long before this partial file began."""
     now = partial.stat().st_mtime
-    for left in partial.parent.glob(f".{escape(name)}.*.part"):
+    for left in partial.parent.glob(".*.part"):
         with suppress(OSError):
-            if left.stat().st_mtime < now - KILLED_S:
+            if _OURS.search(left.name) and left.stat().st_mtime < now - KILLED_S:
                 left.unlink()
 
 

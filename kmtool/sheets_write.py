@@ -187,7 +187,7 @@ def save(path: Path, fill: Callable[[Path], None], *, private: bool = False) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if private else 0o666
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
-        sweep(partial, path.name)
+        sweep(partial)
         fill(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())

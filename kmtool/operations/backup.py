@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from kmtool.clock import business_day, local_text, utc_ms
 from kmtool.config import Config
-from kmtool.durable import copy_whole, keep_name
+from kmtool.durable import copy_whole, keep_name, partial_of
 from kmtool.errors import Broken, ExtraMissing, OutsideError, marked, told, verbatim
 from kmtool.journal import Journal
 from kmtool.shop import Shop
@@ -255,7 +255,7 @@ def _dump(address: str, target: Path) -> None:
         )
     public, password = without_password(address)
     environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
-    partial = target.with_name(target.name + ".part")
+    partial = partial_of(target)
     run = subprocess.run(  # noqa: S603  (a fixed tool, no shell; the password is not an argument)
         [tool, "--format=custom", f"--file={partial}", f"--dbname={public}"],
         env=environment,

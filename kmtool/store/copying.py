@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from kmtool.durable import keep_name
+from kmtool.durable import keep_name, partial_of, sweep
 from kmtool.errors import Broken
 from kmtool.store.db import Db, translate
 from kmtool.store.sqlite import sqlite3
@@ -16,12 +16,13 @@ def copy_sqlite(db: Db, target: Path) -> None:
     """Write a consistent copy beside busy writers (online backup), forced to the disk."""
     assert db.dialect == "sqlite"
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".part")
+    partial = partial_of(target)
     partial.unlink(missing_ok=True)
     try:
         _copy(db, partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        sweep(partial)
         partial.replace(target)
         keep_name(target)
     except sqlite3.Error as error:
