@@ -75,15 +75,15 @@ class Channel:
             yield self._page(part, last=last)
 
     def _page(self, part: list[tuple[int, str, Placed, OrderFact]], *, last: bool) -> Page:
+        late: list[OrderFact] = []
+
         def ask(stale: bool) -> list[OrderFact]:
-            facts = [
-                placed.old[-1]
-                if stale and placed.old and placed.old[-1].revision_ms == ms
-                else fact
-                for ms, _, placed, fact in part
-            ]
-            if stale:
+            facts = [fact for _, _, _, fact in part]
+            if stale:  # out of order, and what was told before is told once more afterwards
                 facts.reverse()
+                late.extend(
+                    one.old[-1] for _, _, one, fact in part if one.old[-1:] not in ([], [fact])
+                )
             return facts
 
         facts = border.read(self.stage, self.process, f"{self.name} list {len(part)}", ask)
@@ -91,7 +91,7 @@ class Channel:
             sorted(part, key=lambda one: one[1]), sorted(facts, key=lambda f: f.number), strict=True
         ):
             self.stage.told(self.process, placed, fact)
-        return Page(tuple(facts), last=last)
+        return Page((*facts, *late), last=last)
 
     def acknowledge(self, page: Page) -> None:
         """Nothing to move away."""
