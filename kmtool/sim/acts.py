@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from kmtool.sim import acts_answers as answers
 from kmtool.sim import acts_buyers as buyers
+from kmtool.sim import acts_desk as desk
+from kmtool.sim import acts_jobs as jobs
 from kmtool.sim import acts_machines as machines
 from kmtool.sim import acts_orders as orders
+from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_stock as stock
 from kmtool.sim.stage import Act
 
@@ -40,6 +43,11 @@ ACTS: tuple[Act, ...] = (
     Act(3, "replace", orders.replace),
     Act(5, "answer a refund", orders.refund),
     Act(4, "morning", answers.morning),
+    Act(6, "paste", desk.paste),
+    Act(3, "sell", desk.counter_sale),
+    Act(1, "write down", desk.write_down),
+    Act(2, "write down what is known", desk.write_down_known),
+    Act(2, "look", desk.read_along),
     Act(3, "coupon", buyers.coupon),
     Act(2, "price slip", buyers.price_slip),
     Act(1, "burst", buyers.burst),
@@ -54,6 +62,13 @@ ACTS: tuple[Act, ...] = (
     Act(1, "switch off", stock.switch_off),
     Act(2, "pause", stock.pause),
     Act(4, "resume", stock.resume),
+    Act(3, "tell stock", jobs.tell_stock),
+    Act(2, "small jobs", jobs.small_jobs),
+    Act(2, "mode", jobs.change_mode),
+    Act(2, "lend", pools.lend),
+    Act(3, "pool gives out", pools.give_out),
+    Act(2, "read a pool back", pools.read_back),
+    Act(1, "settle", jobs.settle_up),
     *MACHINES,
 )
 
@@ -67,6 +82,8 @@ SMALL = (
     Act(2, "pause", stock.pause),
     Act(1, "resume", stock.resume),
     Act(1, "template", stock.template),
+    Act(2, "paste", desk.paste),
+    Act(1, "sell", desk.counter_sale),
 )
 """Acts that may be done while a process stands still in the middle of something."""
 

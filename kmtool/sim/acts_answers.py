@@ -7,6 +7,7 @@ the end tells of it: so the advice of the morning screen is under test as well.
 from __future__ import annotations
 
 import shlex
+from functools import partial
 
 from kmtool.domain.states import RefundState
 from kmtool.operations import products
@@ -15,13 +16,14 @@ from kmtool.operations.products import Fields
 from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.status import status
 from kmtool.shop import Shop
-from kmtool.sim import acts_machines, acts_orders, acts_stock, supply
-from kmtool.sim.acts_kit import finish, perform
+from kmtool.sim import acts_desk, acts_jobs, acts_machines, acts_orders, acts_stock, supply, verdict
+from kmtool.sim.acts_kit import finish, perform, ref
 from kmtool.sim.sites import COSTS_E5
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import Placed
 
 AT_ONCE = 25
+LATE = 18
 
 
 def quiet(stage: Stage, n: int) -> None:
@@ -29,16 +31,45 @@ def quiet(stage: Stage, n: int) -> None:
     if n % 4 == 0:
         if stage.daemon() is None:
             acts_machines.come_home(stage)
+        if stage.count["restores"] or stage.count["clones"]:
+            acts_machines.reconcile_stock(stage)
         acts_stock.bring_again(stage)
         finish(stage)
         lift(stage)
     if n % 3 == 1:
         answer(stage)
+    if n % 2:
+        acts_desk.paste_well(stage)
+    if n >= LATE and n % 6 == 0:
+        last_resort(stage)
+
+
+def last_resort(stage: Stage) -> None:
+    """What stays stuck after the shop was set back gets other keys: its buyers have waited."""
+    for placed in verdict.waiting(stage):
+        if placed.name not in stage.world.owner.rewritten:
+            continue
+        stage.count["last resorts"] += 1
+        for line, ware in zip(placed.fact.lines, placed.wares, strict=True):
+            if ware.kind == "text":
+                continue
+            wish = ReplaceWish("stuck since the restore", line.line_no, all_keys=True)
+            placed.doubtful.update(placed.got())
+            perform(
+                stage, f"replace all of {ref(placed)} {line.line_no}",
+                partial(_replace_all, ref(placed), wish),
+            )  # fmt: skip
+
+
+def _replace_all(number: str, wish: ReplaceWish, shop: Shop) -> None:
+    replace(shop, number, wish, sure=True)
 
 
 def lift(stage: Stage) -> None:
-    """Pauses and holds end."""
+    """Pauses and holds end; every channel is trusted again."""
     owner = stage.world.owner
+    for site in sorted(owner.modes):
+        acts_jobs.set_mode(stage, site, "auto")
     for scope in sorted(owner.paused):
         acts_stock.go_on(stage, scope)
     for placed in list(stage.world.orders.values()):
@@ -73,22 +104,14 @@ def follow(stage: Stage, command: str) -> None:
     """Give a command that the shop named, as far as it is one of those played here."""
     words = shlex.split(command)[1:]
     placed = _named(stage, words)
+    if placed is not None:
+        _order(stage, placed, words)
+        return
     match words:
-        case ["order", "release", _, "--quantity", *_] if placed is not None:
-            acts_orders.let_rest_go(stage, placed)
-        case ["order", "release", *_] if placed is not None:
-            acts_orders.let_go(stage, placed)
-        case ["order", "redeliver", *_] if placed is not None:
-            acts_orders.send_again(stage, placed)
-        case ["order", "close", *_] if placed is not None:
-            _release_or_close(stage, placed)
-        case ["order", "refund", *_] if placed is not None:
-            _refund(stage, placed)
-        case ["order", "replace", *_] if placed is not None:
-            wish = ReplaceWish("does not work")
-            perform(stage, command, lambda s: replace(s, words[2], wish, sure=True))
         case ["channel", "release", site]:
             acts_orders.release_site(stage, site)
+        case ["deliver", "--by-hand", *_]:
+            acts_desk.paste(stage)
         case ["import", _, "--sku", sku] if sku in COSTS_E5:
             supply.bring(stage, sku, 8)
         case ["product", "set", _, "--text", _]:
@@ -97,6 +120,25 @@ def follow(stage: Stage, command: str) -> None:
             perform(stage, command, lambda s: products.change(s, sku, Fields(state="on")))
         case ["resume", scope]:
             acts_stock.go_on(stage, scope)
+        case _:
+            stage.count["unfollowed"] += 1
+
+
+def _order(stage: Stage, placed: Placed, words: list[str]) -> None:
+    match words[1]:
+        case "release" if "--quantity" in words:
+            acts_orders.let_rest_go(stage, placed)
+        case "release":
+            acts_orders.let_go(stage, placed)
+        case "redeliver":
+            acts_orders.send_again(stage, placed)
+        case "close":
+            _release_or_close(stage, placed)
+        case "refund":
+            _refund(stage, placed)
+        case "replace":
+            wish = ReplaceWish("does not work")
+            perform(stage, " ".join(words), lambda s: replace(s, words[2], wish, sure=True))
         case _:
             stage.count["unfollowed"] += 1
 

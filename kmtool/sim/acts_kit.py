@@ -56,11 +56,11 @@ def insist(
     done: Callable[[T, int], object] | None = None,
     refused: Callable[[KmError], object] | None = None,
 ) -> str:
-    """As `perform`; a command that died is given again later, when it is known what came of it."""
+    """As `perform`; a command that died is given again later. Refused then, it had been done."""
     end = perform(stage, name, work, done, refused)
     if end == DIED:
         stage.world.owner.unfinished.append(
-            (name, lambda later: insist(later, f"{name} again", work, done, refused))
+            (name, lambda later: insist(later, f"{name} again", work, done))
         )
     return end
 

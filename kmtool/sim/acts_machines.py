@@ -222,7 +222,11 @@ def come_home(stage: Stage) -> bool:
             except AwayFromHome:
                 adopt.adopt(shop)
 
-    return any(run(stage, "deliver, then what it says", work) == DONE for _ in range(TRIES))
+    for _ in range(TRIES):
+        end = run(stage, "deliver, then what it says", work)
+        if end != DIED:
+            break
+    return end == DONE
 
 
 def _deliver(open_it: Opener, config: Config) -> None:
@@ -250,6 +254,7 @@ def _forgot(stage: Stage, point: Point) -> None:
     """The shop was set back; what the owner has in the drawer comes in again."""
     owner = stage.world.owner
     _set_back(stage, point)
+    reconcile_stock(stage)
     acts_stock.bring_again(stage)
     for file in owner.files:
         if file.undone and file.batch and not file.here:
@@ -404,7 +409,6 @@ def lose_database(stage: Stage) -> None:
     if without:
         _set_back(stage, point)
         _forget_orders(stage, point)
-        reconcile_stock(stage)
     _forgot(stage, point)
     come_home(stage)
 
@@ -428,7 +432,8 @@ def _forget_orders(stage: Stage, point: Point) -> None:
 def reconcile_stock(stage: Stage) -> None:
     """The owner compares with the orders of all channels, and says which keys were sold."""
     sold = stage.ground.root / "sold.txt"
-    keys = sorted(stage.world.holders) + sorted(stage.world.owner.lent())
+    keys = [key for key in sorted(stage.world.holders) if not key.startswith("T-")]
+    keys += sorted(stage.world.owner.lent())
     keys += sorted(stage.world.owner.gone)
     sold.write_text("\n".join(keys or ["K-NONE-000000"]), encoding="utf-8")
 

@@ -10,7 +10,7 @@ from kmtool.operations.order_replace import Replaced, ReplaceWish
 from kmtool.operations.refund_records import Answer, Bearer, Decided, Decision, Fate
 from kmtool.sim.acts_kit import DIED, good_keys, insist, is_open, perform, pick, ref
 from kmtool.sim.stage import Stage
-from kmtool.sim.world import Placed
+from kmtool.sim.world import Placed, sku_of
 
 
 def hold(stage: Stage) -> None:
@@ -166,16 +166,9 @@ def release_channel(stage: Stage) -> None:
 def release_site(stage: Stage, site: str) -> None:
     """Let all orders of a channel go that wait for a word."""
     owner = stage.world.owner
-    asked = [one for one in stage.world.by_channel[site] if one.name not in owner.released]
-    owner.released.update(one.name for one in asked)
-
-    def refused(_error: KmError) -> None:
-        owner.released.difference_update(one.name for one in asked)
-
-    perform(
-        stage, f"release all of {site}", lambda s: order_close.release_all(s, site),
-        refused=refused,
-    )  # fmt: skip
+    # Each is let go by itself: of a command that is refused some may have gone all the same.
+    owner.released.update(one.name for one in stage.world.by_channel[site])
+    perform(stage, f"release all of {site}", lambda s: order_close.release_all(s, site))
 
 
 # ---------------------------------------------------------------------- bad keys
@@ -202,7 +195,12 @@ def give_another(stage: Stage, placed: Placed, bad: str) -> str:
         placed.excused.add(bad)
         owner.decided(seq, lambda: placed.excused.discard(bad))
 
-    wish = ReplaceWish("does not work", key=bad[-4:])
+    line = next(
+        line.line_no
+        for line, ware in zip(placed.fact.lines, placed.wares, strict=True)
+        if sku_of(bad) in ware.wanted(1)
+    )
+    wish = ReplaceWish("does not work", line, bad[-4:])
     return perform(
         stage, f"replace {ref(placed)} …{bad[-4:]}",
         lambda s: order_replace.replace(s, ref(placed), wish, sure=True), done,

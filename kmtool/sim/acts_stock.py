@@ -14,7 +14,7 @@ from kmtool.operations.keys import Undone
 from kmtool.operations.products import Fields
 from kmtool.operations.templates import Place
 from kmtool.shop import Shop
-from kmtool.sim.acts_kit import insist, perform
+from kmtool.sim.acts_kit import DONE, insist, perform
 from kmtool.sim.acts_truth import Brought
 from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Stage
@@ -152,13 +152,15 @@ def bring_again(stage: Stage) -> None:
     """What the shop lost when it was set back comes in again out of the owner's drawer."""
     owner = stage.world.owner
     if not owner.text_here:
-        set_text(stage, owner.text)
+        sent = {int(key[-6:]) for key in stage.world.holders if key.startswith("T-")}
+        for number in (*sorted(sent - {owner.text}), owner.text):
+            set_text(stage, number)
     for file in owner.files:
         sold = any(stage.world.holders.get(key) for key in file.keys)
-        if not file.here and (sold or not file.undone):
-            take_in(stage, file)
-            if file.undone and file.here:
-                undo(stage, file)
+        if file.here or (file.undone and not sold):
+            continue
+        if take_in(stage, file) == DONE and file.undone:
+            undo(stage, file)
 
 
 def template(stage: Stage) -> None:
