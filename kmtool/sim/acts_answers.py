@@ -33,6 +33,7 @@ def quiet(stage: Stage, n: int) -> None:
             acts_machines.come_home(stage)
         if stage.count["restores"] or stage.count["clones"]:
             acts_machines.reconcile_stock(stage)
+            acts_machines.accept_audit(stage)
         acts_stock.bring_again(stage)
         finish(stage)
         lift(stage)

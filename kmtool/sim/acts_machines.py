@@ -255,6 +255,7 @@ def _forgot(stage: Stage, point: Point) -> None:
     owner = stage.world.owner
     _set_back(stage, point)
     reconcile_stock(stage)
+    accept_audit(stage)
     acts_stock.bring_again(stage)
     for file in owner.files:
         if file.undone and file.batch and not file.here:
@@ -407,6 +408,7 @@ def lose_database(stage: Stage) -> None:
             stage.count["restores"] += 1
             break
     if without:
+        stage.world.owner.journal_lost = True
         _set_back(stage, point)
         _forget_orders(stage, point)
     _forgot(stage, point)
@@ -449,6 +451,15 @@ def reconcile_stock(stage: Stage) -> None:
 def anchor(stage: Stage) -> None:
     """The heads of the audit are noted outside the shop folder."""
     perform(stage, "audit anchor", audit.anchor)
+
+
+def accept_audit(stage: Stage) -> None:
+    """The record ends earlier than it was anchored: the owner says why, and it counts from here."""
+
+    def work(shop: Shop) -> None:
+        audit.anchor(shop, accept="an older state was put back")
+
+    perform(stage, "audit anchor --accept", work)
 
 
 def drill(stage: Stage) -> None:

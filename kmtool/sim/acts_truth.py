@@ -93,6 +93,8 @@ class Owner:
     text_here: bool = True
     rewritten: set[Name] = field(default_factory=set)
     """Orders whose messages may have been written anew after the shop was set back."""
+    journal_lost: bool = False
+    """Nobody but the buyers knows what was sold: sold keys are left out of files brought again."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)

@@ -314,7 +314,8 @@ class Stage:
     def refused(self, name: str, error: KmError) -> None:
         """Take note of an error that the program expected."""
         self.refusals[error.code] += 1
-        self.note(f"{name}: {error.code} {error.message()}")
+        told = error.message().replace(str(self.ground.root), "…")
+        self.note(f"{name}: {error.code} {told}")
 
     # ------------------------------------------------------------------ the daemon
 
