@@ -57,24 +57,22 @@ def take_out(db: Db, key_id: int, now_ms: int) -> None:
 
 
 def use_once(db: Db, key_id: int, now_ms: int) -> None:
-    """Count one more use of a shared key, in sale or out of it; the last one ends it."""
+    """Count one more use of a shared key, in sale or out of it; the last one in sale ends it."""
     row = db.one(
-        "SELECT sku, state, uses_left FROM keys WHERE id = :id AND uses_left > 0"
-        " AND state IN ('free', 'quarantine', 'expired')",
-        id=key_id,
+        "SELECT sku, state, uses_left FROM keys WHERE id = :id AND uses_left > 0", id=key_id
     )
     if row is None:
         return
-    is_last = row["uses_left"] == 1
+    is_over = row["uses_left"] == 1 and row["state"] in {"free", "quarantine", "expired"}
     db.run(
         "UPDATE keys SET uses_left = uses_left - 1, state = :state, state_ms = :now WHERE id = :id",
-        state="delivered" if is_last else row["state"],
+        state="delivered" if is_over else row["state"],
         now=now_ms,
         id=key_id,
     )
     if row["state"] == "free":
         db.run("UPDATE stock SET free = free - 1 WHERE sku = :s", s=row["sku"])
-    elif is_last:
+    elif is_over:
         db.run("DELETE FROM quarantined WHERE key_id = :id", id=key_id)
 
 
