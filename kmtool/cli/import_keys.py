@@ -207,6 +207,10 @@ def _view(result: ImportResult) -> Iterable[Block]:
             told = _("{file}: the same file was imported on {when}; nothing is new")
             yield Line(told.format(file=file.file, when=out.when(file.same_file_ms)))
             continue
+        if file.out_of_sale:
+            told = _("{n} keys are kept out of sale: nobody has said yet what was sold")
+            yield Line(told.format(n=file.out_of_sale), "warn")
+            yield Line('kmtool db reconcile-stock --sold FILE --proof "…"')
         for row in file.twins[:5]:
             yield Line(_("row {row}").format(row=row), "warn")
         for row in file.refused[:5]:

@@ -20,7 +20,7 @@ from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
-from kmtool.store import jobs, machines, maintenance, seen_keys, sessions
+from kmtool.store import house, jobs, machines, maintenance, seen_keys, sessions
 from kmtool.store.doctor import INVARIANTS, Invariant
 from kmtool.store.sqlite import MODULE, VERSION, checkpoints_freely
 
@@ -223,7 +223,7 @@ def seen_check(shop: Shop) -> Check:
 def stock_back_check(shop: Shop) -> Check:
     """Tell of keys that a restore without a journal keeps out of sale."""
     n = machines.quarantined_count(shop.db)
-    if not n:
+    if not n and not house.meta(shop.db, machines.UNPROVED):
         return Check("stock_back", True, told("nothing is out of sale since a restore"))
     figure = told("{n} keys are out of sale since a restore without a journal", n=n)
     mend_it = 'kmtool db reconcile-stock --sold FILE --proof "…"'

@@ -17,7 +17,7 @@ from kmtool.domain.secret import Secret, tail_of
 from kmtool.domain.settlement import account
 from kmtool.domain.states import KeyState, LineKind
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError, told
-from kmtool.operations import key_sources, products, suppliers, texts
+from kmtool.operations import key_sources, products, stock_back, suppliers, texts
 from kmtool.operations.import_records import (
     FilePreview,
     FileResult,
@@ -26,6 +26,7 @@ from kmtool.operations.import_records import (
     Preview,
     Terms,
     Twin,
+    result_of,
 )
 from kmtool.operations.key_sources import KeyFile, Source
 from kmtool.operations.product_terms import USES_MAX
@@ -92,8 +93,8 @@ def run(
         terms = _with_supplier(shop, terms, whose)
         _may_create(shop, terms, create)
         if not agree(_preview(shop, plans, terms)):
-            return _result([], agreed=False)
-    return _result([_take_in(shop, plan, terms) for plan in plans])
+            return result_of([], agreed=False)
+    return result_of([_take_in(shop, plan, terms) for plan in plans])
 
 
 def _uses_of(product: Row | None) -> int:
@@ -253,6 +254,7 @@ def _take_in(shop: Shop, plan: _Plan, terms: Terms) -> FileResult:
             told("{row}: {why}", row=row.line_no, why=row.reason) for row in refused[:SHOWN]
         ),
         warnings=_warnings(plan),
+        out_of_sale=stock_back.out_of_sale(shop, batch=number) if number else 0,
     )
 
 
@@ -314,6 +316,7 @@ def _accept(shop: Shop, plan: _Plan, terms: Terms) -> str:
                 product_store.set_shared(db, terms.sku)
             _book(shop, number, mode, terms, currency, count)
             claim(shop, batch_id)
+            stock_back.keep_out(shop, batch_id)
         shop.audit(
             "key.import",
             f"batch:{number}",
@@ -387,14 +390,3 @@ def _write_rejects(shop: Shop, plan: _Plan) -> str | None:
     at = local_text(shop.now_ms(), shop.config.shop.timezone, "%Y%m%d-%H%M%S")
     path = shop.config.folder("exports") / f"{stem}-rejects-{at}.csv"
     return str(sheets.write_csv_for_people(path, ("row", "key", "reason"), sorted(rows)))
-
-
-def _result(files: list[FileResult], *, agreed: bool = True) -> ImportResult:
-    return ImportResult(
-        files=tuple(files),
-        rows=sum(file.rows for file in files),
-        accepted=sum(file.accepted for file in files),
-        duplicates=sum(file.duplicates for file in files),
-        rejected=sum(file.rejected for file in files),
-        agreed=agreed,
-    )

@@ -97,7 +97,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of one file. `same_file_ms`: it was imported then, and brought nothing now."""
+    """What became of one file. `same_file_ms`: it was imported then, and brought nothing now;
+    `out_of_sale`: taken in, and kept back since a restore without a journal."""
 
     file: str
     batch: str | None
@@ -110,6 +111,7 @@ class FileResult:
     twins: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     warnings: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    out_of_sale: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +124,15 @@ class ImportResult:
     duplicates: int
     rejected: int
     agreed: bool = True
+
+
+def result_of(files: list[FileResult], *, agreed: bool = True) -> ImportResult:
+    """Return the sums over all files."""
+    return ImportResult(
+        files=tuple(files),
+        rows=sum(file.rows for file in files),
+        accepted=sum(file.accepted for file in files),
+        duplicates=sum(file.duplicates for file in files),
+        rejected=sum(file.rejected for file in files),
+        agreed=agreed,
+    )

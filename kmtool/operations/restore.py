@@ -385,6 +385,7 @@ def _quarantine(shop: Shop) -> int:
         for effect in machines.untried(shop.db):
             unpack(shop, effect, marked("the stock is reconciled after a restore first"))
         taken = machines.quarantine_free(shop.db, shop.now_ms())
+        house.set_meta(shop.db, machines.UNPROVED, str(shop.now_ms()))
         shop.audit("quarantine", "stock", f"{taken} keys: restored without a send journal")
     return taken
 

@@ -1,6 +1,8 @@
 """Brings keys that a restore took out of sale back, with a proof of which were sold.
 
 A key in one of the lists of sold keys is void here: somebody has it. The others are for sale again.
+Until then keys that are imported stay out of sale as well: a file that was brought in after the
+backup was made is unknown here, and some of its keys may be sold.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 from kmtool.errors import NotFound, UsageError
 from kmtool.operations import key_sources
 from kmtool.shop import Shop
-from kmtool.store import machines
+from kmtool.store import house, machines
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,13 @@ class StockBack:
 def out_of_sale(shop: Shop, sku: str = "", batch: str = "") -> int:
     """Return how many keys a restore keeps out of sale."""
     return len(machines.quarantined(shop.db, sku, batch))
+
+
+def keep_out(shop: Shop, batch_id: int) -> int:
+    """Keep a new batch out of sale while nobody has said what was sold; inside the transaction."""
+    if not house.meta(shop.db, machines.UNPROVED):
+        return 0
+    return machines.quarantine_batch(shop.db, batch_id, shop.now_ms())
 
 
 def reconcile_stock(
@@ -45,7 +54,7 @@ def reconcile_stock(
     gone = _fingerprints(shop, sold)
     with shop.db.tx():
         rows = machines.quarantined(shop.db, sku, batch)
-        if not rows:
+        if not rows and (sku or batch or not house.meta(shop.db, machines.UNPROVED)):
             raise NotFound(kind="key", name=batch or sku or "out of sale", mend="kmtool doctor")
         bought = [row["id"] for row in rows if bytes(row["fingerprint"]) in gone]
         free = [row["id"] for row in rows if bytes(row["fingerprint"]) not in gone]
@@ -57,6 +66,8 @@ def reconcile_stock(
             f"{len(free)} free, {len(bought)} sold: {proof.strip()[:200]}",
         )
         stay = machines.quarantined_count(shop.db)
+        if not stay:
+            house.set_meta(shop.db, machines.UNPROVED, "")
     return StockBack(len(free), len(bought), stay)
 
 

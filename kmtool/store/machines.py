@@ -201,6 +201,10 @@ def delivered_keys(db: Db) -> set[bytes]:
     return {bytes(row["fingerprint"]) for row in rows}
 
 
+UNPROVED = "stock_unproved"
+"""Meta: a restore without a journal whose stock nobody has reconciled yet."""
+
+
 def exposed_ever(db: Db) -> int:
     """Return how many keys were ever sent."""
     return int(db.value("SELECT count(*) FROM allocations WHERE exposed_ms IS NOT NULL"))
@@ -228,6 +232,26 @@ def quarantine_free(db: Db, now_ms: int) -> int:
     return db.run(
         "UPDATE keys SET state = 'quarantine', state_ms = :now WHERE state = 'free'", now=now_ms
     )
+
+
+def quarantine_batch(db: Db, batch_id: int, now_ms: int) -> int:
+    """Take the free keys of a batch out of sale and remember which; return how many."""
+    db.run(
+        "INSERT INTO quarantined (key_id, at_ms) SELECT id, CAST(:now AS BIGINT) FROM keys"
+        " WHERE state = 'free' AND batch_id = :batch ON CONFLICT (key_id) DO NOTHING",
+        now=now_ms,
+        batch=batch_id,
+    )
+    rows = db.all(
+        "UPDATE keys SET state = 'quarantine', state_ms = :now"
+        " WHERE state = 'free' AND batch_id = :batch RETURNING sku, uses_left",
+        now=now_ms,
+        batch=batch_id,
+    )
+    for sku in sorted({row["sku"] for row in rows}):
+        n = sum(row["uses_left"] for row in rows if row["sku"] == sku)
+        db.run("UPDATE stock SET free = free - :n WHERE sku = :s", n=n, s=sku)
+    return len(rows)
 
 
 def quarantined(db: Db, sku: str = "", batch: str = "") -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kmtool.errors import Broken, DatabaseDamaged, InputRefused, Locked, verbatim
 from kmtool.store.sqlite import sqlite3
 
+_DAMAGE = ("malformed", "corrupt", "Could not decode")
 _AGAIN = "look at the words of the command and at the file again; nothing was changed"
 
 
@@ -22,9 +23,6 @@ def translate(error: Exception, name: str) -> Exception | None:
             return Broken(
                 detail="{name}: {text}", name=name, text=text, mend="make the shop folder writable"
             )
-        if "Could not decode" in text:  # the driver goes on with the text itself: leave it out
-            where = text.partition(" with text")[0]
-            return DatabaseDamaged(name=name, detail=verbatim(where))
         if "unable to open" in text:
             return DatabaseDamaged(
                 name=name, detail=verbatim(text), mend="look at its path and permissions"
@@ -33,7 +31,8 @@ def translate(error: Exception, name: str) -> Exception | None:
         return DatabaseDamaged(
             name=name, detail="it is no database", mend="put the right file there"
         )
-    if isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "corrupt" in text):
+    if isinstance(error, sqlite3.DatabaseError) and any(word in text for word in _DAMAGE):
+        text = text.partition(" with text ")[0]  # what follows is what a cell holds
         return DatabaseDamaged(name=name, detail=verbatim(text))
     if type(error).__module__.startswith("psycopg") and type(error).__name__ in {
         "LockNotAvailable",

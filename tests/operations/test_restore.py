@@ -230,6 +230,32 @@ def test_without_a_journal_all_free_keys_wait_for_a_proof(
     assert broken(shop) == []
 
 
+def test_without_a_journal_a_file_brought_in_again_waits_for_the_proof_too(
+    shop: Shop, opener: Opener, tmp_path: Path
+) -> None:
+    """It came after the backup: unknown here, and one of its keys was sold."""
+    text = "\n".join(f"KEY-S1-0900{n}" for n in range(4)) + "\n"
+    shelf(shop, n=0)
+    file = saved(shop)
+    bring(shop, text)
+    pull(shop, order("A1"))
+    deliver(shop)
+    assert keys_at("A1") == {"KEY-S1-09000"}
+    shop.journal.path.unlink()
+    home.home_path(shop.journal.path).unlink()
+    assert not back(shop, file, opener).settled.journal
+    assert "stock_back" in {check.name for check in doctor.house_checks(shop) if not check.ok}
+    again = bring(shop, text).files[0]
+    assert (again.accepted, again.out_of_sale) == (4, 4)
+    sold = tmp_path / "sold.txt"
+    sold.write_text("KEY-S1-09000\n", encoding="utf-8")
+    found = reconcile_stock(shop, [sold], "compared with the channel's orders")
+    assert (found.freed, found.sold, found.stay) == (3, 1, 0)
+    assert bring(shop, "KEY-S1-09009\n").files[0].out_of_sale == 0
+    assert "stock_back" not in {c.name for c in doctor.house_checks(shop) if not c.ok}
+    assert broken(shop) == []
+
+
 def test_a_rehearsal_changes_nothing(shop: Shop, opener: Opener) -> None:
     shelf(shop, n=3)
     file = saved(shop)
