@@ -15,6 +15,7 @@ from kmtool.domain.states import (
     AttemptState,
     EffectKind,
     EffectState,
+    LineKind,
     LineState,
 )
 from kmtool.errors import KmError, marked, told
@@ -23,7 +24,7 @@ from kmtool.operations.pack import pack
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
 from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders, seen_keys
+from kmtool.store import deliveries, effects, house, machines, orders, products, seen_keys
 from kmtool.store.db import Row
 
 SENT_BEFORE = marked("its keys were sent before this copy was made current; asking")
@@ -171,13 +172,29 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
     if LineState(line["state"]) not in WAITING and not lost:
         to_person(shop, line, ANOTHER)
         return []
-    rows = deliveries.allocations(db, [line["id"]])
-    extra = 0
-    if line["sku"] and line["kind"] == "key" and line["needed"]:
-        extra = max(0, len(rows) - line["needed"])
-    for row in sorted(rows, key=lambda row: int(row["id"]))[:extra]:
+    gone = set()
+    for row in _beyond(shop, line):
         seen_keys.replace_bond(db, row["id"], row["key_id"], now)
-    return list(keys[extra:])
+        gone.add(row["key_id"])
+    return [key for key in keys if key["id"] not in gone]
+
+
+def _beyond(shop: Shop, line: Row) -> list[Row]:
+    """Return the oldest bonds of a line beyond what it wants of each product."""
+    wanted: dict[str, int] = {}
+    if line["sku"] and line["kind"] == LineKind.KEY and line["needed"]:
+        wanted = {line["sku"]: line["needed"]}
+    elif line["kind"] == LineKind.BUNDLE:
+        wanted = {
+            part["sku"]: 1 if part["kind"] == LineKind.TEXT else part["units"] * line["needed"]
+            for part in products.bundle_parts(shop.db, line["sku"])
+        }
+    rows = sorted(deliveries.allocations(shop.db, [line["id"]]), key=lambda row: int(row["id"]))
+    found: list[Row] = []
+    for sku, n in wanted.items():
+        mine = [row for row in rows if row["sku"] == sku]
+        found += mine[: max(0, len(mine) - n)]
+    return found
 
 
 def _cost_e5(shop: Shop, key: Row) -> int:

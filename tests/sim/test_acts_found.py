@@ -234,3 +234,18 @@ def test_a_journal_that_lost_a_release_learns_it_again(shop: Shop, tmp_path: Pat
     deliver(shop)
     assert doctor.journal_check(shop).ok
     assert broken(shop) == []
+
+
+def test_a_bundle_whose_key_was_replaced_has_the_newer_one_after_a_restore(shop: Shop) -> None:
+    for sku in ("S1", "S2"):
+        products.add(shop, sku, Fields())
+    products.add(shop, "B1", Fields(parts=(("S1", 1), ("S2", 1))))
+    products.map_listing(shop, Mapping("shop1", "b1", "", "B1"))
+    bring(shop, "KEY-S1-1\nKEY-S1-2\n", cost_e5=500_000)
+    bring(shop, "KEY-S2-1\n", "two.txt", sku="S2", cost_e5=500_000)
+    for key in ("KEY-S1-1", "KEY-S2-1", "KEY-S1-2"):
+        sent_before(shop, key, "A1")
+    pull(shop, order("A1", lines=(LineFact("1", "b1", "", "both", 1, 2000),)))
+    run_on(shop)
+    assert line(shop)["state"] == "delivered"
+    assert broken(shop) == []
