@@ -31,7 +31,7 @@ def quiet(stage: Stage, n: int) -> None:
     if n % 4 == 0:
         if stage.daemon() is None:
             acts_machines.come_home(stage)
-        if stage.count["restores"] or stage.count["clones"]:
+        if stage.world.owner.set_back:
             acts_machines.reconcile_stock(stage)
             acts_machines.accept_audit(stage)
         acts_stock.bring_again(stage)

@@ -8,7 +8,7 @@ from kmtool.clock import business_day
 from kmtool.domain.states import Mode
 from kmtool.operations import holds, settle, settle_paid, shelf
 from kmtool.operations.settle_sheets import Payment
-from kmtool.operations.stock_push import figures, push_stock
+from kmtool.operations.stock_push import figures, may_speak, push_stock
 from kmtool.operations.sync import sync_channel
 from kmtool.shop import Shop
 from kmtool.sim.acts_kit import perform
@@ -26,7 +26,8 @@ def tell_stock(stage: Stage) -> None:
         synced = sync_channel(shop, site)
         if synced.error:
             return
-        _not_more(stage, shop, site)
+        if may_speak(shop):
+            _not_more(stage, shop, site)
         push_stock(shop, synced)
         shelf.guard(shop, synced)
 

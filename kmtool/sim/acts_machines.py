@@ -138,6 +138,7 @@ def come_back(stage: Stage) -> None:
     kind = stage.random.choice(sorted({one.kind for one in points}))
     point = _chosen(stage, kind)
     assert point is not None
+    stage.daemon()  # its start makes the journal whole; what a torn one may lose is another matter
     if stage.random.random() < 0.85:
         stage.stop_daemon()
     {"restore": restore_backup, "put back": put_back, "clone": wake_clone}[kind](stage, point)
@@ -212,6 +213,7 @@ def wake_old(stage: Stage) -> None:
 
 def come_home(stage: Stage) -> bool:
     """Do what kmtool says at a start: bring the copy up to the journal, or let it be at home."""
+    stage.world.owner.set_back = True
 
     def work(open_it: Opener) -> None:
         with open_it(stage.config) as shop:
@@ -237,6 +239,7 @@ def _deliver(open_it: Opener, config: Config) -> None:
 def _set_back(stage: Stage, point: Point) -> None:
     """The owner's decisions since then are gone, and what the shop knew of its tries."""
     owner = stage.world.owner
+    owner.set_back = True
     owner.back_to(point.seq)
     owner.points = [one for one in owner.points if one.seq <= point.seq]
     owner.unfinished.clear()
@@ -408,7 +411,7 @@ def lose_database(stage: Stage) -> None:
             stage.count["restores"] += 1
             break
     if without:
-        stage.world.owner.journal_lost = True
+        stage.world.owner.sold.update(stage.world.holders, stage.world.owner.lent())
         _set_back(stage, point)
         _forget_orders(stage, point)
     _forgot(stage, point)

@@ -93,8 +93,10 @@ class Owner:
     text_here: bool = True
     rewritten: set[Name] = field(default_factory=set)
     """Orders whose messages may have been written anew after the shop was set back."""
-    journal_lost: bool = False
-    """Nobody but the buyers knows what was sold: sold keys are left out of files brought again."""
+    set_back: bool = False
+    """Something happened to the whole shop: stock and record are looked over in the end."""
+    sold: set[str] = field(default_factory=set)
+    """Sold when the journal was lost: only the buyers know. Left out of files brought again."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
