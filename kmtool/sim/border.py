@@ -20,6 +20,8 @@ SLOW_MS = 40_000
 TIMEOUT_MS = 30_000
 SPELL = 0.85
 """How many of the writes of a site a bad spell takes."""
+PAGES, TORN = "pages", 0.4
+"""A spell of lists that break off between their pages, and how many pages it takes."""
 EXECUTES_MS = 55_000
 """How long after a lost answer something may still be done over there: half of a grace, since the
 other half may pass before a call begins."""
@@ -79,12 +81,15 @@ def _before(stage: Stage, process: Process, label: str, kind: str) -> str:
 
 
 def _spell(stage: Stage, label: str, kind: str) -> str:
-    """Return what a bad spell of the site that is called makes of a write."""
+    """Return what a bad spell of the site that is called makes of a write, or of a page."""
     site = label.partition(" ")[0].removesuffix("_way")  # a second courier is as always
     until_ms, fate = stage.world.spells.get(site, (0, ""))
-    if kind != "write" or stage.edges.calm or stage.clock.true_ms() >= until_ms:
+    if stage.edges.calm or stage.clock.true_ms() >= until_ms:
         return ""
-    return fate if stage.edges.random.random() < SPELL else ""
+    if fate == PAGES:
+        torn = " list " in label and stage.edges.random.random() < TORN
+        return "down" if torn else ""
+    return fate if kind == "write" and stage.edges.random.random() < SPELL else ""
 
 
 def _after(stage: Stage, process: Process) -> None:

@@ -9,6 +9,7 @@ import random
 
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.ports import Buyer
+from kmtool.sim.border import PAGES
 from kmtool.sim.stage import Act, Stage
 from kmtool.sim.world import Placed
 
@@ -93,12 +94,12 @@ def touch(stage: Stage) -> None:
 
 
 def spell(stage: Stage) -> None:
-    """A bad spell of a site: for some minutes almost no write there is answered."""
+    """A bad spell of a site: for some minutes writes are not answered, or lists break off."""
     site = stage.random.choice(list(stage.world.sites))
     minutes = stage.random.choice((2, 6, 15))
-    fate = stage.random.choice(("lost", "lost", "before", "down"))
+    fate = stage.random.choice(("lost", "lost", "before", "down", PAGES, PAGES))
     stage.world.spells[site] = (stage.clock.true_ms() + minutes * MINUTE_MS, fate)
-    stage.happened(f"{site}: for {minutes} minutes most writes end as «{fate}»")
+    stage.happened(f"{site}: for {minutes} minutes a spell of «{fate}»")
 
 
 def wait(stage: Stage) -> None:

@@ -32,7 +32,7 @@ from kmtool.sim.verdict import SHIPPED_WHOLE, lacks
 from kmtool.sim.world import Placed
 
 FEATURES = Features(title="simulated", kind="test", pull=True)
-PAGE = 12
+PAGE = 3
 
 
 class Channel:

@@ -22,6 +22,8 @@ STEPS = 70
 ROUNDS_MAX = 40
 """How many quiet rounds the shop has to serve everybody."""
 QUIET_MS = 130_000
+SOON = 3
+"""After so many quiet rounds the shop must know every order; then comes a long pause."""
 PAUSES_MS = (2_000, 5_000, 12_000, 31_000)
 
 
@@ -109,8 +111,11 @@ def _end(stage: Stage) -> None:
     if stage.clock.offset_ms:
         stage.jump(-stage.clock.offset_ms)
     stage.note("faults stop")
+    pulls = stage.count["pulls"]
     for n in range(ROUNDS_MAX):
-        stage.clock.advance(QUIET_MS * (1 if n % 4 else 30))
+        if n == SOON and stage.count["pulls"] == pulls + SOON:
+            verdict.ask_what_was_seen(stage)
+        stage.clock.advance(QUIET_MS * (30 if n % 4 == SOON else 1))
         supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None)

@@ -112,6 +112,8 @@ class Stage:
         self.step = 0
         self._sequence = 0
         self._jumps: list[int] = []
+        self.jumped_ms = 0
+        """When the shop's clock was set last."""
         self._digest = hashlib.blake2b(digest_size=16)
         self._processes: list[Process] = []
         self._daemon: ExitStack | None = None
@@ -142,6 +144,7 @@ class Stage:
         """Set the shop's clock forward or back."""
         self.count["jumps"] += 1
         self.clock.jump(ms)
+        self.jumped_ms = self.clock.true_ms()
         if ms > 0:
             self._jumps.append(self.clock.true_ms())
         self.note(f"the clock jumps by {ms // 1000} s")
@@ -394,6 +397,7 @@ class Stage:
             try:
                 with self.running(self._daemon_process):
                     sync(shop)
+                    self.count["pulls"] += 1
                     deliver_all(shop)
             except Crash as crash:
                 self._end_daemon()

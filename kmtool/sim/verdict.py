@@ -28,6 +28,7 @@ SAME_TEXT = "a message is the same on every try"
 NOT_TWICE = "a message comes twice only where the route bears it"
 LOOKED_AT = "an order is read again before it is sent"
 ONCE_EACH = "a buyer gets a shared key once"
+SEEN = "every order is seen in the end"
 DELIVERED = "every paid order is delivered in the end"
 SHIPPED = "every delivered order is marked shipped in the end"
 HEALTHY = "the shop's doctor finds nothing broken"
@@ -35,6 +36,8 @@ SORTS = {
     ONE_BUYER: "duplicate",
     RIGHT_KEYS: "duplicate",
     NOT_TWICE: "duplicate",
+    ONCE_EACH: "duplicate",
+    SEEN: "lost",
     DELIVERED: "lost",
     SHIPPED: "lost",
     ON_RECORD: "unrecorded",
@@ -134,6 +137,18 @@ def unserved(stage: Stage) -> Iterator[tuple[str, str]]:
             yield DELIVERED, f"{placed.name} lacks {left}, holds {placed.got()}"
         else:
             yield SHIPPED, f"{placed.name}"
+
+
+def ask_what_was_seen(stage: Stage) -> None:
+    """Ask whether the shop was ever told of each paid order that came while its clock was right.
+
+    Before any long pause: after one it looks back by hours, which would cover a cursor that skips.
+    """
+    for placed in stage.world.orders.values():
+        came_ms = max(placed.fact.created_ms, placed.visible_ms)
+        if placed.is_paid and placed.fact.created_ms > stage.jumped_ms and placed.read == (0, 0):
+            minutes = (stage.clock.true_ms() - came_ms) // 60_000
+            stage.fail(SEEN, f"{placed.name} came {minutes} minutes ago")
 
 
 def waiting(stage: Stage) -> list[Placed]:
