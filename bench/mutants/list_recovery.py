@@ -114,16 +114,4 @@ RECOVERY: tuple[Mutant, ...] = (
         "a copied folder with the same token counts as renamed",
         Sees.ONE_BUYER,
     ),
-    Mutant(
-        "token_not_held",
-        (
-            Edit(
-                SENDER,
-                "    stack.callback(lock.release, remove=True)\n",
-                "    lock.release(remove=True)\n",
-            ),
-        ),
-        "the lock that tells the living from the dead is given back at once",
-        Sees.NO_REPEAT,
-    ),
 )

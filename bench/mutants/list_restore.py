@@ -23,14 +23,7 @@ RESTORING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "replay_leaves_keys_on_sale",
-        (
-            Edit(
-                REPLAY,
-                "                if key is not None:\n"
-                "                    _take_out(shop, key, done)\n",
-                "",
-            ),
-        ),
+        (Edit(REPLAY, "                    _take_out(shop, key, done)\n", ""),),
         "a sent key whose order is not here yet stays on the shelf",
         Sees.ONE_BUYER,
     ),

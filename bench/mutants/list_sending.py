@@ -8,7 +8,6 @@ ROUTES = "kmtool/operations/routes.py"
 RESOLVE = "kmtool/operations/resolve.py"
 PERMIT = "kmtool/operations/permit.py"
 KINDS = "kmtool/operations/kinds.py"
-OUTCOME = "kmtool/operations/outcome.py"
 
 SENDING: tuple[Mutant, ...] = (
     Mutant(
@@ -152,23 +151,6 @@ SENDING: tuple[Mutant, ...] = (
             ),
         ),
         "a session counts as live as long as its row is there",
-        Sees.DOCTOR,
-    ),
-    Mutant(
-        "fenced_sender_writes",
-        (
-            Edit(
-                OUTCOME,
-                "        live = sessions.is_live(shop.db, shop.session, lock=True)\n",
-                "        live = True\n",
-            ),
-            Edit(
-                OUTCOME,
-                "all_moved(effects.succeed_attempts(shop.db, rows, shop.now_ms()), len(rows))\n",
-                "effects.succeed_attempts(shop.db, rows, shop.now_ms())\n",
-            ),
-        ),
-        "outcomes ask for no session, and not whether all their tries were still open",
         Sees.DOCTOR,
     ),
     Mutant(
