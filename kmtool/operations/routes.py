@@ -322,9 +322,7 @@ CARRIERS: dict[EffectKind, Carrier] = {
 """The other half of the table in `kinds`."""
 
 
-def side_by_side(
-    shop: Shop, work: Callable[[T], R], items: Sequence[T], parallel: int
-) -> list[R]:
+def side_by_side(shop: Shop, work: Callable[[T], R], items: Sequence[T], parallel: int) -> list[R]:
     """Do work on several items at once, results in order; Ctrl-C in one of them comes through."""
     if len(items) <= 1 or parallel <= 1:
         return [work(item) for item in items]
