@@ -47,9 +47,7 @@ def quiet(stage: Stage, n: int) -> None:
 
 def last_resort(stage: Stage) -> None:
     """What stays stuck after the shop was set back gets other keys: its buyers have waited."""
-    for placed in verdict.waiting(stage):
-        if placed.name not in stage.world.owner.rewritten:
-            continue
+    for placed in verdict.waiting(stage) if stage.world.owner.set_back else ():
         stage.count["last resorts"] += 1
         for line, ware in zip(placed.fact.lines, placed.wares, strict=True):
             if ware.kind == "text":

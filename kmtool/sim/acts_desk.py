@@ -160,7 +160,7 @@ def _at_the_counter(stage: Stage, number: str, ware: Ware, quantity: int, who: s
         paid_ms=now,
         buyer=Buyer(name=who),
     )
-    placed = Placed(COUNTER, fact, (ware,))
+    placed = Placed(COUNTER, fact, (ware,), told_ms=now, read=(now, 0))
     stage.world.orders[placed.name] = placed
     return placed
 

@@ -35,10 +35,12 @@ def take_in(stage: Stage, file: Brought) -> str:
         sku=file.sku, supplier=file.supplier, cost_e5=cost, uses=file.uses, mode=file.mode
     )
 
-    data = file.data
-    if stage.world.owner.journal_lost:
-        gone = {*stage.world.holders, *stage.world.owner.lent()}
-        data = b"\n".join(row for row in data.splitlines() if row.decode().strip() not in gone)
+    data, sold = file.data, stage.world.owner.sold
+    if sold:
+        data = b"\n".join(row for row in data.splitlines() if row.decode().strip() not in sold)
+
+    for row in data.splitlines():  # what is brought in is for sale, whatever was said before
+        stage.world.owner.gone.pop(row.decode().strip(), None)
 
     def work(shop: Shop) -> ImportResult:
         source = Source(file.name, data or b"\n")
