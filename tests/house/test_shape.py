@@ -59,7 +59,18 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 
 
 def test_a_broad_except_that_swallows_stands_only_at_the_edges() -> None:
-    edges = ("kmtool/cli/main.py", "jobs/runner.py", "adapters/", "kmtool/operations/routes.py")
+    """The simulator has edges of its own: the end of a life, and what a made-up thread hands on.
+
+    A handler that calls a function of its file that never returns does not swallow.
+    """
+    edges = (
+        "kmtool/cli/main.py",
+        "jobs/runner.py",
+        "adapters/",
+        "kmtool/operations/routes.py",
+        "kmtool/sim/driver.py",
+        "kmtool/sim/machine.py",
+    )
     found = [
         f"{source.name(path)}:{node.lineno}"
         for path in source.files()
@@ -68,8 +79,29 @@ def test_a_broad_except_that_swallows_stands_only_at_the_edges() -> None:
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
         and not any(isinstance(part, ast.Raise) for part in ast.walk(node))
+        and not _raisers(source.tree(path)) & set(_called(node))
     ]
     assert not found, found
+
+
+def _raisers(tree: ast.Module) -> set[str]:
+    """Return the functions that say they never return; the type checker holds them to it."""
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and node.returns is not None
+        and ast.unparse(node.returns) == "NoReturn"
+    }
+
+
+def _called(handler: ast.ExceptHandler) -> list[str]:
+    """Return what a handler calls in any case, as its own first level of statements."""
+    return [
+        ast.unparse(part.value.func).rpartition(".")[2]
+        for part in handler.body
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call)
+    ]
 
 
 def test_the_core_knows_no_vendor() -> None:
