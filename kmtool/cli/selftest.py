@@ -9,7 +9,7 @@ import typer
 
 from kmtool.cli import options, out
 from kmtool.errors import EXIT_BROKEN
-from kmtool.words import _
+from kmtool.words import _, plural
 
 if TYPE_CHECKING:
     from kmtool.cli.blocks import Block
@@ -50,7 +50,8 @@ def selftest(
 def _view(result: Selftest) -> Iterable[Block]:
     from kmtool.cli.blocks import Column, Heading, Line, Table
 
-    yield Heading(_("{n} lives of a made-up shop").format(n=f"{result.lives:,}"))
+    told = plural("{n} life of a made-up shop", "{n} lives of a made-up shop", result.lives)
+    yield Heading(told.format(n=f"{result.lives:,}"))
     rows = [
         (_("events"), result.events),
         (_("crashes and power cuts"), result.crashes),
