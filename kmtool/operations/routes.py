@@ -35,6 +35,7 @@ from kmtool.ports import (
     Receipt,
     RefundDesk,
     Repeat,
+    StockPush,
     Supplier,
     Verdict,
     Window,
@@ -159,6 +160,18 @@ def items(name: str, of: Channel) -> list[Item]:
     """Return what a channel lists; an adapter's bug is the trouble of its channel only."""
     try:
         return list(of.list_items())
+    except KmError:
+        raise
+    except Exception as error:
+        raise OutsideError(
+            who=name, detail="{kind_of} in the adapter", kind_of=type(error).__name__
+        ) from error
+
+
+def push_stock(name: str, of: Channel, items: Sequence[StockPush]) -> None:
+    """Tell a channel its figures; an adapter's bug is the trouble of its channel only."""
+    try:
+        of.push_stock(items)
     except KmError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.errors import KmError, OutsideError
-from kmtool.operations import home, journal_check
+from kmtool.operations import home, journal_check, routes
 from kmtool.operations.holds import sweep
 from kmtool.operations.sync import ChannelResult
 from kmtool.ports import StockPush
@@ -60,7 +60,8 @@ def push_stock(shop: Shop, synced: ChannelResult) -> PushResult:
     for start in range(0, len(due), CHUNK):
         chunk = due[start : start + CHUNK]
         try:
-            channel.push_stock([StockPush(r["item_id"], r["variant_id"], n) for r, n in chunk])
+            told = [StockPush(r["item_id"], r["variant_id"], n) for r, n in chunk]
+            routes.push_stock(name, channel, told)
         except OutsideError as error:
             return PushResult(name, pushed, len(due) - pushed, str(error))
         with shop.db.tx():

@@ -138,7 +138,8 @@ def come_back(stage: Stage) -> None:
     kind = stage.random.choice(sorted({one.kind for one in points}))
     point = _chosen(stage, kind)
     assert point is not None
-    stage.daemon()  # its start makes the journal whole; what a torn one may lose is another matter
+    if stage.daemon() is None:  # its start makes the journal whole: what a torn one may lose
+        return  # is another matter
     if stage.random.random() < 0.85:
         stage.stop_daemon()
     {"restore": restore_backup, "put back": put_back, "clone": wake_clone}[kind](stage, point)

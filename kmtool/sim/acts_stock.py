@@ -126,7 +126,8 @@ def undo(stage: Stage, file: Brought) -> str:
         stay = {one.key.removeprefix("…") for one in found.staying}
         if sum(found.stay.values()) > len(found.staying):
             return
-        out = [key for key in file.keys if key[-4:] not in stay and key not in owner.gone]
+        known = {*owner.gone, *stage.world.holders}
+        out = [key for key in file.keys if key[-4:] not in stay and key not in known]
         owner.gone.update(dict.fromkeys(out, seq))
         owner.decided(seq, lambda: [owner.gone.pop(key, None) for key in out])
 

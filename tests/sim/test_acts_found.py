@@ -23,10 +23,12 @@ from kmtool.operations.replay import replay
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sell import SaleWish, sell
 from kmtool.operations.status import status
+from kmtool.operations.stock_push import push_stock
+from kmtool.operations.sync import sync_channel
 from kmtool.ports import LineFact, Message, Verdict
 from kmtool.shop import Shop
 from kmtool.store import machines
-from tests.fakes import order
+from tests.fakes import Fake, order
 from tests.operations.delivery_kit import (
     broken,
     effects,
@@ -249,3 +251,17 @@ def test_a_bundle_whose_key_was_replaced_has_the_newer_one_after_a_restore(shop:
     run_on(shop)
     assert line(shop)["state"] == "delivered"
     assert broken(shop) == []
+
+
+def test_a_bug_of_an_adapter_that_takes_figures_is_the_trouble_of_its_channel(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(shop)
+    tick(shop, 5_000)
+    synced = sync_channel(shop, "shop1")
+
+    def broken_answer(_self: object, _items: object) -> None:
+        raise KeyError("nonsense")
+
+    monkeypatch.setattr(Fake, "push_stock", broken_answer)
+    assert "KeyError" in push_stock(shop, synced).error
