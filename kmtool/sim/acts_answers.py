@@ -48,6 +48,9 @@ def quiet(stage: Stage, n: int) -> None:
 def last_resort(stage: Stage) -> None:
     """What stays stuck after the shop was set back gets other keys: its buyers have waited."""
     for placed in verdict.waiting(stage) if stage.world.owner.set_back else ():
+        if placed.name in stage.world.owner.resorted:
+            continue
+        stage.world.owner.resorted.add(placed.name)
         stage.count["last resorts"] += 1
         for line, ware in zip(placed.fact.lines, placed.wares, strict=True):
             if ware.kind == "text":

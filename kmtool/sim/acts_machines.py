@@ -246,7 +246,7 @@ def _set_back(stage: Stage, point: Point) -> None:
     owner.unfinished.clear()
     owner.text_here = False
     for file in owner.files:
-        file.here = False
+        file.here, file.batch = False, ""  # the numbers of batches begin anew from that point
     owner.bursts.clear()  # the brakes count what was decided here, not what a replay binds again
     for placed in stage.world.orders.values():
         placed.repeats += SENT_ANEW

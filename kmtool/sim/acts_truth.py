@@ -97,6 +97,8 @@ class Owner:
     """Something happened to the whole shop: stock and record are looked over in the end."""
     sold: set[str] = field(default_factory=set)
     """Sold when the journal was lost: only the buyers know. Left out of files brought again."""
+    resorted: set[Name] = field(default_factory=set)
+    """Orders that got other keys in the end, because nothing else helped: once each."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
