@@ -1,4 +1,4 @@
-"""What is changed behind the program's back is found; `bench/tamper.py` does it a thousand times."""
+"""What changed behind the program's back is found; `bench/tamper.py` does it a thousand times."""
 
 from __future__ import annotations
 
