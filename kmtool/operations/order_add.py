@@ -18,7 +18,7 @@ from kmtool.operations.find_order import named
 from kmtool.operations.ingest import clean, ingest
 from kmtool.ports import Buyer, LineFact, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import orders, products
+from kmtool.store import orders, products, seen_keys
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
@@ -177,5 +177,6 @@ def _next_number(shop: Shop) -> str:
     while True:
         n += 1
         number = f"H{day}-{n:04d}"
-        if orders.find(shop.db, COUNTER, number) is None:
+        taken = seen_keys.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
+        if not taken and orders.find(shop.db, COUNTER, number) is None:
             return number

@@ -177,14 +177,16 @@ def write_down(stage: Stage) -> None:
 
     def done(added: OrderAdded, seq: int) -> None:
         placed = _at_the_counter(stage, added.number, ware, 1, who)
-        stage.world.owner.decided(seq, lambda: _forgotten(placed))
+        stage.world.owner.decided(seq, lambda: _forgotten(stage, placed))
 
     perform(stage, f"order add {ware.sku}", lambda shop: order_add.add(shop, wish), done)
 
 
-def _forgotten(placed: Placed) -> None:
+def _forgotten(stage: Stage, placed: Placed) -> None:
     """An order that only the owner's database knew is gone with it; he will be asked again."""
     placed.ended = placed.ended or "only the owner's database knew it"
+    if not placed.letters:
+        stage.world.orders.pop(placed.name, None)  # its number may be given anew
 
 
 def write_down_known(stage: Stage) -> None:

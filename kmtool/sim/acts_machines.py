@@ -433,6 +433,8 @@ def _forget_orders(stage: Stage, point: Point) -> None:
     for placed in stage.world.orders.values():
         if not placed.letters or placed.letters[-1].seq > point.seq:
             stage.world.owner.forgetful.add(placed.name)
+            if placed.letters:
+                placed.ended = placed.ended or "forgotten with the journal"
 
 
 def reconcile_stock(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from kmtool.domain.states import RefundState
 from kmtool.errors import KmError
 from kmtool.operations import order_add, order_changes, order_close, order_refund, order_replace
@@ -10,7 +12,7 @@ from kmtool.operations.order_replace import Replaced, ReplaceWish
 from kmtool.operations.refund_records import Answer, Bearer, Decided, Decision, Fate
 from kmtool.sim.acts_kit import DIED, good_keys, insist, is_open, perform, pick, ref
 from kmtool.sim.stage import Stage
-from kmtool.sim.world import Placed, sku_of
+from kmtool.sim.world import Placed
 
 
 def hold(stage: Stage) -> None:
@@ -182,8 +184,10 @@ def replace(stage: Stage) -> None:
     )
     if placed is None:
         return
-    keys = [key for key in good_keys(placed) if not key.startswith("T-")]
-    give_another(stage, placed, stage.random.choice(keys))
+    ends = Counter(key[-4:] for key in placed.got())
+    keys = [key for key in good_keys(placed) if key[0] != "T" and ends[key[-4:]] == 1]
+    if keys:  # a person names a key by its end: one that two of an order share names none
+        give_another(stage, placed, stage.random.choice(keys))
 
 
 def give_another(stage: Stage, placed: Placed, bad: str) -> str:
@@ -195,12 +199,7 @@ def give_another(stage: Stage, placed: Placed, bad: str) -> str:
         placed.excused.add(bad)
         owner.decided(seq, lambda: placed.excused.discard(bad))
 
-    line = next(
-        line.line_no
-        for line, ware in zip(placed.fact.lines, placed.wares, strict=True)
-        if sku_of(bad) in ware.wanted(1)
-    )
-    wish = ReplaceWish("does not work", line, bad[-4:])
+    wish = ReplaceWish("does not work", key=bad[-4:])
     return perform(
         stage, f"replace {ref(placed)} …{bad[-4:]}",
         lambda s: order_replace.replace(s, ref(placed), wish, sure=True), done,
