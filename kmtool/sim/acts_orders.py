@@ -53,7 +53,7 @@ def let_go(stage: Stage, placed: Placed) -> str:
     owner.released.add(placed.name)
 
     def done(_changed: OrderChanged, seq: int) -> None:
-        owner.decided(seq, lambda: _held_again(stage, placed, before))
+        owner.decided(seq, lambda: _held_again(stage, placed, before, was=was))
 
     def refused(_error: KmError) -> None:
         placed.held = before
@@ -66,10 +66,11 @@ def let_go(stage: Stage, placed: Placed) -> str:
     )  # fmt: skip
 
 
-def _held_again(stage: Stage, placed: Placed, before: int) -> None:
+def _held_again(stage: Stage, placed: Placed, before: int, *, was: bool) -> None:
     """What was released since a past point is not; a hold of before stands there again."""
     placed.held = before
-    stage.world.owner.released.discard(placed.name)
+    if not was:
+        stage.world.owner.released.discard(placed.name)
 
 
 def release_rest(stage: Stage) -> None:

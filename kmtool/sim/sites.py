@@ -26,7 +26,7 @@ def _channel(**more: object) -> Features:
         kind="test",
         **{  # type: ignore[arg-type]
             "pull": True,
-            "overlap_ms": 20_000,
+            "overlap_ms": 12_000,
             "mark_shipped": True,
             "shipped_repeat": Repeat.QUERYABLE,
             "notes": True,
@@ -64,9 +64,11 @@ SITES = (
         _courier(repeat=Repeat.NONE, parallel=1),
         WARES,
     ),
+    Site("elm", _channel(), _courier(repeat=Repeat.NONE, by_hand=True), WARES),
 )
 """maple can be asked · birch knows a message by its number · cedar sends mail, which is repeated ·
-dune can neither be asked nor bears a repeat, and its orders cannot be read one by one. cedar has a
+dune can neither be asked nor bears a repeat, and its orders cannot be read one by one · elm's
+messages are pasted by the owner. cedar has a
 second courier, who bears no repeat either."""
 
 TOML = """schema = 1
@@ -110,6 +112,8 @@ def toml(database: str = "") -> str:
 
 def _section(site: Site) -> str:
     text = CHANNEL.format(name=site.name)
+    if site.courier.by_hand:
+        return text.partition("[couriers.")[0].replace(f"{site.name}_way", "by_hand")
     if site.other is None:
         return text
     both = text.replace(f'["{site.name}_way"]', f'["{site.name}_way", "{site.name}_alt"]')

@@ -43,7 +43,7 @@ class Ware:
         if self.kind == "topup":
             return {}
         if self.kind == "text":
-            return {self.sku: 1}
+            return {self.sku: min(1, quantity)}
         if self.kind == "bundle":
             return {sku: units * quantity for sku, units in self.parts}
         return {self.sku: self.units * quantity}
@@ -109,7 +109,7 @@ class Placed:
     doubtful: set[str] = field(default_factory=set)
     """Keys of which it is not known whether the shop took them as bad: they may count or not."""
     loose: tuple[RefundFact, ...] = ()
-    """The refunds after which the owner gave the command to let the rest go, whatever became of it."""
+    """The refunds after which the owner ordered to let the rest go, whatever came of it."""
     rest_of: tuple[RefundFact, ...] = ()
     """The refunds after which the owner let the rest of the order go."""
 
