@@ -125,16 +125,24 @@ def noted(shop: Shop) -> list[tuple[int, int]]:
 
 
 def _follows(shop: Shop, before: str) -> bool:
+    """Tell whether the notes are of now: their first line follows the newest anchor.
+
+    A whole and unchanged one that follows an older anchor is overtaken; of any other the reader is
+    to tell what is wrong with it.
+    """
     try:
         with tail_path(shop).open("rb") as file:
             first = file.readline()
     except FileNotFoundError:
         return False
     try:
-        record = json.loads(first)
-        return bool(record["prev"] == before or record["seq"] != 1)
-    except (ValueError, KeyError, TypeError):
-        return first.endswith(b"\n")  # no note: let the reader tell of it
+        follows = str(json.loads(first)["prev"])
+        if follows == before:
+            return True
+        _parse(first, 1, shop.vault.audit_mac, follows)
+    except (Broken, ValueError, KeyError, TypeError):
+        return first.endswith(b"\n")
+    return False
 
 
 def _lines(shop: Shop, path: Path, before: str) -> Iterator[Anchor]:

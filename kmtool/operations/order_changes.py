@@ -76,7 +76,8 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
         found = orders.lines(shop.db, order_id)
         lines = [line for line in found if line["state"] in WAITING]
         dealt_with = sum(_deal_with(shop, line) for line in found)
-        if not lines and not dealt_with:
+        is_held = order["hold_reason"] is not None  # also what is on its way stops at it
+        if not lines and not dealt_with and not is_held:
             raise Refused(
                 detail="nothing of order {number} is waiting",
                 number=order["number"],
@@ -97,9 +98,8 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
         effects.due_now(shop.db, order_id, shop.now_ms())
         mark_after_decision(shop, order_id)
         shop.audit("release", _name(order), str(quantity or ""))
-    return OrderChanged(
-        order["channel"], order["number"], marked("release"), len(lines) + dealt_with
-    )
+    count = len(lines) + dealt_with or int(is_held)
+    return OrderChanged(order["channel"], order["number"], marked("release"), count)
 
 
 def _deal_with(shop: Shop, line: Row) -> bool:

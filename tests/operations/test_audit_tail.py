@@ -84,6 +84,7 @@ def test_notes_that_an_anchor_overtook_count_no_more(noted: Shop) -> None:
         lambda text: text.replace(b'"rows": ', b'"rows": 1', 1),
         lambda text: b"".join(text.splitlines(keepends=True)[1:]),
         lambda text: b"nonsense\n" + text,
+        lambda text: text.replace(b'"prev": "', b'"prev": "0', 1),
     ],
 )
 def test_a_changed_note_is_told(noted: Shop, change: Callable[[bytes], bytes]) -> None:

@@ -17,7 +17,7 @@ from kmtool.operations.reserve import reserve_due
 from kmtool.operations.sync import sync
 from kmtool.ports import Buyer, LineFact
 from kmtool.shop import Shop
-from kmtool.store import house
+from kmtool.store import house, orders
 from tests.fakes import order
 from tests.operations.delivery_kit import (
     START,
@@ -201,6 +201,26 @@ def test_a_hold_reaches_what_is_reserved_but_not_what_was_seen(shop: Shop) -> No
     deliver(shop)
     with pytest.raises(Exception, match="nothing of order A1 is waiting"):
         hold(shop, "A1", "too late")
+
+
+def test_a_release_opens_a_hold_at_which_what_is_on_its_way_stops(shop: Shop) -> None:
+    """A restored order: held when the copy was made, sent afterwards, to be sent again."""
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    outside().faults = ["down"]
+    deliver(shop)
+    with shop.db.tx():
+        orders.set_hold(shop.db, line(shop)["order_id"], "odd", shop.now_ms())
+        shop.db.run("UPDATE effects SET tries = 1")
+    tick(shop, 60_000)
+    deliver(shop)
+    assert line(shop)["state"] in {"reserved", "held"}
+    assert release(shop, "A1").lines == 1
+    tick(shop, 60_000)
+    deliver(shop)
+    assert line(shop)["state"] == "delivered"
+    with pytest.raises(Exception, match="nothing of order A1 is waiting"):
+        release(shop, "A1")
 
 
 def test_a_reserved_key_that_expires_is_exchanged_before_anything_leaves(shop: Shop) -> None:
