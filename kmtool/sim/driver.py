@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kmtool.sim import acts_answers as answers
 from kmtool.sim import money, supply, verdict
+from kmtool.sim.acts import ACTS, SMALL
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
 from kmtool.sim.ground import Ground
@@ -57,7 +59,7 @@ def play(
 ) -> Life:
     """Play the life of a seed (or only some steps and faults of it); return what became of it."""
     stage = Stage(seed, ground, allowed)
-    stage.others = list(OTHERS)
+    stage.others = [*OTHERS, *SMALL]
     wanted = list(steps)
     wrong: Violation | None = None
     try:
@@ -89,7 +91,7 @@ def play(
 
 def acts() -> Sequence[Act]:
     """Return everything a step may choose from."""
-    return (*HAPPENINGS, *SUPPLY)
+    return (*HAPPENINGS, *SUPPLY, *ACTS)
 
 
 def _step(stage: Stage, number: int) -> None:
@@ -116,6 +118,7 @@ def _end(stage: Stage) -> None:
         if n == SOON and stage.count["pulls"] == pulls + SOON:
             verdict.ask_what_was_seen(stage)
         stage.clock.advance(QUIET_MS * (30 if n % 4 == SOON else 1))
+        answers.quiet(stage, n)
         supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None)
