@@ -56,6 +56,8 @@ def is_below_cost(placed: Placed) -> bool:
 
 def _bursts(stage: Stage, placed: Placed, keys: Sequence[str]) -> None:
     now = stage.clock.true_ms()
+    if stage.clock.offset_ms:  # the shop's hour is another one
+        stage.world.owner.bursts.clear()
     for burst in stage.world.owner.bursts:
         if placed.name not in burst.names or now >= burst.until_ms or placed.name in burst.seen:
             continue

@@ -160,6 +160,8 @@ def restore_backup(stage: Stage, point: Point) -> None:
             continue
         if end == DONE:
             stage.count["restores"] += 1
+            _set_back(stage, point)
+            come_home(stage)
             _forgot(stage, point)
         return
 
@@ -357,7 +359,7 @@ def _moded(stage: Stage, config: Config) -> Config:
 
 def hurt_journal(stage: Stage) -> None:
     """The send journal is deleted, cut, or its last line torn, while the database lives."""
-    if stage.depth:
+    if stage.depth or stage.daemon() is None:  # a shop that is set back may know less than it
         return
     stage.stop_daemon()
     with stage.open("look") as shop:

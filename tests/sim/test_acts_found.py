@@ -10,8 +10,9 @@ import pytest
 
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
+from kmtool.errors import OlderThanJournal
 from kmtool.journal import JournalEntry
-from kmtool.operations import doctor, lending, lending_back, products, texts
+from kmtool.operations import doctor, lending, lending_back, products, restore, texts
 from kmtool.operations.by_hand import Answer, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
@@ -265,3 +266,22 @@ def test_a_bug_of_an_adapter_that_takes_figures_is_the_trouble_of_its_channel(
 
     monkeypatch.setattr(Fake, "push_stock", broken_answer)
     assert "KeyError" in push_stock(shop, synced).error
+
+
+def test_a_journal_that_lacks_something_still_says_what_it_says(shop: Shop) -> None:
+    keys = shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    shop.journal.path.unlink()
+    shop.journal.look_again()
+    mark = shop.vault.fingerprint(keys[1].encode()).hex()
+    shop.journal.append([JournalEntry("SEND", "shop1", "A2", "1", mark, 99, n=1, parcel=1)])
+    with pytest.raises(OlderThanJournal):
+        deliver(shop)
+    settled = restore.replay_here(shop)
+    assert (settled.journal, settled.quarantined) == (False, 1)
+    deliver(shop)
+    pull(shop, order("A2"))
+    run_on(shop)
+    assert keys_at("A2") == {keys[1]}
+    assert broken(shop) == []
