@@ -166,6 +166,9 @@ def _stands(
     if mine and mine[0]["state"] != AllocationState.RESERVED:
         done.right += 1
         return True
+    if mine and sending.parcel and mine[0]["parcel_n"] != sending.parcel:
+        unreserve(shop, mine[0])  # packed anew since: that text, with other keys in it, never left
+        return False
     if mine:
         resume(shop, mine[0], session)
         done.bound += 1

@@ -285,3 +285,28 @@ def test_a_journal_that_lacks_something_still_says_what_it_says(shop: Shop) -> N
     run_on(shop)
     assert keys_at("A2") == {keys[1]}
     assert broken(shop) == []
+
+
+def test_a_message_packed_anew_since_the_copy_is_not_taken_for_the_old_one(shop: Shop) -> None:
+    """The old text holds a key that went to somebody else: it must never be sent."""
+    products.add(shop, "T1", Fields(kind="text"))
+    products.map_listing(shop, Mapping("shop1", "t1", "", "T1"))
+    texts.set_text(shop, "T1", Source("t.txt", b"KEY-TEXT"))
+    keys = shelf(shop, n=2)
+    both = (LineFact("1", "i1", "", "a key", 1, 1000), LineFact("2", "t1", "", "a text", 1, 1000))
+    pull(shop, order("A1", lines=both))
+    reserve_due(shop)  # the copy was made here: parcel 1 holds the text and the first key
+    marks = {key: shop.vault.fingerprint(key.encode()).hex() for key in (*keys, "KEY-TEXT")}
+    sent = (("A1", "2", "KEY-TEXT", 2), ("A1", "1", keys[1], 2), ("A2", "1", keys[0], 1))
+    shop.journal.append(
+        [
+            JournalEntry("SEND", "shop1", number, line_no, marks[key], 9, n, parcel)
+            for n, (number, line_no, key, parcel) in enumerate(sent, 1)
+        ]
+    )
+    replay(shop)
+    pull(shop, order("A2"))
+    run_on(shop)
+    assert keys_at("A1") == {keys[1], "KEY-TEXT"}
+    assert keys_at("A2") == {keys[0]}
+    assert broken(shop) == []
