@@ -10,9 +10,11 @@ from kmtool.sim import acts_answers as answers
 from kmtool.sim import acts_buyers as buyers
 from kmtool.sim import acts_desk as desk
 from kmtool.sim import acts_jobs as jobs
+from kmtool.sim import acts_losses as losses
 from kmtool.sim import acts_machines as machines
 from kmtool.sim import acts_orders as orders
 from kmtool.sim import acts_pools as pools
+from kmtool.sim import acts_proofs as proofs
 from kmtool.sim import acts_stock as stock
 from kmtool.sim.stage import Act
 
@@ -21,14 +23,14 @@ MACHINES: tuple[Act, ...] = (
     Act(1, "copy the file", machines.keep_file),
     Act(1, "copy the folder", machines.keep_folder),
     Act(1, "come back", machines.come_back),
-    Act(1, "hurt the journal", machines.hurt_journal),
-    Act(1, "lose the database", machines.lose_database),
+    Act(1, "hurt the journal", losses.hurt_journal),
+    Act(1, "lose the database", losses.lose_database),
     Act(1, "wake an old place", machines.wake_old),
     Act(1, "move", machines.move_folder),
     Act(1, "move packed", machines.move_packed),
     Act(1, "copy over", machines.copy_over),
-    Act(1, "anchor", machines.anchor),
-    Act(1, "drill", machines.drill),
+    Act(1, "anchor", proofs.anchor),
+    Act(1, "drill", losses.drill),
 )
 """What happens to the whole shop: costly, and seldom."""
 

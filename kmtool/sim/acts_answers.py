@@ -16,7 +16,16 @@ from kmtool.operations.products import Fields
 from kmtool.operations.refund_records import Answer, Decision
 from kmtool.operations.status import status
 from kmtool.shop import Shop
-from kmtool.sim import acts_desk, acts_jobs, acts_machines, acts_orders, acts_stock, supply, verdict
+from kmtool.sim import (
+    acts_desk,
+    acts_jobs,
+    acts_machines,
+    acts_orders,
+    acts_proofs,
+    acts_stock,
+    supply,
+    verdict,
+)
 from kmtool.sim.acts_kit import finish, perform, ref
 from kmtool.sim.sites import COSTS_E5
 from kmtool.sim.stage import Stage
@@ -32,8 +41,8 @@ def quiet(stage: Stage, n: int) -> None:
         if stage.daemon() is None:
             acts_machines.come_home(stage)
         if stage.world.owner.set_back:
-            acts_machines.reconcile_stock(stage)
-            acts_machines.accept_audit(stage)
+            acts_proofs.reconcile_stock(stage)
+            acts_proofs.accept_audit(stage)
         acts_stock.bring_again(stage)
         finish(stage)
         lift(stage)

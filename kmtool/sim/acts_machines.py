@@ -18,10 +18,10 @@ from kmtool.app import open_shop
 from kmtool.config import FILE_NAME, Config, load
 from kmtool.domain.secret import Secret
 from kmtool.errors import AwayFromHome, KmError, OlderThanJournal
-from kmtool.operations import adopt, audit, backup, copy, home, move, restore, stock_back
+from kmtool.operations import adopt, backup, copy, move, restore
 from kmtool.operations.deliver import deliver
 from kmtool.shop import Shop
-from kmtool.sim import acts_stock
+from kmtool.sim import acts_proofs, acts_stock
 from kmtool.sim.acts_kit import DIED, DONE, REFUSED, finish, perform
 from kmtool.sim.acts_truth import Point
 from kmtool.sim.edges import Crash, PowerCut
@@ -119,7 +119,7 @@ def _inside(config: Config) -> Path:
     return config.database.relative_to(config.root)
 
 
-def _chosen(stage: Stage, kind: str) -> Point | None:
+def chosen(stage: Stage, kind: str) -> Point | None:
     found = [one for one in stage.world.owner.points if one.kind == kind and one.path.exists()]
     return stage.random.choice(found) if found else None
 
@@ -136,7 +136,7 @@ def come_back(stage: Stage) -> None:
         stage.random.choice((keep_backup, keep_file, keep_folder))(stage)
         return
     kind = stage.random.choice(sorted({one.kind for one in points}))
-    point = _chosen(stage, kind)
+    point = chosen(stage, kind)
     assert point is not None
     if stage.daemon() is None:  # its start makes the journal whole: what a torn one may lose
         return  # is another matter
@@ -160,9 +160,9 @@ def restore_backup(stage: Stage, point: Point) -> None:
             continue
         if end == DONE:
             stage.count["restores"] += 1
-            _set_back(stage, point)
+            set_back(stage, point)
             come_home(stage)
-            _forgot(stage, point)
+            forgot(stage, point)
         return
 
 
@@ -176,9 +176,9 @@ def put_back(stage: Stage, point: Point) -> None:
     shutil.copyfile(point.path, live)
     stage.note("an old file is put back")
     stage.count["restores"] += 1
-    _set_back(stage, point)
+    set_back(stage, point)
     come_home(stage)
-    _forgot(stage, point)
+    forgot(stage, point)
 
 
 def wake_clone(stage: Stage, point: Point) -> None:
@@ -186,7 +186,7 @@ def wake_clone(stage: Stage, point: Point) -> None:
     stage.stop_daemon()
     old = stage.config
     stage.config = _moded(stage, load(point.path / FILE_NAME))
-    _set_back(stage, point)
+    set_back(stage, point)
     end = run(stage, "deliver from a copy", lambda it: _deliver(it, stage.config))
     if end == DONE:
         stage.fail(SILENT, str(point.path))
@@ -198,7 +198,7 @@ def wake_clone(stage: Stage, point: Point) -> None:
     stage.count["clones"] += 1
     stage.world.owner.places.append(old)
     wake_old(stage)
-    _forgot(stage, point)
+    forgot(stage, point)
 
 
 def wake_old(stage: Stage) -> None:
@@ -239,7 +239,7 @@ def _deliver(open_it: Opener, config: Config) -> None:
         deliver(shop)
 
 
-def _set_back(stage: Stage, point: Point) -> None:
+def set_back(stage: Stage, point: Point) -> None:
     """The owner's decisions since then are gone, and what the shop knew of its tries."""
     owner = stage.world.owner
     owner.set_back = True
@@ -256,12 +256,12 @@ def _set_back(stage: Stage, point: Point) -> None:
         owner.rewritten.add(placed.name)
 
 
-def _forgot(stage: Stage, point: Point) -> None:
+def forgot(stage: Stage, point: Point) -> None:
     """The shop was set back; what the owner has in the drawer comes in again."""
     owner = stage.world.owner
-    _set_back(stage, point)
-    reconcile_stock(stage)
-    accept_audit(stage)
+    set_back(stage, point)
+    acts_proofs.reconcile_stock(stage)
+    acts_proofs.accept_audit(stage)
     acts_stock.bring_again(stage)
     for file in owner.files:
         if file.undone and file.batch and not file.here:
@@ -352,136 +352,3 @@ def _moded(stage: Stage, config: Config) -> Config:
         for name, one in config.channels.items()
     }
     return replace(config, channels=channels)
-
-
-# ---------------------------------------------------------------------- journals and losses
-
-
-def hurt_journal(stage: Stage) -> None:
-    """The send journal is deleted, cut, or its last line torn, while the database lives."""
-    if stage.depth or stage.daemon() is None:  # a shop that is set back may know less than it
-        return
-    stage.stop_daemon()
-    with stage.open("look") as shop:
-        path = shop.journal.path
-    if not path.exists():
-        return
-    size, how = path.stat().st_size, stage.random.choice(("deleted", "cut", "torn"))
-    stage.note(f"the journal is {how}")
-    if how == "deleted":
-        path.unlink()
-    elif how == "cut":
-        _truncate(path, stage.random.randrange(size + 1))
-    else:
-        _truncate(path, max(0, size - stage.random.randrange(1, 40)))
-    stage.disk.known(path)
-    stage.count["journals"] += 1
-    if stage.random.random() < 0.5:
-        stage.rounds()
-
-
-def _truncate(path: Path, size: int) -> None:
-    with path.open("rb+") as file:
-        file.truncate(size)
-
-
-def lose_database(stage: Stage) -> None:
-    """The disk of the shop is gone, sometimes the journal too; a backup is restored."""
-    if stage.depth:
-        return
-    point = _chosen(stage, "restore")
-    if point is None:
-        keep_backup(stage)
-        return
-    stage.stop_daemon()
-    live = stage.config.database
-    assert isinstance(live, Path)
-    with stage.open("look") as shop:
-        journal = shop.journal.path
-    for end in ("", "-wal", "-shm"):
-        live.with_name(live.name + end).unlink(missing_ok=True)
-    stage.note("the database is lost")
-    stage.count["losses"] += 1
-    without = stage.random.random() < 0.4
-    if without:
-        _lose_journal(stage, journal)
-    for _ in range(TRIES):
-        end = run(
-            stage, f"db restore {point.path.name}",
-            lambda it: restore.restore(stage.config, stage.clock, point.path, it),
-        )  # fmt: skip
-        if end == DONE:
-            stage.count["restores"] += 1
-            break
-    if without:
-        stage.world.owner.sold.update(stage.world.holders, stage.world.owner.lent())
-        _set_back(stage, point)
-        _forget_orders(stage, point)
-    _forgot(stage, point)
-    come_home(stage)
-
-
-def _lose_journal(stage: Stage, path: Path) -> None:
-    """Journal and home file are gone with the machine."""
-    for gone in sorted(path.parent.glob(f"{path.stem}*")):
-        if gone.suffix in {".log", ".home"}:
-            gone.unlink()
-    stage.note("the journal is lost as well")
-    stage.count["journals"] += 1
-
-
-def _forget_orders(stage: Stage, point: Point) -> None:
-    """What was sent since the backup nobody here knows any more: those buyers may get keys anew."""
-    for placed in stage.world.orders.values():
-        if not placed.letters or placed.letters[-1].seq > point.seq:
-            stage.world.owner.forgetful.add(placed.name)
-            if placed.letters:
-                placed.ended = placed.ended or "forgotten with the journal"
-
-
-def reconcile_stock(stage: Stage) -> None:
-    """The owner compares with the orders of all channels, and says which keys were sold."""
-    sold = stage.ground.root / "sold.txt"
-    keys = [key for key in sorted(stage.world.holders) if not key.startswith("T-")]
-    keys += sorted(stage.world.owner.lent())
-    keys += sorted(stage.world.owner.gone)
-    sold.write_text("\n".join(keys or ["K-NONE-000000"]), encoding="utf-8")
-
-    def work(shop: Shop) -> None:
-        stock_back.reconcile_stock(shop, [sold], "compared with the orders of all channels")
-
-    perform(stage, "db reconcile-stock", work)
-
-
-# ---------------------------------------------------------------------- looking after it
-
-
-def anchor(stage: Stage) -> None:
-    """The heads of the audit are noted outside the shop folder."""
-    perform(stage, "audit anchor", audit.anchor)
-
-
-def accept_audit(stage: Stage) -> None:
-    """The record ends earlier than it was anchored: the owner says why, and it counts from here."""
-
-    def work(shop: Shop) -> None:
-        audit.anchor(shop, accept="an older state was put back")
-
-    perform(stage, "audit anchor --accept", work)
-
-
-def drill(stage: Stage) -> None:
-    """The newest backup is restored on trial."""
-    if stage.depth:
-        return
-
-    def work(open_it: Opener) -> bool:
-        with open_it(stage.config) as shop:
-            return restore.drill(shop, open_it).ok
-
-    run(stage, "db drill", work)
-
-
-def is_home(shop: Shop) -> bool:
-    """Tell whether the shop is at home where it is."""
-    return home.away(shop) is None

@@ -99,7 +99,7 @@ def spell(stage: Stage) -> None:
     minutes = stage.random.choice((2, 6, 15))
     fate = stage.random.choice(("lost", "lost", "before", "down", PAGES, PAGES))
     stage.world.spells[site] = (stage.clock.true_ms() + minutes * MINUTE_MS, fate)
-    stage.happened(f"{site}: for {minutes} minutes a spell of «{fate}»")
+    stage.happened(f"{site}: for {minutes} minutes a spell of 「{fate}」")
 
 
 def wait(stage: Stage) -> None:

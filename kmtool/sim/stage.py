@@ -7,7 +7,7 @@ What an act uses:
     stage.clock      `advance(ms)`: time passes; `jump(ms)`: the shop's clock is set
     stage.config     the shop's configuration now; another may be put here (`dataclasses.replace`)
     stage.command    run an operation as a command: a process of its own that may die or be refused
-    stage.open       the same without the safety net: yields a `Shop`
+    stage.open       the same without the safety net
     stage.rounds     the daemon works: pulls, delivers
     stage.note       a line in the trace
     stage.fail       a broken promise: ends this life
@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar
 
 from kmtool.app import open_shop
-from kmtool.clock import ManualClock
 from kmtool.config import Config
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import Broken, KmError, TakenOver
@@ -35,6 +34,7 @@ from kmtool.operations.sender import sending
 from kmtool.operations.sync import sync
 from kmtool.ports import OrderFact
 from kmtool.shop import Shop
+from kmtool.sim.clocks import SimClock
 from kmtool.sim.edges import Crash, Edges, PowerCut, Violation
 from kmtool.sim.ground import Ground
 from kmtool.sim.machine import Connections, Disk, Process
@@ -63,24 +63,6 @@ class Act:
     weight: int
     name: str
     run: Callable[[Stage], object]
-
-
-class SimClock(ManualClock):
-    """True time, which never jumps, and the shop's own clock, which may be set."""
-
-    offset_ms = 0
-
-    def now_ms(self) -> int:
-        """Return what the shop's clock shows."""
-        return self._now_ms + self.offset_ms
-
-    def true_ms(self) -> int:
-        """Return the true time."""
-        return self._now_ms
-
-    def jump(self, ms: int) -> None:
-        """Set the shop's clock forward or back."""
-        self.offset_ms += ms
 
 
 class Stage:
@@ -403,11 +385,8 @@ class Stage:
                 self._end_daemon()
                 if isinstance(crash, PowerCut) and self._processes:
                     raise
-            except TakenOver as error:
-                self.refused("daemon", error)
-                self._end_daemon()
             except Broken as error:
-                if not self._daemon_process.acted:
+                if not isinstance(error, TakenOver) and not self._daemon_process.acted:
                     self.fail("no round breaks by itself", f"{error}")
                 self.refused("daemon", error)
                 self._end_daemon()
