@@ -28,7 +28,7 @@ from kmtool.operations.pack_replacement import bind_and_pack
 from kmtool.operations.refunds import CHANGED, STILL, all_delivered, refund_blocks
 from kmtool.operations.take import available, take
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders
+from kmtool.store import deliveries, effects, orders, seen_keys
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
@@ -109,6 +109,7 @@ def replace(shop: Shop, number: str, wish: ReplaceWish, *, sure: bool = False) -
     with db.tx():
         order = orders.get(db, order_id, lock=True)
         line, chosen = _chosen(shop, order, wish)
+        chosen = _without_surplus(shop, line, chosen)
         deliveries.lock_stock(db, [order_id])
         planned = _count(shop, order) + len(chosen)
         if chosen and 0 < shop.config.brakes.replacements < planned and not sure:
@@ -257,6 +258,15 @@ def _keys(shop: Shop, order: Row, line: Row, wish: ReplaceWish) -> list[Row]:
             number=order["number"],
         )
     return found
+
+
+def _without_surplus(shop: Shop, line: Row, chosen: list[Row]) -> list[Row]:
+    """Leave out keys that others were sent in place of before a restore: the buyer paid once."""
+    extra = len(chosen) - line["needed"] if line["kind"] == "key" and line["needed"] else 0
+    by_age = sorted(chosen, key=lambda row: int(row["id"]))
+    for row in by_age[: max(0, extra)]:
+        seen_keys.replace_bond(shop.db, row["id"], row["key_id"], shop.now_ms())
+    return by_age[max(0, extra) :]
 
 
 def _may(shop: Shop, line: Row) -> bool:

@@ -17,6 +17,7 @@ from kmtool.operations.orders import show
 from kmtool.operations.sync import sync
 from kmtool.ports import Buyer, LineFact
 from kmtool.shop import Shop
+from kmtool.store import seen_keys
 from tests.fakes import order
 from tests.operations.delivery_kit import (
     KEY,
@@ -299,3 +300,25 @@ def test_a_partly_refunded_order_is_replaced_after_its_release(shop: Shop) -> No
     assert made.new_keys
     deliver(shop)
     assert (states(shop), broken(shop)) == ({"delivered": 2, "defective": 1, "free": 2}, [])
+
+
+def test_all_keys_of_a_line_with_more_than_it_wants_are_replaced_by_as_many_as_were_paid(
+    shop: Shop,
+) -> None:
+    """Before a restore another key was sent in place of the first; both are bound now."""
+    shelf(shop, n=4)
+    pull(shop, order("A1"))
+    deliver(shop)
+    here = line(shop)
+    with shop.db.tx():
+        key = shop.db.one("SELECT * FROM keys WHERE state = 'free' ORDER BY id LIMIT 1")
+        assert key is not None
+        seen_keys.take_out(shop.db, key["id"], shop.now_ms())
+        bond = {name: key[name] for name in ("batch_id", "sku")}
+        bond |= {"line_id": here["id"], "key_id": key["id"], "exclusive": 1, "now": shop.now_ms()}
+        seen_keys.bind(shop.db, {**bond, "mode": "consignment", "currency": "CNY", "cost_e5": 0})
+    done = replace(shop, "A1", ReplaceWish(reason="both are dead", all_keys=True))
+    assert (len(done.bad_keys), len(done.new_keys)) == (1, 1)
+    deliver(shop)
+    assert len(keys_at("A1")) == 2
+    assert broken(shop) == []
