@@ -80,8 +80,8 @@ RESTORING: tuple[Mutant, ...] = (
         (
             Edit(
                 RESTORE,
-                "done, taken, journal = Replayed(), _quarantine(shop), False",
-                "done, taken, journal = Replayed(), 0, False",
+                "taken, journal = _quarantine(shop), False",
+                "taken, journal = 0, False",
             ),
         ),
         "without a journal the stock of the backup's day is sold on",
