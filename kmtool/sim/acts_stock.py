@@ -16,10 +16,13 @@ from kmtool.operations.templates import Place
 from kmtool.shop import Shop
 from kmtool.sim.acts_kit import DONE, insist, perform
 from kmtool.sim.acts_truth import Brought
+from kmtool.sim.ground import MASTER
 from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Stage
 from kmtool.sim.supply import FORMS
+from kmtool.vault import Vault
 
+FINGERPRINTS = Vault(MASTER)
 BODIES = (
     "{% for line in lines %}{% for key in line['keys'] %}{{ key }}\n{% endfor %}{% endfor %}",
     "您好，{{ shop }} 的订单 {{ number }}：\n{% for line in lines %}{{ line.title }}\n"
@@ -127,11 +130,20 @@ def undo(stage: Stage, file: Brought) -> str:
         if sum(found.stay.values()) > len(found.staying):
             return
         known = {*owner.gone, *stage.world.holders}
-        out = [key for key in file.keys if key[-4:] not in stay and key not in known]
+        out = [
+            key
+            for key in file.keys
+            if key[-4:] not in stay and key not in known and not is_recorded(stage, key)
+        ]
         owner.gone.update(dict.fromkeys(out, seq))
         owner.decided(seq, lambda: [owner.gone.pop(key, None) for key in out])
 
     return insist(stage, f"undo {file.batch} {file.name}", work, done)
+
+
+def is_recorded(stage: Stage, key: str) -> bool:
+    """Tell whether the journal has a key on record: its buyer may have it, whatever was undone."""
+    return FINGERPRINTS.fingerprint(key.encode()) in stage.sent
 
 
 def new_text(stage: Stage) -> None:
