@@ -20,6 +20,8 @@ SLOW_MS = 40_000
 TIMEOUT_MS = 30_000
 SPELL = 0.85
 """How many of the writes of a site a bad spell takes."""
+MIXED = "mixed"
+"""A spell in which what was not answered before is refused the next time."""
 PAGES, TORN = "pages", 0.4
 """A spell of lists that break off between their pages, and how many pages it takes."""
 EXECUTES_MS = 55_000
@@ -89,7 +91,9 @@ def _spell(stage: Stage, label: str, kind: str) -> str:
     if fate == PAGES:
         torn = " list " in label and stage.edges.random.random() < TORN
         return "down" if torn else ""
-    return fate if kind == "write" and stage.edges.random.random() < SPELL else ""
+    if kind != "write" or stage.edges.random.random() >= SPELL:
+        return ""
+    return stage.edges.random.choice(("lost", "lost", "rejected")) if fate == MIXED else fate
 
 
 def _after(stage: Stage, process: Process) -> None:

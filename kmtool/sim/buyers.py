@@ -6,10 +6,11 @@ Each of these is an act of the script. What the operator does is in `acts`.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.ports import Buyer
-from kmtool.sim.border import PAGES
+from kmtool.sim.border import MIXED, PAGES
 from kmtool.sim.stage import Act, Stage
 from kmtool.sim.world import Placed
 
@@ -93,11 +94,22 @@ def touch(stage: Stage) -> None:
         stage.happened(f"{placed.name} is touched, shows in {late_ms // 1000} s")
 
 
+def move_house(stage: Stage) -> None:
+    """A buyer gives another address while his order is on its way."""
+    found = [one for one in _recent(stage) if one.addresses and not one.shipped]
+    if found:
+        placed = stage.random.choice(found)
+        who = placed.fact.buyer
+        there = replace(who, email=f"moved{stage.tick()}@example.test")
+        stage.world.change(placed, buyer=there)
+        stage.happened(f"{placed.name} goes to {there.email}")
+
+
 def spell(stage: Stage) -> None:
     """A bad spell of a site: for some minutes writes are not answered, or lists break off."""
     site = stage.random.choice(list(stage.world.sites))
     minutes = stage.random.choice((2, 6, 15))
-    fate = stage.random.choice(("lost", "lost", "before", "down", PAGES, PAGES))
+    fate = stage.random.choice(("lost", "lost", "before", "down", MIXED, PAGES, PAGES))
     stage.world.spells[site] = (stage.clock.true_ms() + minutes * MINUTE_MS, fate)
     stage.happened(f"{site}: for {minutes} minutes a spell of 「{fate}」")
 
@@ -156,6 +168,7 @@ HAPPENINGS = (
     Act(4, "withdraw", withdraw),
     Act(6, "touch", touch),
     Act(2, "spell", spell),
+    Act(2, "another address", move_house),
     Act(2, "wait", wait),
     Act(3, "jump", jump),
     Act(2, "kill", kill),

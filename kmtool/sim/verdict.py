@@ -26,6 +26,7 @@ NOT_REFUNDED = "nothing leaves after a refund is known"
 NOT_HELD = "nothing leaves while the owner holds it"
 SAME_TEXT = "a message is the same on every try"
 NOT_TWICE = "a message comes twice only where the route bears it"
+SAME_ADDRESS = "a message goes to the same address on every try"
 LOOKED_AT = "an order is read again before it is sent"
 ONCE_EACH = "a buyer gets a shared key once"
 SEEN = "every order is seen in the end"
@@ -74,9 +75,18 @@ def at_the_door(
         stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
     if placed.held and intent > placed.held:
         stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
+    _must_go_where_it_went(stage, placed, message)
     _must_be_read(stage, placed)
     _must_be_new(stage, placed, keys_in(text))
     acts_door.look(stage, placed, keys_in(text), intent)
+
+
+def _must_go_where_it_went(stage: Stage, placed: Placed, message: Message) -> None:
+    """A message that may have been seen goes nowhere else without the owner's word."""
+    email, said = placed.addresses.get(message.marker, ("", 0))
+    if email and email != message.buyer.email and said == placed.repeats:
+        stage.fail(SAME_ADDRESS, f"{placed.name} {message.marker}: {message.buyer.email}")
+    placed.addresses[message.marker] = (message.buyer.email, placed.repeats)
 
 
 def _must_be_read(stage: Stage, placed: Placed) -> None:

@@ -98,6 +98,8 @@ class Placed:
     """Sequence of the commit after which the shop knew that nothing may be sent; 0: it does not."""
     told_ms: int = 0
     """The newest revision that the shop was told of."""
+    addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """message → where its tries go, and `repeats` when that was settled."""
     read: tuple[int, int] = (0, 0)
     """When the shop looked at it last, and how often its clock had jumped by then."""
     decided_ms: int = 0
