@@ -92,7 +92,8 @@ SENDING: tuple[Mutant, ...] = (
             Edit(
                 KINDS,
                 '    if effect["generation"] > 1:\n        marker +=',
-                '    if effect["tries"]:\n        marker += f".{effect[\'tries\']}"\n'
+                '    if effect["tries"]:\n'
+                "        marker = f\"{order['code']}{effect['tries']}-{parcel['n']}\"\n"
                 '    if effect["generation"] > 1:\n        marker +=',
             ),
         ),
@@ -188,18 +189,6 @@ SENDING: tuple[Mutant, ...] = (
             ),
         ),
         "a channel that was set to watch still gets what was bound before",
-        Sees.STOPPED,
-    ),
-    Mutant(
-        "hold_asked_once",
-        (
-            Edit(
-                PERMIT,
-                '    if order["hold_reason"] and lines:\n        return "hold"\n',
-                "",
-            ),
-        ),
-        "a hold stops what is not bound yet, not what is on its way to be sent again",
         Sees.STOPPED,
     ),
     Mutant(
