@@ -297,7 +297,10 @@ class Daemon:
 
 
 def stop(shop: Shop) -> Stopped:
-    """Ask running daemons to stop and wait until they have; `Locked` when one does not end."""
+    """Ask running daemons to stop and wait until they have; `Locked` when one does not end.
+
+    One that starts meanwhile was not asked, and is not waited for.
+    """
     shop.must_be_writable()
     alive = _alive(shop)
     with shop.db.tx():
@@ -305,7 +308,7 @@ def stop(shop: Shop) -> Stopped:
             sessions.ask_to_stop(shop.db, shop.now_ms())
             shop.audit("stop_asked", "daemon")
     end = shop.clock.monotonic() + STOP_WAIT_S
-    while _alive(shop):
+    while not set(alive).isdisjoint(_alive(shop)):
         if shop.clock.monotonic() > end:
             raise Locked(
                 detail="it is still finishing: {jobs}",

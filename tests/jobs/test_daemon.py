@@ -183,3 +183,11 @@ def test_one_on_postgresql_works_the_same(tmp_path: Path, database: str) -> None
             assert running.stop(shop).asked == 1
             assert process.wait(60) == 0
             assert broken(shop) == []
+
+
+def test_one_that_starts_while_others_stop_is_not_waited_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter(([7], [7, 8], [8]))
+    monkeypatch.setattr(running, "_alive", lambda _shop: next(found))
+    assert running.stop(shop).asked == 1
