@@ -8,13 +8,15 @@ nobody may be sending there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmtool.config import Config
 from kmtool.errors import KmError, Locked, Refused
-from kmtool.operations import audit, home, sender
+from kmtool.operations import audit, home, journal_whole, sender
+from kmtool.operations.journal_check import older
+from kmtool.operations.replay import last_word
 from kmtool.operations.restore import Figures, Settled, figures_of, settle
 from kmtool.shop import Shop
 from kmtool.store import house, machines
@@ -65,6 +67,8 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
     found = outlook(shop)
     with sender.alone(shop), _other_place(shop, found.was) as other:
         joins = found.joins
+        if other is not None and not shop.db.rehearsing:
+            _make_whole(replace(shop, config=_at(shop, Path(found.was)), db=other))
         settled = Settled(True) if joins else settle(shop, trusted=journal_complete)
         home.settle(shop, "adopted", fresh=not settled.journal)
         if other is not None and not shop.db.rehearsing:
@@ -75,6 +79,13 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
         audit.accept_if_older(shop, "db adopt")
     place = home.place_of(shop.config, shop.db)
     return Adopted(place, found.was, other is not None, settled)
+
+
+def _make_whole(there: Shop) -> None:
+    """The place that was home knows what the journal may have lost: the last chance to ask it."""
+    with suppress(KmError):
+        if not older(there):
+            journal_whole.write_missing(there, last_word(there.journal).last)
 
 
 def _joins(shop: Shop) -> bool:
