@@ -145,7 +145,7 @@ def unserved(stage: Stage) -> Iterator[tuple[str, str]]:
         left = lacks(placed)
         if left:
             yield DELIVERED, f"{placed.name} lacks {left}, holds {placed.got()}"
-        else:
+        elif not placed.doubtful:  # what may have been replaced may still wait for another key
             yield SHIPPED, f"{placed.name}"
 
 
