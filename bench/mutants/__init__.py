@@ -42,6 +42,8 @@ class Mutant:
     edits: tuple[Edit, ...]
     why: str
     sees: Sees
+    script: str = "owner"
+    """Which lives it is tried on (`probe.SCRIPTS`)."""
 
 
 class DoesNotFit(Exception):

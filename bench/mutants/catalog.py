@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.mutants import Mutant
 from bench.mutants.list_brakes import BRAKES
 from bench.mutants.list_lending import LENDING
@@ -12,5 +14,10 @@ from bench.mutants.list_sending import SENDING
 from bench.mutants.list_stock import STOCK
 
 MUTANTS: tuple[Mutant, ...] = (
-    *SENDING, *RECOVERY, *RESTORING, *REFUND, *BRAKES, *STOCK, *LENDING,
-)  # fmt: skip
+    *SENDING,
+    *(replace(mutant, script="machines") for mutant in (*RECOVERY, *RESTORING)),
+    *REFUND,
+    *BRAKES,
+    *STOCK,
+    *LENDING,
+)

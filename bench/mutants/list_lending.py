@@ -51,6 +51,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "a restore takes a lent key for one that an order waits for",
         Sees.DOCTOR,
+        "pools",
     ),
     Mutant(
         "another_number_per_try",

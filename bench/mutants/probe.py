@@ -18,7 +18,12 @@ from threading import Thread
 from typing import Any
 
 STILL_S = 120.0
-HARD = 3
+BOLD = frozenset(
+    {"replace", "sell", "redeliver", "answer a refund", "paste", "look", "coupon", "price slip"}
+) | {"burst", "mode", "write down", "write down what is known"}
+POOLS = frozenset({"lend", "pool gives out", "read a pool back"})
+SCRIPTS = {"owner": frozenset(), "machines": BOLD | POOLS, "pools": BOLD}
+"""name → acts that are left out of a life of that kind"""
 TRACEBACK = "no command ends in a traceback"
 """The simulator's name for an error of the program that nobody expected."""
 
@@ -36,31 +41,32 @@ def watch() -> None:
             os._exit(0)
 
 
-def harden() -> None:
-    """Let machines fail, copies wake and senders be taken over more often than in `selftest`.
+def choose(script: str) -> None:
+    """Let lives consist of what concerns a mutant: what is seldom does not come up in a minute.
 
-    A mutant has a minute; what is seldom in a life would not come up often enough in it.
+    `owner`: all that buyers and owner do, and three times as many take-overs; no machine is lost.
+    `machines`: set-backs, copies, moves and lost files three times as often; of what the owner does
+    the plain part. `pools`: the same, with keys lent to pools.
     """
-    from kmtool.sim import driver
-    from kmtool.sim.acts import COSTLY
+    from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS
 
-    seldom = {*COSTLY, "take over"}
+    def mine(found: Sequence[Any]) -> list[Any]:
+        seldom = acts.COSTLY if script != "owner" else {"take over"}
+        out = SCRIPTS[script] | (acts.COSTLY if script == "owner" else frozenset())
+        kept = [act for act in found if act.name not in out]
+        return [replace(a, weight=a.weight * 3) if a.name in seldom else a for a in kept]
 
-    def harder(acts: Sequence[Any]) -> list[Any]:
-        return [
-            replace(act, weight=act.weight * HARD) if act.name in seldom else act for act in acts
-        ]
-
-    found = harder(driver.acts())
-    driver.acts = lambda: found
-    driver.OTHERS = tuple(harder(OTHERS))  # type: ignore[attr-defined]
+    every = mine(driver.acts())
+    driver.acts = lambda: every
+    driver.OTHERS = tuple(mine(OTHERS))  # type: ignore[attr-defined]
+    driver.SMALL = tuple(mine(acts.SMALL))  # type: ignore[attr-defined]
 
 
 def main(words: list[str]) -> int:
-    """Play the lives of `words`: copy, seconds, and which seeds (JSON; empty: from 1 on, all of
-    them, whatever breaks)."""
-    copy, seconds, seeds = Path(words[0]), float(words[1]), json.loads(words[2])
+    """Play the lives of `words`: copy, seconds, script, and which seeds (JSON; none: from 1 on, all
+    of them, whatever breaks)."""
+    copy, seconds, seeds = Path(words[0]), float(words[1]), json.loads(words[3])
     sys.path.insert(0, str(copy))
     Thread(target=watch, daemon=True).start()
     if hasattr(os, "sched_setaffinity"):
@@ -71,7 +77,7 @@ def main(words: list[str]) -> int:
     from kmtool.sim.ground import prepared
 
     assert Path(kmtool.__file__).is_relative_to(copy), "this is not the copy"
-    harden()
+    choose(words[2])
     found: dict[str, Any] = {"fate": "survived", "lives": 0, "good": [], "bad": []}
     try:
         with prepared(copy) as ground:

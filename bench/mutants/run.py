@@ -5,9 +5,9 @@
     python -m bench.mutants --list              their names and what they do
 
 Every mutant gets one core and the same lives, from seed 1 upwards, until one of them breaks a
-promise or the core has worked for the time given. The lives are harder than those of `selftest`:
-machines fail and senders are taken over three times as often. First the copy plays them as it is; a
-life in which it breaks a promise by itself says nothing about a mutant and is left out.
+promise or the core has worked for the time given. The lives are made of what concerns the mutant
+(`probe.choose`). First the copy plays them as it is; a life in which it breaks a promise by itself
+says nothing about a mutant and is left out.
 Exit 1 when less than 95 % are found, or the program itself broke a promise.
 """
 
@@ -106,16 +106,18 @@ def _write(path: Path, text: str) -> None:
         old.unlink()
 
 
-def trial(copy: Path, mutant: Mutant | None, seconds: float, seeds: Sequence[int] = ()) -> Verdict:
+def trial(
+    copy: Path, mutant: Mutant | None, seconds: float, script: str, seeds: Sequence[int] = ()
+) -> Verdict:
     """Run the simulator on a copy with one mutant, on some seeds, until it finds something.
 
     Without a mutant, and without seeds, it plays on: which seeds are good, which break a promise.
     """
-    name = mutant.name if mutant else "as it is"
+    name = mutant.name if mutant else f"as it is ({script})"
     began = time.monotonic()
     with mutated(copy, mutant):
         process = subprocess.Popen(
-            [sys.executable, str(PROBE), str(copy), str(seconds), json.dumps(list(seeds))],
+            [sys.executable, str(PROBE), str(copy), str(seconds), script, json.dumps(list(seeds))],
             cwd=copy,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "1"},
             stdout=subprocess.PIPE,
@@ -138,25 +140,26 @@ def trial(copy: Path, mutant: Mutant | None, seconds: float, seeds: Sequence[int
     return Verdict(name, **told)
 
 
-def run(chosen: Sequence[Mutant], seconds: float, jobs: int) -> tuple[Verdict, list[Verdict]]:
+def run(chosen: Sequence[Mutant], seconds: float, jobs: int) -> tuple[list[Verdict], list[Verdict]]:
     """Try the program as it is, then all mutants on the lives it came through, some side by side;
-    prints a line for each."""
+    prints a line for each. Returns what became of the program (by script), and of the mutants."""
     with copies(jobs) as free, ThreadPoolExecutor(jobs) as pool:
-        copy = free.get()
-        plain = trial(copy, None, seconds)
-        free.put(copy)
-        print(line(plain), flush=True)
+        good: dict[str, Sequence[int]] = {}
 
-        def one(mutant: Mutant) -> Verdict:
+        def one(mutant: Mutant | None, script: str) -> Verdict:
             copy = free.get()
             try:
-                found = trial(copy, mutant, seconds, plain.good)
+                found = trial(copy, mutant, seconds, script, good.get(script, ()))
             finally:
                 free.put(copy)
             print(line(found), flush=True)
             return found
 
-        return plain, list(pool.map(one, chosen)) if plain.good else []
+        scripts = sorted({mutant.script for mutant in chosen})
+        plain = list(pool.map(lambda script: one(None, script), scripts))
+        good |= {script: verdict.good for script, verdict in zip(scripts, plain, strict=True)}
+        wanted = [mutant for mutant in chosen if good[mutant.script]]
+        return plain, list(pool.map(lambda mutant: one(mutant, mutant.script), wanted))
 
 
 def line(found: Verdict) -> str:
@@ -185,8 +188,11 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"{mutant.name:28} {mutant.why}")
         return 0
     plain, found = run(chosen, given.seconds, given.jobs)
-    if plain.is_found:
-        print(f"the program as it is breaks a promise (seeds {list(plain.bad)}): {plain.told}")
+    broken = [one for one in plain if one.is_found]
+    for one in broken:
+        print(
+            f"{one.name}: the program itself breaks a promise (seeds {list(one.bad)}): {one.told}"
+        )
     if not found:
         return 1
     fates = Counter(one.fate for one in found)
@@ -196,7 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for one in found:
         if not one.is_found:
             print(f"  survived: {one.name}: {known[one.name].why}")
-    return int(share < KILLED or plain.is_found)
+    return int(share < KILLED or bool(broken))
 
 
 if __name__ == "__main__":
