@@ -249,7 +249,7 @@ def _retire(shop: Shop, place: str) -> None:
 def _key_for(shop: Shop, number: str, passphrase: Secret | None, salt: bytes) -> bytes:
     if passphrase is None:
         return bundle.key_of_master(_master(shop, number).wrap, number)
-    found = {"salt": salt.hex(), "n": 1 << 15, "r": 8, "p": 1}
+    found: dict[str, object] = {"salt": salt.hex(), **bundle.COST}
     return bundle.key_of_passphrase(passphrase, found)
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from kmtool import bundle
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import Config, load
@@ -28,6 +29,8 @@ START_MS = 1_795_305_600_000 - 3_600_000
 HOME = "KMTOOL_HOME"
 MEMORY = Path("/dev/shm")  # noqa: S108  (only where it is there: a disk in memory)
 ROOM = 200_000_000
+PASSPHRASE_COST = 1 << 4
+"""Work factor of made-up passphrases: nobody guesses at them."""
 
 MASTER = MasterKey(sha256(b"simulated wrap").digest(), sha256(b"simulated fingerprint").digest())
 """The same in every simulated shop: the order of fingerprints must not differ between two runs."""
@@ -78,7 +81,8 @@ def prepared(base: Path | None = None) -> Iterator[Ground]:
     said = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # alerts of made-up shops are nobody's news
     try:
-        yield Ground(folder / "ground")
+        with bundle.costing(PASSPHRASE_COST):
+            yield Ground(folder / "ground")
     finally:
         logging.disable(said)
         for name, value in ((HOME, before), ("KMTOOL_MASTER_KEY", key)):
