@@ -7,14 +7,13 @@ returned yet.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kmtool.app import Means
 from kmtool.journal import Journal, JournalEntry
@@ -72,14 +71,15 @@ class Process:
         """End here: open transactions are gone, locks fall when the stack unwinds."""
         self.is_alive = False
         for db in self._connections:
-            with contextlib.suppress(Exception):
-                db.raw.close()
+            db.die()
 
 
 class Connections:
-    """Connections that ended in good order are used again: a new one prepares all its statements.
+    """Connections that ended are used again: a new one prepares all its statements anew.
 
-    They are closed before anybody touches the files of a database (`Stage.stop_daemon`).
+    For the files it is the same whether a dead process's connection is closed or only rolled back:
+    what it began is gone, its locks fall. They are closed before anybody touches the files of a
+    database (`Stage.stop_daemon`).
     """
 
     def __init__(self) -> None:
@@ -108,6 +108,13 @@ class Connections:
 def _file(target: str | Path) -> tuple[str, int]:
     path = Path(target)
     return str(path), path.stat().st_ino if path.exists() else 0
+
+
+class _Gone:
+    """What a dead process has of its connection."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise Crash
 
 
 class SimDb(Db):
@@ -146,6 +153,19 @@ class SimDb(Db):
         if self.process.is_alive and not self._closed:
             self._closed = True
             self.process.stage.connections.keep(self._target, self._plain_db)
+
+    def die(self) -> None:
+        """Let go of the file; whoever still holds this connection gets nothing from it any more."""
+        if self._closed:
+            return
+        self._closed, self.raw = True, _Gone()
+        plain = self._plain_db
+        try:
+            plain.raw.rollback()
+        except Exception:  # noqa: BLE001  (it stands in the middle of something: it is closed)
+            plain.close()
+            return
+        self.process.stage.connections.keep(self._target, plain)
 
     def _begin(self) -> None:
         stage = self.process.stage
