@@ -29,10 +29,10 @@ from kmtool.store.db import Row
 
 SLICE = 20
 """How many effects are under way at first, and always where an unclear try costs a person."""
-SLICE_MAX = 200
-"""How many at most: about as many lines as pay for one flush to the disk."""
+SLICE_MAX = 500
+"""How many at most: enough to pay for the flushes to the disk."""
 QUICK_S = 1.0
-"""A slice that takes no longer lets the next one be larger."""
+"""A slice that takes no longer, its intents and all its tries, lets the next one be larger."""
 
 
 @dataclass
@@ -88,9 +88,9 @@ def _one_by_one(
     while start < len(group):
         ready = look(shop, group[start : start + size.now], tally)
         start += size.now
-        until = _until(shop, features)
+        until, since = _until(shop, features), shop.clock.monotonic()
         begun = begin(shop, ready) if ready else []
-        since, awake = shop.clock.monotonic(), Awake(shop.clock)
+        awake = Awake(shop.clock)
         outcomes = [awake.attempt(shop, one.parcel, until) for one in begun]
         size.learn(shop.clock.monotonic() - since)
         if begun:
@@ -108,11 +108,11 @@ def _side_by_side(
             while start < len(group):
                 ready = look(shop, group[start : start + size.now], tally)
                 start += size.now
-                until = _until(shop, features)
+                until, since = _until(shop, features), shop.clock.monotonic()
                 begun = begin(shop, ready) if ready else []
                 awake.moved()
                 futures = [pool.submit(awake.attempt, shop, one.parcel, until) for one in begun]
-                under_way.append(_UnderWay(begun, futures, shop.clock.monotonic()))
+                under_way.append(_UnderWay(begun, futures, since))
                 # A route that is not known to be quick gets nothing more until it has answered.
                 while len(under_way) > (size.now > SLICE):
                     _end(shop, under_way, size, tally)

@@ -30,9 +30,10 @@ from kmtool.store import deliveries, holds, line_moves, orders, rollups
 from kmtool.store.db import Moved, Row, all_moved
 from kmtool.store.unswept import unswept
 
-CHUNK = 200
-"""Orders decided by one transaction: enough to pay for its flush to the disk, few enough that a
-command beside the daemon never waits long."""
+CHUNK = 500
+"""Orders decided by one transaction at most: enough to pay for its flush to the disk."""
+LINES = 2_500
+"""About how many lines they have together: a command beside the daemon never waits long."""
 DELIVER = "kmtool deliver"
 
 
@@ -73,9 +74,18 @@ def reserve_due(shop: Shop, only: Sequence[Row] | None = None) -> Reserved:
         rollups.prune(shop.db, shop.now_ms())
     sweep(shop)
     ids = orders.due(shop.db) if only is None else sorted({int(row["id"]) for row in only})
-    for start in range(0, len(ids), CHUNK):
-        _decide_chunk(shop, ids[start : start + CHUNK], tally)
+    start = 0
+    while start < len(ids):
+        some = _chunk(shop, ids[start : start + CHUNK])
+        _decide_chunk(shop, some, tally)
+        start += len(some)
     return tally
+
+
+def _chunk(shop: Shop, ids: Sequence[int]) -> Sequence[int]:
+    """Return the first of some orders, fewer when they have many lines, but one at least."""
+    lines = sum(deliveries.count_lines(shop.db, ids).values())
+    return ids if lines <= LINES else ids[: max(1, len(ids) * LINES // lines)]
 
 
 def _decide_chunk(shop: Shop, ids: Sequence[int], tally: Reserved, again: int = 3) -> None:

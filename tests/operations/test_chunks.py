@@ -64,6 +64,36 @@ def test_every_order_gets_its_own_keys_in_the_order_of_the_file(
     assert not broken(shop)
 
 
+def test_orders_of_many_lines_make_smaller_chunks(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reserve, "CHUNK", 4)
+    monkeypatch.setattr(reserve, "LINES", 6)
+    chunks: list[int] = []
+    real = reserve.decide
+
+    def counted(shop: Shop, ids: Sequence[int], tally: reserve.Reserved) -> None:
+        chunks.append(len(ids))
+        real(shop, ids, tally)
+
+    monkeypatch.setattr(reserve, "decide", counted)
+    shelf(shop, n=40)
+    wide = [at(n) for n in range(1, 3)]
+    wide += [
+        replace(
+            at(n),
+            total_minor=5_000,
+            lines=tuple(replace(at(n).lines[0], line_no=str(k)) for k in range(1, 6)),
+        )
+        for n in range(3, 9)
+    ]
+    arrive(shop, *wide)
+    with sending(shop, "deliver") as mine:
+        reserved = reserve_due(mine)
+    assert reserved.reserved == 2 + 6 * 5
+    assert chunks == [2, 1, 1, 1, 1, 1, 1]
+
+
 def test_later_orders_of_a_chunk_see_what_earlier_ones_take(shop: Shop) -> None:
     shelf(shop, n=3)
     arrive(shop, *(at(n) for n in range(1, 6)))

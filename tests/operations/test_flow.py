@@ -70,6 +70,24 @@ def test_a_slow_answer_brings_them_back(
     assert sizes == [2, 4, 2, 4]
 
 
+def test_slow_intents_bring_them_back_too(
+    shop: Shop, clock: ManualClock, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "SLICE", 2)
+    counted = flow.begin
+
+    def slow(shop: Shop, due: Sequence[Any]) -> Any:
+        begun = counted(shop, due)
+        if len(sizes) == 2:
+            clock.advance(1_500)
+        return begun
+
+    monkeypatch.setattr(flow, "begin", slow)
+    place(shop, 12)
+    assert deliver(shop).delivered == 12
+    assert sizes[:3] == [2, 4, 2]
+
+
 def test_a_route_that_bears_nothing_keeps_small_slices(
     shop: Shop, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
