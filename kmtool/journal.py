@@ -114,6 +114,10 @@ class Journal:
         old = sorted(self.path.parent.glob(f"{self.path.stem}.[0-9][0-9][0-9][0-9].log"))
         return [*old, self.path] if self.path.exists() else old
 
+    def size(self) -> int:
+        """Return how long all parts are together, in bytes."""
+        return sum(part.stat().st_size for part in self.parts())
+
     def lay_aside(self, limit: int = PART_MAX) -> bool:
         """Put a journal that grew too long under a number; call it as the only sender."""
         if not self.path.exists() or self.path.stat().st_size < limit:

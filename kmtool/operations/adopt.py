@@ -119,7 +119,7 @@ def _other_place(shop: Shop, place: str) -> Iterator[Db | None]:
             return
         there = replace(shop, config=_at(shop, path), db=other)
         try:
-            with sender.alone(there):
+            with sender.alone(there, beside=shop):
                 yield other
         except Locked as error:
             raise Locked(

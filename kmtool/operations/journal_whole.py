@@ -19,6 +19,8 @@ from kmtool.store.lending import POOL
 
 LOOKED = "journal_whole_session"
 """Meta: the journal was made whole for sessions up to this one."""
+SIZE = "journal_whole_size"
+"""Meta: how long the journal was then, in bytes. It never gets shorter by itself."""
 PART = 2_000
 
 
@@ -27,14 +29,17 @@ def make_whole(shop: Shop) -> int:
     if shop.db.rehearsing:
         return 0
     shop.journal.look_again()
-    last = _suspicious(shop)
-    if not last:
-        return 0
-    written = write_missing(shop, last)
-    with shop.db.tx():
-        house.set_meta(shop.db, _looked(shop), str(last))
-        if written:
-            shop.audit("journal_made_whole", "journal", f"{written} records it had lost")
+    known = int(house.meta(shop.db, _mine(shop, SIZE)) or 0)
+    last = _suspicious(shop, is_shorter=shop.journal.size() < known)
+    written = write_missing(shop, last) if last else 0
+    size = shop.journal.size()
+    if last or size != known:
+        with shop.db.tx():
+            house.set_meta(shop.db, _mine(shop, SIZE), str(size))
+            if last:
+                house.set_meta(shop.db, _mine(shop, LOOKED), str(last))
+            if written:
+                shop.audit("journal_made_whole", "journal", f"{written} records it had lost")
     return written
 
 
@@ -82,18 +87,22 @@ def _entry(kind: str, row: Row, session: int) -> JournalEntry:
     )
 
 
-def _looked(shop: Shop) -> str:
+def _mine(shop: Shop, name: str) -> str:
     """Each machine has a journal of its own; it learns what the others sent."""
-    return LOOKED if shop.db.dialect == "sqlite" else f"{LOOKED}_{home.here().id}"
+    return name if shop.db.dialect == "sqlite" else f"{name}_{home.here().id}"
 
 
-def _suspicious(shop: Shop) -> int:
-    """Return the newest ended session when one of the last ones wrote more than the journal holds.
+def _suspicious(shop: Shop, *, is_shorter: bool) -> int:
+    """Return the newest session when the journal lost something, else 0.
 
-    A process that was killed right before its records were written looks the same: harmless.
+    It did when it is shorter than it was, or when one of the last sessions wrote more than it
+    holds. A process that was killed right before its records were written looks the same: harmless.
     """
-    looked = max(int(house.meta(shop.db, name) or 0) for name in (_looked(shop), machines.REPLAYED))
+    names = (_mine(shop, LOOKED), machines.REPLAYED)
+    looked = max(int(house.meta(shop.db, name) or 0) for name in names)
     ended = machines.last_journalled(shop.db, looked)
+    if is_shorter:
+        return max(ended, default=looked)
     if not ended:
         return 0
     try:

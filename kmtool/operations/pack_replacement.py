@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from kmtool.domain.ids import OrderId
+from kmtool.domain.ids import OrderId, ParcelId
 from kmtool.domain.secret import Secret
-from kmtool.domain.states import COUNTER, EffectKind
+from kmtool.domain.states import COUNTER, AllocationState, EffectKind
 from kmtool.operations import chain
 from kmtool.operations.messages import MessageLine, Written, language_of, rendered, source
 from kmtool.operations.pack import (
@@ -32,9 +32,23 @@ def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, 
 
     Raises `KmError` when the text does not render or its route refuses it: then nothing may stay.
     """
+    order_id = OrderId(order["id"])
+    n = deliveries.next_parcels(shop.db, [order_id])[order_id]
+    keys = [key for _, key in pairs]
+    parcel = pack_again(shop, order, line, keys, n)
+    bind(shop, [(line, keys, parcel)])
+    for replacement, key in pairs:
+        allocation = store.bound_to(shop.db, line["id"], key["id"], AllocationState.RESERVED)
+        store.name_replacement(shop.db, replacement["id"], allocation, parcel)
+
+
+def pack_again(shop: Shop, order: Row, line: Row, keys: Sequence[Row], n: int) -> ParcelId:
+    """Write the parcel that brings the new keys of a line under a number, with its sending.
+
+    Raises as `bind_and_pack`.
+    """
     db, now, order_id = shop.db, shop.now_ms(), OrderId(order["id"])
-    n = deliveries.next_parcels(db, [order_id])[order_id]
-    written = _written(shop, order, line, [key for _, key in pairs])
+    written = _written(shop, order, line, keys)
     route = courier_name(shop, order["channel"])
     if order["channel"] != COUNTER:
         marker = f"{order['code']}-{n}"
@@ -52,10 +66,6 @@ def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, 
         "created_ms": now,
     }
     parcel = deliveries.add_parcels(db, [row], [[line["id"]]])[order_id, n]
-    bind(shop, [(line, [key for _, key in pairs], parcel)])
-    for replacement, key in pairs:
-        allocation = store.bound_to(db, line["id"], key["id"])
-        store.name_replacement(db, replacement["id"], allocation, parcel)
     effects.add_effects(
         db,
         [
@@ -72,6 +82,7 @@ def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, 
             }
         ],
     )
+    return parcel
 
 
 def _written(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Written:

@@ -21,10 +21,11 @@ from kmtool.domain.states import (
 from kmtool.errors import KmError, marked, told
 from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
+from kmtool.operations.pack_replacement import pack_again
 from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
 from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders, products, seen_keys
+from kmtool.store import deliveries, effects, house, machines, orders, products, refunds, seen_keys
 from kmtool.store.db import Row
 
 SENT_BEFORE = marked("its keys were sent before this copy was made current; asking")
@@ -48,6 +49,7 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
     keys = seen_keys.keys_of(shop.db, [bytes(row["fingerprint"]) for row in waiting])
     here = {row["line_no"]: row for row in orders.lines(shop.db, OrderId(order["id"]))}
     parcels: dict[int, list[tuple[Row, list[Row]]]] = {}
+    replaced: list[tuple[Row, list[Row], int]] = []
     bound: list[int] = []
     for line_no in dict.fromkeys(row["line_no"] for row in waiting):
         mine = [row for row in waiting if row["line_no"] == line_no]
@@ -57,7 +59,12 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
         if any(bytes(row["fingerprint"]) not in keys for row in mine):
             to_person(shop, line, LOST_KEY)
             continue
-        live = _bind(shop, line, [keys[bytes(row["fingerprint"])] for row in mine])
+        sent = [keys[bytes(row["fingerprint"])] for row in mine]
+        if line["state"] == LineState.HUMAN and refunds.wanted(shop.db, line["id"]):
+            replaced.append((line, sent, mine[-1]["parcel_n"]))
+            bound += [row["id"] for row in mine]
+            continue
+        live = _bind(shop, line, sent)
         ready = _prepared(shop, order, line, live) if live else line
         for n, some in _by_parcel(mine, live).items():
             parcels.setdefault(n, []).append((ready, some))
@@ -65,6 +72,8 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
     number = session or shop.session or int(house.meta(shop.db, machines.REPLAYED) or 0)
     for n, lines in sorted(parcels.items()):
         _unclear(shop, order, n, lines, number)
+    for line, sent, n in replaced:
+        _came_for(shop, order, (line, sent), n, number)
     seen_keys.seen_bound(shop.db, bound, shop.now_ms())
     if bound and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
         apply_refund(shop, OrderId(order["id"]))
@@ -155,28 +164,75 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
 
     More keys than the line wants: the last ones count, the others were replaced by them.
     """
-    db, now = shop.db, shop.now_ms()
+    db = shop.db
     if line["state"] == LineState.RESERVED:  # with other keys, when the copy was made
         for row in deliveries.allocations(db, [line["id"]]):
             if row["state"] == AllocationState.RESERVED:
                 unreserve(shop, {**row, "order_id": line["order_id"]})
         line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
     lost = line["state"] == LineState.HUMAN and not deliveries.allocations(db, [line["id"]])
-    for key in keys:
-        values = {name: key[name] for name in ("batch_id", "sku", "mode", "currency")}
-        exclusive = int(key["uses"] <= 1)
-        bond = {"line_id": line["id"], "key_id": key["id"], "exclusive": exclusive, "now": now}
-        seen_keys.bind(db, {**values, **bond, "cost_e5": _cost_e5(shop, key)})
+    _bonds(shop, line, keys)
     if line["state"] == LineState.CLOSED:
         return []
     if LineState(line["state"]) not in WAITING and not lost:
         to_person(shop, line, ANOTHER)
         return []
+    return _newest(shop, line, keys)
+
+
+def _bonds(shop: Shop, line: Row, keys: Sequence[Row]) -> None:
+    for key in keys:
+        values = {name: key[name] for name in ("batch_id", "sku", "mode", "currency")}
+        exclusive = int(key["uses"] <= 1)
+        bond = {
+            "line_id": line["id"],
+            "key_id": key["id"],
+            "exclusive": exclusive,
+            "now": shop.now_ms(),
+        }
+        seen_keys.bind(shop.db, {**values, **bond, "cost_e5": _cost_e5(shop, key)})
+
+
+def _newest(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
+    """End the oldest bonds of a line beyond what it wants; return which of some keys count."""
     gone = set()
     for row in _beyond(shop, line):
-        seen_keys.replace_bond(db, row["id"], row["key_id"], now)
+        seen_keys.replace_bond(shop.db, row["id"], row["key_id"], shop.now_ms())
         gone.add(row["key_id"])
     return [key for key in keys if key["id"] not in gone]
+
+
+def _came_for(
+    shop: Shop, order: Row, what: tuple[Row, Sequence[Row]], n: int, session: int
+) -> None:
+    """Name the keys that were sent since for those that were to be replaced; ask for their parcel.
+
+    When the copy was made, the line waited for them.
+    """
+    db, (line, sent) = shop.db, what
+    owed = refunds.wanted(db, line["id"])
+    _bonds(shop, line, sent)
+    live = _newest(shop, line, sent)
+    number = _free_number(shop, order, n)
+    if len(live) < len(owed):  # a sending that is not whole on record had not begun: send anew
+        for key in live:
+            allocation = refunds.bound_to(db, line["id"], key["id"], AllocationState.EXPOSED)
+            seen_keys.replace_bond(db, allocation, key["id"], shop.now_ms())
+        return
+    try:
+        parcel = pack_again(shop, order, line, live, number)
+    except KmError as error:
+        _unwritten(shop, line, error)
+        return
+    seen_keys.carried_by(db, line["id"], [key["id"] for key in live], parcel)
+    for replacement, key in zip(owed, live, strict=False):
+        allocation = refunds.bound_to(db, line["id"], key["id"], AllocationState.EXPOSED)
+        refunds.name_replacement(db, replacement["id"], allocation, parcel)
+    for effect in effects.effects_of(db, OrderId(order["id"])):
+        if effect["parcel_id"] == parcel:
+            _asked(shop, effect, session)
+    orders.move_line(db, LineId(line["id"]), LineState.HUMAN, LineState.RESERVED, shop.now_ms())
+    _now_unclear(shop, line)
 
 
 def _beyond(shop: Shop, line: Row) -> list[Row]:
@@ -223,16 +279,13 @@ def _unclear(
     Its number is the one it had: by that its message is found on the other side.
     """
     db, now = shop.db, shop.now_ms()
-    number = n
-    if not n or seen_keys.has_parcel(db, order["id"], n):
-        number = max(n, deliveries.next_parcels(db, [order["id"]], lost=False)[order["id"]])
+    number = _free_number(shop, order, n)
     try:
         facts = gather(shop, [order["id"]])
         packed = pack(shop, facts, [(order, ready)], {order["id"]: number})
     except KmError as error:
-        why = told("sent before; its text cannot be written: {error}", error=error)
         for line, _keys in ready:
-            to_person(shop, line_of(shop, {"order_id": order["id"], "line_id": line["id"]}), why)
+            _unwritten(shop, line_of(shop, {**line, "line_id": line["id"]}), error)
         return
     for line, keys, parcel in packed:
         seen_keys.carried_by(db, line["id"], [key["id"] for key in keys], parcel)
@@ -244,6 +297,18 @@ def _unclear(
         orders.move_line(db, LineId(line["id"]), LineState.READY, LineState.RESERVED, now)
         deliveries.stamp_sent(db, [LineId(line["id"])], "reserved_ms", now)
         _now_unclear(shop, line)
+
+
+def _free_number(shop: Shop, order: Row, n: int) -> int:
+    """Return the number that a parcel had, or the next one where that is taken."""
+    if n and not seen_keys.has_parcel(shop.db, order["id"], n):
+        return n
+    return max(n, deliveries.next_parcels(shop.db, [order["id"]], lost=False)[order["id"]])
+
+
+def _unwritten(shop: Shop, line: Row, error: KmError) -> None:
+    why = told("sent before; its text cannot be written: {error}", error=error)
+    to_person(shop, line, why)
 
 
 def _asked(shop: Shop, effect: Row, session: int) -> None:

@@ -69,11 +69,15 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
 
 
 @contextmanager
-def alone(shop: Shop) -> Iterator[None]:
-    """Hold the sender lock without a session, while nobody sends or shows keys; else `Locked`."""
+def alone(shop: Shop, *, beside: Shop | None = None) -> Iterator[None]:
+    """Hold the sender lock without a session, while nobody sends or shows keys; else `Locked`.
+
+    `beside` is a shop that is held so already: databases of one folder share a lock.
+    """
     with ExitStack() as stack:
         try:
-            _hold_sender(shop, _epoch(shop.db), stack)
+            if beside is None or not _same_lock(shop, beside):
+                _hold_sender(shop, _epoch(shop.db), stack)
         except Locked:  # this must wait until nobody sends; "it sends by itself" is no answer here
             raise Locked(detail=_holder(shop.db)) from None
         for row in sessions.live(shop.db):
@@ -135,6 +139,12 @@ def _hold_sender(shop: Shop, epoch: int, stack: ExitStack) -> None:
 
 def _sender_lock(shop: Shop, epoch: int) -> Path:
     return _folder(shop) / _in_epoch(SENDER, epoch)
+
+
+def _same_lock(one: Shop, other: Shop) -> bool:
+    both_files = one.db.dialect == other.db.dialect == "sqlite"
+    places = (_sender_lock(shop, _epoch(shop.db)).resolve() for shop in (one, other))
+    return both_files and len(set(places)) == 1
 
 
 def with_epoch(db: Db, name: str) -> str:

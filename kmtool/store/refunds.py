@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
+from kmtool.domain.states import AllocationState
 from kmtool.store.db import Db, Row, in_clause
 
 _DEBIT = (
@@ -178,13 +179,14 @@ def wanted_lines(db: Db, limit: int, only: Sequence[int] = ()) -> list[Row]:
     )
 
 
-def bound_to(db: Db, line_id: int, key_id: int) -> int:
-    """Return the live allocation that binds a key to a line."""
+def bound_to(db: Db, line_id: int, key_id: int, state: AllocationState) -> int:
+    """Return the allocation of that state that binds a key to a line."""
     return int(
         db.value(
-            "SELECT id FROM allocations WHERE line_id = :l AND key_id = :k AND state = 'reserved'",
+            "SELECT id FROM allocations WHERE line_id = :l AND key_id = :k AND state = :s",
             l=line_id,
             k=key_id,
+            s=state,
         )
     )
 

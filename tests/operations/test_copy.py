@@ -14,6 +14,7 @@ from kmtool.clock import ManualClock
 from kmtool.config import load
 from kmtool.errors import AwayFromHome, Broken, InputRefused, Locked, Refused
 from kmtool.operations import doctor, sender
+from kmtool.operations.adopt import adopt
 from kmtool.operations.copy import copy
 from kmtool.operations.deliver import deliver
 from kmtool.operations.sell import SaleWish, sell
@@ -91,6 +92,26 @@ def test_without_switch_the_source_goes_on_and_the_copy_asks_first(
     with open_shop(config, clock=clock) as there, pytest.raises(AwayFromHome):
         deliver(there)
     assert deliver(shop).failed == 0
+
+
+def test_a_copy_in_the_same_folder_is_let_be_at_home(
+    shop: Shop, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Seed 140: both databases have one sender lock; it was taken for somebody else's."""
+    if shop.db.dialect == "postgresql":
+        pytest.skip("there a copy is another database")
+    full(shop)
+    assert isinstance(shop.config.database, Path)
+    path = shop.config.database.with_name("other.db")
+    copy(shop, str(path))
+    config = replace(shop.config, data=replace(shop.config.data, database=str(path)))
+    with open_shop(config, clock=clock) as there:
+        with sender.sending(shop, "deliver"), pytest.raises(Locked):
+            adopt(there)
+        assert adopt(there).retired
+        assert deliver(there).failed == 0
+    with pytest.raises(AwayFromHome):
+        deliver(shop)
 
 
 def test_a_rehearsal_leaves_nothing(shop: Shop, target: str) -> None:

@@ -12,7 +12,8 @@ from kmtool.errors import Broken
 from kmtool.journal import Journal, JournalEntry
 from kmtool.operations import home
 from kmtool.operations.deliver import deliver
-from kmtool.operations.journal_whole import make_whole
+from kmtool.operations.journal_whole import make_whole, missing
+from kmtool.operations.replay import last_word
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import keys_at, pull
@@ -73,6 +74,19 @@ def test_a_journal_lost_since_the_last_sending_is_made_whole_by_the_restore(
         pull(again, order("A3"))
         run_on(again)
         assert told("A2") == before and not keys_at("A3") & before["A2"]
+
+
+def test_a_journal_that_is_cut_again_is_made_whole_again(shop: Shop) -> None:
+    """Seed 166: nothing was sent between the two cuts."""
+    shelf(shop, n=4)
+    pull(shop, order("A1"), order("A2"))
+    deliver(shop)
+    for _ in range(3):
+        whole = shop.journal.path.read_bytes()
+        shop.journal.path.write_bytes(whole[: len(whole) // 3])
+        assert make_whole(shop) > 0
+        assert missing(shop, last_word(shop.journal)) == []
+    assert make_whole(shop) == 0
 
 
 def test_a_journal_that_began_after_a_restore_without_one_says_nothing_of_before(

@@ -5,6 +5,22 @@ from __future__ import annotations
 import pytest
 
 from bench import restore
+from kmtool.app import open_shop
+from kmtool.clock import ManualClock
+from kmtool.operations.deliver import deliver
+from kmtool.operations.order_replace import ReplaceWish, replace
+from kmtool.shop import Shop
+from tests.fakes import order
+from tests.operations.delivery_kit import broken, line, pull, run_on, states
+from tests.operations.import_kit import bring
+from tests.operations.stock import shelf
+from tests.operations.test_restore import Opener, back, saved, told
+from tests.operations.test_restore import dump_tools as dump_tools
+
+
+@pytest.fixture
+def opener(clock: ManualClock) -> Opener:
+    return lambda config: open_shop(config, clock=clock)
 
 
 @pytest.mark.parametrize("how", restore.HOWS)
@@ -13,3 +29,26 @@ def test_nothing_is_sold_twice_or_forgotten(how: str) -> None:
     assert found.wrong == []
     assert found.points[how] == 2 and found.keys > 50
     assert found.bound_again > 0, "the point was no past one: this would prove nothing"
+
+
+def test_a_replacement_that_waited_in_the_copy_is_the_one_that_was_sent_since(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 54: in the copy the line waited for a key; the one sent since lay beside it."""
+    shelf(shop, n=2)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    bad = str(shop.db.value("SELECT min(tail) FROM keys"))
+    assert replace(shop, "A1", ReplaceWish(reason="dead", key=bad)).waiting == 1
+    file = saved(shop)
+    bring(shop, "KEY-MORE-01\nKEY-MORE-02\n")
+    deliver(shop)
+    before = told("A1")
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        bring(again, "KEY-MORE-01\nKEY-MORE-02\n")
+        run_on(again)
+        assert line(again)["state"] == "delivered"
+        assert told("A1") == before and len(before["A1"]) == 3
+        assert states(again) == {"delivered": 2, "defective": 1, "free": 1}
+        assert broken(again) == []
