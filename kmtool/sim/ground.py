@@ -59,8 +59,8 @@ class Ground:
     def fresh(self) -> Config:
         """Lay the files of a fresh shop down; return its configuration."""
         os.environ[HOME] = str(self.home)
-        for path in sorted(self.root.iterdir()):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in sorted(self.root.iterdir()):  # what a life left would change the next one
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name, data in self._files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
