@@ -61,7 +61,7 @@ BRAKES: tuple[Mutant, ...] = (
             ),
             Edit(
                 FACTS,
-                '        taken = [*needs(line, self.parts), (line["sku"] or "", line["needed"])]\n',
+                '        taken = [*self.needs(line), (line["sku"] or "", line["needed"])]\n',
                 '        taken = [(line["sku"] or "", line["needed"])]\n',
             ),
         ),

@@ -29,17 +29,13 @@ Buyer = tuple[str, str]
 
 @dataclass
 class Shelf:
-    """What is left of a product: keys for paid lines, the unit costs (e5) of the next to leave."""
+    """What is left of a product: keys for paid lines, the unit costs (e5) of the next to leave,
+    and how many keys earlier lines of the chunk take."""
 
     free: int = 0
     costs: list[int] = field(default_factory=list)
     newest_e5: int = 0
     taken: int = 0
-
-    @property
-    def left(self) -> int:
-        """Keys that earlier lines of the chunk leave to whoever comes."""
-        return self.free - self.taken
 
 
 @dataclass
@@ -47,7 +43,7 @@ class Facts:
     """The answers for a chunk of orders. `orders` and `lines` by order id.
 
     `held` is (line, SKU) → keys that were kept back for that very line before it was paid, `shared`
-    SKU → kind of products whose keys serve several buyers.
+    SKU → kind of products whose keys serve several buyers, `wanted` line → what it takes.
     """
 
     shop: Shop
@@ -65,6 +61,7 @@ class Facts:
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
     refusals: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    wanted: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
     rooms: Rooms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,16 +71,24 @@ class Facts:
         """Return the listing a line was sold by."""
         return self.listings.get((order["channel"], line["item_id"], line["variant_id"]))
 
+    def needs(self, line: Row) -> list[tuple[str, int]]:
+        """Return (SKU, keys) that a line takes (`take.needs`), worked out once."""
+        found = self.wanted.get(line["id"])
+        if found is None:
+            found = self.wanted[line["id"]] = needs(line, self.parts)
+        return found
+
     def pieces_possible(self, line: Row) -> int:
         """Return for how many of a line's pieces there are keys (that its buyer has not got)."""
-        left = [
-            self._left(line, sku) * line["needed"] // n for sku, n in needs(line, self.parts) if n
-        ]
-        return max(0, min(left, default=0))
+        left = [self._left(line, sku) * line["needed"] // n for sku, n in self.needs(line) if n]
+        return max(0, min(left)) if left else 0
 
     def _left(self, line: Row, sku: str) -> int:
-        left = self.shelves[sku].left + self.held.get((line["id"], sku), 0)
-        if self.shared.get(sku, LineKind.TEXT) == LineKind.TEXT:
+        shelf = self.shelves[sku]
+        left = shelf.free - shelf.taken
+        if self.held:
+            left += self.held.get((line["id"], sku), 0)
+        if sku not in self.shared or self.shared[sku] == LineKind.TEXT:
             return left
         buyer = shared.buyer_of(self.orders[line["order_id"]])
         return min(left, uses.possible(self.shop.db, sku, self.now_ms, buyer))
@@ -96,7 +101,10 @@ class Facts:
         if line["kind"] == LineKind.TOPUP:
             product = self.products.get(line["sku"]) or {}
             return minor_to_e5(product.get("cap_minor") or 0, self.shop.config.shop.currency)
-        cost = sum(self._dearest(sku, n) * n for sku, n in needs(line, self.parts) if n > 0)
+        cost = 0
+        for sku, n in self.needs(line):
+            if n > 0:
+                cost += self._dearest(sku, n) * n
         return -(-cost // max(1, int(line["needed"])))
 
     def _dearest(self, sku: str, n: int) -> int:
@@ -118,7 +126,9 @@ class Facts:
 
         Of a bundle it is the part, or the bundle itself, that is nearest to its limit.
         """
-        taken = [*needs(line, self.parts), (line["sku"] or "", line["needed"])]
+        if line["kind"] == LineKind.KEY:
+            return line["sku"] or "", line["needed"], self.hour_of_sku(line)[0]
+        taken = [*self.needs(line), (line["sku"] or "", line["needed"])]
         every = [(sku, n, self.sku_hour.get(sku, (0, 0))[0]) for sku, n in taken]
         return max(every, key=lambda one: one[1] + one[2])
 
@@ -129,9 +139,11 @@ class Facts:
 
     def count(self, order: Row, line: Row, sign: int = 1) -> None:
         """Count a line that goes, so that later ones see it; with -1 take that back."""
-        for sku, n in needs(line, self.parts):
-            self.shelves[sku].taken += sign * n
-            self.shelves[sku].free += sign * self.held.get((line["id"], sku), 0)
+        for sku, n in self.needs(line):
+            shelf = self.shelves[sku]
+            shelf.taken += sign * n
+            if self.held:
+                shelf.free += sign * self.held.get((line["id"], sku), 0)
         for sku, n in parts_of(line, self.parts):
             there, worth = self.sku_hour.get(sku, (0, 0))
             self.sku_hour[sku] = (there + sign * n, worth)
@@ -188,7 +200,7 @@ def _look_at_shelves(facts: Facts, lines: Sequence[Row]) -> None:
     db, now = facts.shop.db, facts.now_ms
     totals: dict[str, int] = {}
     for line in lines:
-        for sku, n in needs(line, facts.parts):
+        for sku, n in facts.needs(line):
             totals[sku] = totals.get(sku, 0) + max(0, n)
     skus = sorted(totals)
     deliveries.expire_all(db, skus, now)

@@ -24,7 +24,7 @@ from kmtool.operations.holds import sweep
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
 from kmtool.operations.refunds import WAITING
-from kmtool.operations.take import bind, needs, take
+from kmtool.operations.take import bind, take
 from kmtool.shop import Shop
 from kmtool.store import deliveries, holds, line_moves, orders, rollups
 from kmtool.store.db import Moved, Row, all_moved
@@ -35,6 +35,10 @@ CHUNK = 500
 LINES = 2_500
 """About how many lines they have together: a command beside the daemon never waits long."""
 DELIVER = "kmtool deliver"
+NOTHING = topup.Refusals()
+_STATUS = {status.value: status for status in OrderStatus}
+_REFUND = {state.value: state for state in RefundState}
+"""By value: a third of a microsecond a line is saved by not calling the class."""
 
 
 @dataclass
@@ -190,14 +194,14 @@ def situation(shop: Shop, facts: Facts, order: Row, line: Row) -> Situation:
     burst_sku, burst_keys, pieces = facts.busiest(line)
     product = facts.products.get(line["sku"] or "")
     listing = facts.listing(order, line)
-    against = topup.Refusals()
+    against = NOTHING
     if line["kind"] == "topup" and product is not None:
         against = topup.refusals(shop, product, line)
     return Situation(
         channel=order["channel"],
         number=order["number"],
-        status=OrderStatus(order["status"]),
-        refund=RefundState(order["refund"]),
+        status=_STATUS[order["status"]],
+        refund=_REFUND[order["refund"]],
         currency=order["currency"],
         shop_currency=(channel.currency if channel else "") or shop.config.shop.currency,
         history=bool(order["history"]),
@@ -238,7 +242,7 @@ def _paused(facts: Facts, order: Row, line: Row) -> str:
     """Return what is paused above a line or above a part of it."""
     if not facts.paused:
         return ""
-    skus = (line["sku"], *(sku for sku, _ in needs(line, facts.parts)))
+    skus = (line["sku"], *(sku for sku, _ in facts.needs(line)))
     found = (pause_of(facts.paused, order["channel"], sku) for sku in skus)
     return next(filter(None, found), "")
 
