@@ -40,9 +40,12 @@ def copy(shop: Shop, target: str, *, switch: bool = False, keep: bool = True) ->
     """Copy the shop into an empty database at a path or a `postgresql://` address.
 
     Counts and sums of every table are compared before anything is kept. Raises `Locked` while
-    somebody sends, `Refused` when the target is not empty or is the source itself.
+    somebody sends, `Refused` when the target is not empty or is the source itself, `AwayFromHome`
+    when a copy that may not send is to be switched.
     """
     shop.must_be_writable()
+    if switch:
+        home.must_not_be_away(shop)
     place = _target(shop, target)
     with ExitStack() as stack:
         stack.enter_context(sender.alone(shop))

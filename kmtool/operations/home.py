@@ -173,13 +173,21 @@ def mend_of(found: Away) -> str:
 
 def must_be_home(shop: Shop) -> None:
     """Refuse to send from a place that is not the shop's home; bind one that has none yet."""
-    found = away(shop)
-    if found is not None:
-        raise AwayFromHome(detail=found.why, where=str(shop.config.root), mend=mend_of(found))
+    must_not_be_away(shop)
     row = _row(shop.db, here())
     file = read_home(shop.journal.path)
     if row is None or (file is not None and file.place != place_of(shop.config, shop.db)):
         settle(shop, "bound" if row is None else "renamed")
+
+
+def must_not_be_away(shop: Shop) -> None:
+    """Refuse at a place that is not the shop's home.
+
+    Asked too before the home is moved: only `adopt` brings a copy up to the journal.
+    """
+    found = away(shop)
+    if found is not None:
+        raise AwayFromHome(detail=found.why, where=str(shop.config.root), mend=mend_of(found))
 
 
 def settle(shop: Shop, how: str, *, fresh: bool = False) -> None:

@@ -59,9 +59,11 @@ def is_folder(target: Path) -> bool:
 def move(shop: Shop, target: Path, open_it: Opener, *, keep: bool = True) -> Moved:
     """Move the shop into a new folder of this machine; the old one is retired.
 
-    Raises `Refused` when the target holds something, `Locked` while somebody sends.
+    Raises `Refused` when the target holds something, `Locked` while somebody sends, `AwayFromHome`
+    at a place that may not send.
     """
     shop.must_be_writable()
+    home.must_not_be_away(shop)
     database = _inside(shop)
     target = target.resolve()
     _must_be_free(shop, target)
@@ -94,6 +96,7 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
     With a passphrase the master key travels too; without one it has to be there already.
     """
     shop.must_be_writable()
+    home.must_not_be_away(shop)
     database = _inside(shop)
     target = target.resolve()
     number = house.meta(shop.db, home.DATABASE_ID) or ""

@@ -13,7 +13,7 @@ from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import load
 from kmtool.errors import AwayFromHome, Broken, InputRefused, Locked, Refused
-from kmtool.operations import doctor, sender
+from kmtool.operations import doctor, move, sender
 from kmtool.operations.adopt import adopt
 from kmtool.operations.copy import copy
 from kmtool.operations.deliver import deliver
@@ -91,6 +91,25 @@ def test_without_switch_the_source_goes_on_and_the_copy_asks_first(
     config = replace(shop.config, data=replace(shop.config.data, database=target))
     with open_shop(config, clock=clock) as there, pytest.raises(AwayFromHome):
         deliver(there)
+    assert deliver(shop).failed == 0
+
+
+def test_a_copy_that_may_not_send_is_not_switched_to_another_database(
+    shop: Shop, clock: ManualClock, target: str, tmp_path: Path
+) -> None:
+    """Only `adopt` brings a copy up to the journal: the switch would make it the home as it is."""
+    if shop.db.dialect == "postgresql":
+        pytest.skip("there a copy is another database")
+    full(shop)
+    old = tmp_path / "old.db"
+    copy(shop, str(old))
+    config = replace(shop.config, data=replace(shop.config.data, database=str(old)))
+    with open_shop(config, clock=clock) as there:
+        with pytest.raises(AwayFromHome):
+            copy(there, target, switch=True)
+        with pytest.raises(AwayFromHome):
+            move.move(there, tmp_path / "elsewhere", open_shop)
+    assert not (tmp_path / "elsewhere").exists()
     assert deliver(shop).failed == 0
 
 
