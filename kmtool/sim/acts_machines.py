@@ -36,6 +36,8 @@ TRIES = 8
 POINTS = 6
 SENT_ANEW = 3
 """How often a message may come again whose tries the shop has forgotten."""
+TRIED_ONLY = 0.3
+"""How often a copy is only looked at."""
 SILENT = "a copy of the shop sends nothing by itself"
 
 
@@ -182,19 +184,21 @@ def put_back(stage: Stage, point: Point) -> None:
 
 
 def wake_clone(stage: Stage, point: Point) -> None:
-    """The shop goes on from a copy of its folder; the old place must be silent from then on."""
-    stage.stop_daemon()
-    old = stage.config
-    stage.config = _moded(stage, load(point.path / FILE_NAME))
-    set_back(stage, point)
-    end = run(stage, "deliver from a copy", lambda it: _deliver(it, stage.config))
-    if end == DONE:
+    """Somebody starts kmtool in a copy of the folder; sometimes the shop goes on from there.
+
+    Else it goes on where it was. The place that is not the shop's home must be silent either way.
+    """
+    clone = _moded(stage, load(point.path / FILE_NAME))
+    if run(stage, "deliver from a copy", lambda it: _deliver(it, clone)) == DONE:
         stage.fail(SILENT, str(point.path))
+    if stage.random.random() < TRIED_ONLY:
+        return
+    stage.stop_daemon()
+    old, stage.config = stage.config, clone
+    set_back(stage, point)
     stage.world.owner.points.remove(point)
     if not come_home(stage):
-        stage.config = old
-        come_home(stage)
-        return
+        return  # it will be at home there later
     stage.count["clones"] += 1
     stage.world.owner.places.append(old)
     wake_old(stage)
@@ -215,7 +219,10 @@ def wake_old(stage: Stage) -> None:
 
 
 def come_home(stage: Stage) -> bool:
-    """Do what kmtool says at a start: bring the copy up to the journal, or let it be at home."""
+    """Do what kmtool says at a start: bring the copy up to the journal, or let it be at home.
+
+    What was refused (a full disk) is given again.
+    """
     stage.world.owner.set_back = True
 
     def work(open_it: Opener) -> None:
@@ -229,7 +236,7 @@ def come_home(stage: Stage) -> bool:
 
     for _ in range(TRIES):
         end = run(stage, "deliver, then what it says", work)
-        if end != DIED:
+        if end == DONE:
             break
     return end == DONE
 
