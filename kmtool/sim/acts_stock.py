@@ -52,7 +52,10 @@ def take_in(stage: Stage, file: Brought) -> str:
         )
 
     def done(found: ImportResult, _seq: int) -> None:
-        file.batch = next((one.batch for one in found.files if one.batch), "") or file.batch
+        batch = next((one.batch for one in found.files if one.batch), "")
+        if batch:
+            file.batch = batch
+            file.whole = found.accepted >= sum(key not in sold for key in file.keys)
         file.here = True
 
     return perform(stage, f"import {file.name} {len(file.keys)}", work, done)
@@ -127,7 +130,7 @@ def undo(stage: Stage, file: Brought) -> str:
 
     def done(found: Undone, seq: int) -> None:
         stay = {one.key.removeprefix("…") for one in found.staying}
-        if sum(found.stay.values()) > len(found.staying):
+        if sum(found.stay.values()) > len(found.staying) or not file.whole:
             return
         known = {*owner.gone, *stage.world.holders}
         out = [

@@ -33,6 +33,8 @@ class Brought:
     here: bool = True
     """The shop has it: False after it was set back, until it is brought in again."""
     batch: str = ""
+    whole: bool = True
+    """All its keys came in with that batch; else some of them lie in an earlier one."""
 
 
 @dataclass
