@@ -394,7 +394,11 @@ class Stage:
                 self.refused("daemon", error)
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """End whatever still runs; nothing of this life reaches into the next."""
         self.edges.calm = True
-        self.stop_daemon()
-        current.clear()
+        try:
+            self._end_daemon()
+        finally:
+            self.connections.close()
+            self.lines.clear()
+            current.clear()

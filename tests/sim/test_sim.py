@@ -18,7 +18,7 @@ from kmtool.sim.edges import Edges
 from kmtool.sim.ground import Ground, prepared
 from kmtool.sim.machine import Disk
 from kmtool.sim.shrink import shrink
-from kmtool.sim.stage import Stage
+from kmtool.sim.stage import Stage, current
 from kmtool.store import deliveries
 
 PROGRAM = """
@@ -92,6 +92,18 @@ def test_a_journal_that_is_not_forced_is_seen_and_made_small(
     script = shrink(life, ground, lambda: True)
     assert len(script.steps) <= 3 and script.faults == ()
     assert script.life.trace[-1].endswith(life.told) or script.life.rule == life.rule
+
+
+def test_what_one_life_leaves_behind_does_not_reach_the_next(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken one too; seed 5 lends keys by files beside the shop, with the same names again."""
+    first = play(5, ground, steps=range(1, 11))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", _only_remember)
+        assert play(2, ground, steps=range(1, 11)).rule == verdict.ON_RECORD
+    assert current == []
+    assert play(5, ground, steps=range(1, 11)).digest == first.digest
 
 
 def _only_remember(self: Journal, entries: object) -> None:
