@@ -12,10 +12,11 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from kmtool.clock import SystemClock
 from kmtool.sim.driver import Life, play
@@ -27,8 +28,9 @@ FAILURES_MAX = 3
 SHRINK_S = 60.0
 SET_BACK = ("restores", "clones", "moves", "losses")
 """What counts as a restore, a copy or a move."""
-AHEAD = 2
-"""How many lives wait for each processor."""
+AHEAD = 8
+"""How many lives wait for each processor: none stands still while a long one holds the others up.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,42 +118,83 @@ def _counting(events: int) -> Iterator[int]:
 
 
 def _alone(seed: int, base: Path) -> Generator[Life, None, None]:
-    with prepared(base) as ground:
+    with _sparing_the_collector(), prepared(base) as ground:
         while True:
             yield play(seed, ground)
             seed += 1
 
 
 def _beside(seed: int, base: Path, cores: int) -> Generator[Life, None, None]:
-    """Yield lives as they end, in the order of their seeds."""
-    pool = ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), _prepare, (str(base),))
-    waiting: dict[int, Future[Life]] = {}
-    following = seed
+    """Yield lives as they end, in the order of their seeds.
+
+    A process in which a promise was broken plays no other life, whatever that one left behind: the
+    lives that wait for it are played by fresh processes.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    over = spawn.Event()
+
+    def fresh() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(cores, spawn, _prepare, (str(base), over))
+
+    pool, waiting, following = fresh(), dict[int, Future[Life | None]](), seed
     try:
         while True:
             while len(waiting) < cores * AHEAD:
                 waiting[following] = pool.submit(_play, following)
                 following += 1
             first = min(waiting)
-            wait([waiting[first]], return_when=FIRST_COMPLETED)
-            yield waiting.pop(first).result()
+            life = waiting[first].result()
+            if life is not None:
+                del waiting[first]
+                yield life
+                continue
+            pool.shutdown(cancel_futures=True)
+            pool = fresh()
+            for number in sorted(waiting):
+                if waiting[number].cancelled() or waiting[number].result() is None:
+                    waiting[number] = pool.submit(_play, number)
     finally:
+        over.set()  # nobody asks for what waits
         pool.shutdown(cancel_futures=True)
+
+
+class _Asked(Protocol):
+    def is_set(self) -> bool: ...
 
 
 _own: ExitStack = ExitStack()
 _grounds: list[Ground] = []
+_over: list[_Asked] = []
 
 
-def _prepare(base: str) -> None:
+def _prepare(base: str, over: _Asked) -> None:
     """Prepare a ground for the life of a worker; its folder lies in the one of the run."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)  # most of what a life makes is gone by itself
+    _own.enter_context(_sparing_the_collector())
+    _over.append(over)
     _grounds.append(_own.enter_context(prepared(Path(base))))
 
 
-def _play(seed: int) -> Life:
-    return play(seed, _grounds[-1])
+@contextmanager
+def _sparing_the_collector() -> Iterator[None]:
+    """Look for garbage seldom: most of what a life makes is gone by itself."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _play(seed: int) -> Life | None:
+    """Play a life; None in a process that saw one break, and once nobody asks any more."""
+    if _over[-1].is_set() or not _grounds:
+        return None
+    life = play(seed, _grounds[-1])
+    if life.rule:
+        _grounds.clear()
+    return life
 
 
 def _explained(failed: list[Life]) -> Iterator[Failure]:

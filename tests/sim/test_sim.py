@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from kmtool.store import deliveries
 
 PROGRAM = """
 from pathlib import Path
+from typing import Any
 from kmtool.sim.driver import play
 from kmtool.sim.ground import prepared
 with prepared(Path({folder!r})) as ground:
@@ -208,3 +211,42 @@ def test_lives_are_played_side_by_side_and_leave_nothing_behind(
     assert found.violations == 0 and found.events > 100
     assert os.environ.get("KMTOOL_HOME") == home
     assert list(tmp_path.iterdir()) == []
+
+
+class _Pool:
+    """Processes, played by this one; each new pool is a fresh process."""
+
+    made = 0
+
+    def __init__(
+        self, _cores: int, _context: object, _prepare: object, given: tuple[str, Any]
+    ) -> None:
+        _Pool.made += 1
+        runner._over[:] = [given[1]]
+        runner._grounds[:] = [None]  # type: ignore[list-item]
+
+    def submit(self, work: Callable[[int], Life | None], seed: int) -> Future[Life | None]:
+        done: Future[Life | None] = Future()
+        done.set_result(work(seed))
+        return done
+
+    def shutdown(self, *, cancel_futures: bool) -> None:
+        """Nobody waits."""
+
+
+def test_a_process_that_saw_a_life_break_plays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(seed: int, _ground: Ground, **_more: object) -> Life:
+        return Life(seed, (1,), 100, {}, "d", verdict.ONE_BUYER if seed == 7 else "")
+
+    for name in ("_grounds", "_over"):
+        monkeypatch.setattr(runner, name, [])
+    monkeypatch.setattr(runner, "play", one)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", _Pool)
+    lives = runner._beside(5, Path(), 2)
+    assert [(life.seed, life.rule) for life in (next(lives) for _ in range(5))] == [
+        (5, ""), (6, ""), (7, verdict.ONE_BUYER), (8, ""), (9, ""),
+    ]  # fmt: skip
+    assert _Pool.made == 2
+    assert runner._play(5) is not None
+    lives.close()
+    assert runner._play(5) is None, "nobody asks any more"
