@@ -122,6 +122,8 @@ class Vault:
         self._pool = b""
         self._pool_at = 0
         self.current = 0
+        self._binding: dict[int, bytes] = {}
+        self._payload_mac = hmac_of(master.fingerprint)
         self.audit_mac = hmac_of(self.audit_key())
 
     def new_data_key(self) -> bytes:
@@ -139,6 +141,7 @@ class Vault:
             raise MasterKeyWrong from None
         self._wrong = InvalidTag
         self._aead[number] = AESGCM(plain)
+        self._binding[number] = b"|" + str(number).encode()
         self.current = max(self.current, number)
 
     def fingerprint(self, value: bytes) -> bytes:
@@ -157,7 +160,7 @@ class Vault:
 
     def digest(self, value: bytes) -> str:
         """Return an HMAC-SHA256 (hex) that proves a payload without telling it."""
-        return hmac.digest(self._master.fingerprint, b"payload:" + value, "sha256").hex()
+        return self._payload_mac(b"payload:" + value).hex()
 
     def audit_key(self) -> bytes:
         """Return the key of the audit chain: derived one-way, it opens and tells nothing else."""
@@ -168,7 +171,7 @@ class Vault:
         number = self.current
         assert number, "no data key loaded"
         nonce = self._nonce()
-        sealed = self._aead[number].encrypt(nonce, secret.reveal(), self._bind(label, number))
+        sealed = self._aead[number].encrypt(nonce, secret.reveal(), label + self._binding[number])
         return nonce + sealed, number
 
     def open(self, sealed: bytes, number: int, label: bytes) -> Secret:
@@ -176,7 +179,7 @@ class Vault:
         sealed = bytes(sealed)
         try:
             plain = self._aead[number].decrypt(
-                sealed[:_NONCE], sealed[_NONCE:], self._bind(label, number)
+                sealed[:_NONCE], sealed[_NONCE:], label + self._binding[number]
             )
         except (self._wrong, KeyError):
             raise Broken(detail="a sealed value does not open: it was changed or swapped") from None
@@ -195,10 +198,6 @@ class Vault:
 
         nonce = os.urandom(_NONCE)
         return nonce + AESGCM(self._master.wrap).encrypt(nonce, plain, b"data")
-
-    @staticmethod
-    def _bind(label: bytes, number: int) -> bytes:
-        return label + b"|" + str(number).encode()
 
 
 def hmac_of(key: bytes) -> Callable[[bytes], bytes]:

@@ -24,6 +24,7 @@ def test_the_mac_is_hmac_sha256() -> None:
         assert MAC(value) == hmac.digest(KEY, value, "sha256")
     vault = Vault(MasterKey(b"w" * 32, b"f" * 32))
     assert vault.audit_mac(b"x") == hmac.digest(vault.audit_key(), b"x", "sha256")
+    assert vault.digest(b"x") == hmac.digest(b"f" * 32, b"payload:x", "sha256").hex()
     assert vault.audit_key() not in {b"w" * 32, b"f" * 32}
 
 
