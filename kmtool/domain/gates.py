@@ -146,8 +146,10 @@ def product(s: Situation) -> Shut | None:
 
 def account(s: Situation) -> Shut | None:
     """The account of a top-up must fit the product's rule."""
+    if not s.account_refusal:
+        return None
     command = f"kmtool order account {s.number} VALUE --line {s.line_no}"
-    return Shut(Gate.ADDRESS, s.account_refusal, command) if s.account_refusal else None
+    return Shut(Gate.ADDRESS, s.account_refusal, command)
 
 
 def spend(s: Situation) -> Shut | None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 _ZERO = frozenset({"JPY", "KRW", "VND", "CLP", "ISK"})
 _THREE = frozenset({"KWD", "BHD", "OMR", "JOD", "TND"})
+_E5_OF_MINOR = (100_000, 10_000, 1_000, 100)
+"""How many 1e-5 major units a minor unit has, by its decimals."""
 _SIGNS = {"CNY": "￥", "USD": "$"}
 _MONEY = re.compile(
     r"^(?P<sign>[+-])?(?:[¥￥$€£]|CNY|RMB|USD|EUR)?\s*(?P<sign2>[+-])?"
@@ -57,12 +59,12 @@ def divide(value: int, by: int) -> int:
 
 def e5_to_minor(value_e5: int, currency: str = "CNY") -> int:
     """Return 1e-5 major units in minor units, rounded half away from zero."""
-    return divide(value_e5, int(10 ** (5 - exponent(currency))))
+    return divide(value_e5, _E5_OF_MINOR[exponent(currency)])
 
 
 def minor_to_e5(value_minor: int, currency: str = "CNY") -> int:
     """Return minor units in 1e-5 major units (exact)."""
-    return value_minor * int(10 ** (5 - exponent(currency)))
+    return value_minor * _E5_OF_MINOR[exponent(currency)]
 
 
 def parse_minor(text: str, currency: str = "CNY") -> int:

@@ -48,10 +48,15 @@ def is_picture_name(name: str) -> bool:
     return any(name.lower().endswith(suffix) for some in SUFFIXES.values() for suffix in some)
 
 
+def is_picture(data: bytes) -> bool:
+    """Tell by the first bytes whether this is a picture."""
+    return data.startswith(_ANY_HEAD)
+
+
 def media_type(data: bytes) -> str:
     """Return the media type by the first bytes, empty for anything else."""
-    if not data.startswith(_ANY_HEAD):
-        return ""  # nearly every key is a text, and every one is asked
+    if not is_picture(data):
+        return ""
     return next(media for head, media in _HEADS if data.startswith(head))
 
 

@@ -101,9 +101,11 @@ def book(
             first = rows[0]
             costs = [row["cost_e5"] for row in rows]  # uses of shared keys differ by a cent
             amount = e5_to_minor(sum(costs), first["currency"])
-            shares = split(amount, costs) if len(rows) > 1 else [amount]
-            for row, each in zip(rows, shares, strict=True):
-                by_amount.setdefault(each, []).append(row["id"])
+            if len(rows) == 1:
+                by_amount.setdefault(amount, []).append(first["id"])
+            else:
+                for row, each in zip(rows, split(amount, costs), strict=True):
+                    by_amount.setdefault(each, []).append(row["id"])
             name = (order["id"], batch_id, first["mode"])
             if name not in sums:
                 sums[name] = _Sum(order, line["line_no"])

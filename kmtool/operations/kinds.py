@@ -55,10 +55,10 @@ def message_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
     marker = f"{order['code']}-{parcel['n']}"
     if effect["generation"] > 1:
         marker += f"-{effect['generation']}"
-    keys = tuple(open_key(shop, row) for row in seen.keys_of(effect))
-    numbered = list(zip((row["key_id"] for row in seen.keys_of(effect)), keys, strict=True))
-    keys = tuple(pictured.shown(*one) for one in numbered)
-    if not all(key.text() in written["text"] for key in keys):
+    numbered = [(row["key_id"], open_key(shop, row)) for row in seen.keys_of(effect)]
+    keys = tuple([pictured.shown(*one) for one in numbered])
+    text = written["text"]
+    if not all(key.text() in text for key in keys):
         raise Broken(detail="the sealed text does not hold the keys that are bound now")
     mark = written.get("mark", MARK)
     message = message_of(order, marker, written["subject"], written["text"], keys, mark)

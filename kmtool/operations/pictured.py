@@ -23,16 +23,17 @@ def name_of(key_id: int, opened: Secret) -> str:
 
 def shown(key_id: int, opened: Secret) -> Secret:
     """Return what stands in the text for a key."""
-    name = name_of(key_id, opened)
-    return Secret(name) if name else opened
+    if not pictures.is_picture(opened.reveal()):
+        return opened  # nearly every key, and every one is asked
+    return Secret(name_of(key_id, opened))
 
 
 def attachments(opened: Iterable[tuple[int, Secret]]) -> tuple[Attachment, ...]:
     """Return the pictures among some keys (number, opened) as files."""
     return tuple(
-        Attachment(name, pictures.media_type(key.reveal()), key)
+        Attachment(name_of(key_id, key), pictures.media_type(key.reveal()), key)
         for key_id, key in opened
-        if (name := name_of(key_id, key))
+        if pictures.is_picture(key.reveal())
     )
 
 
@@ -59,5 +60,5 @@ def message_lines(
 def _part(
     title: str, sku: str, guide: str, keys: Sequence[Row], opened: Mapping[int, Secret]
 ) -> MessageLine:
-    secrets = tuple(shown(key["id"], opened[key["id"]]) for key in keys)
+    secrets = tuple([shown(key["id"], opened[key["id"]]) for key in keys])
     return MessageLine(title, sku, guide, secrets)
