@@ -128,7 +128,7 @@ class SimDb(Db):
         self._changes = plain.raw.total_changes
         self._full_in = 0
 
-    def _execute(self, sql: str, params: Mapping[str, object] | Sequence[object]) -> Any:
+    def _execute(self, sql: str, params: dict[str, object] | Sequence[object]) -> Any:
         if not self.process.is_alive:
             raise Crash
         if self._full_in and sql.lstrip().startswith(WRITES):

@@ -44,6 +44,7 @@ PART = 500
 """How many values `all_in` and `run_in` name in one statement."""
 ROWS = 100
 """How many rows `Db.insert` puts into one statement."""
+_FIRST = itemgetter(0)
 
 
 class Moved(Exception):
@@ -90,7 +91,7 @@ class Db:
             self._raise(error)
         if row is None:
             return None
-        return dict(zip((column[0] for column in cursor.description), row, strict=True))
+        return dict(zip(map(_FIRST, cursor.description), row, strict=True))
 
     def value(self, sql: str, **params: object) -> Any:
         """Return the first column of the first row, or None."""
@@ -192,10 +193,10 @@ class Db:
         self._closed = True
         self.raw.close()
 
-    def _execute(self, sql: str, params: Mapping[str, object] | Sequence[object]) -> _Cursor:
+    def _execute(self, sql: str, params: dict[str, object] | Sequence[object]) -> _Cursor:
         """Execute; `params` by name, or by place for a text that is the driver's own already."""
         text, given = sql, params
-        if isinstance(params, Mapping):
+        if type(params) is dict:
             text, names = prepared(sql, self.dialect)
             given = params if self.dialect == "postgresql" else [params[name] for name in names]
         if self._lost:
@@ -216,11 +217,13 @@ class Db:
             yield self._execute(text, list(chain.from_iterable(map(itemgetter(*names), some))))
 
     def _rows(self, cursor: _Cursor) -> list[Row]:
-        names = [column[0] for column in cursor.description]
         try:
             rows = cursor.fetchall()
         except Exception as error:  # noqa: BLE001  (raised again, by our name)
             self._raise(error)
+        if not rows:
+            return []
+        names = [column[0] for column in cursor.description]
         return list(map(dict, map(zip, repeat(names), rows)))
 
     def _begin(self) -> None:
@@ -231,8 +234,10 @@ class Db:
         self._plain("COMMIT")
 
     def _plain(self, sql: str) -> None:
-        with self._errors():
+        try:
             self.raw.execute(sql)
+        except Exception as error:  # noqa: BLE001  (raised again, by our name)
+            self._raise(error)
 
     def _taken_back(self) -> Broken:
         """What follows would be kept statement by statement: half of a business fact."""
