@@ -10,6 +10,8 @@ what was really sent. One line per record, JSON without keys:
 a person proved that nobody saw the key. A torn last line (power cut) is ignored: its network call
 had not begun. `n` counts the records of a session (the database counts them too: one that knows
 fewer is older than the journal), `parcel` is the number by which a message can be found again.
+`upto` is the `n` of the last record of the same message: one that lacks it broke off while it was
+written, so its call had not begun, and none of its keys left.
 
 A journal that grew is laid aside under a number (`….0001.log`) when a sender starts; all parts are
 read, in their order.
@@ -45,6 +47,7 @@ class JournalEntry:
     session: int
     n: int = 0
     parcel: int = 0
+    upto: int = 0
 
 
 class Journal:
@@ -80,13 +83,15 @@ class Journal:
             raise self._unwritten(error) from None
 
     def read(self) -> Iterator[JournalEntry]:
-        """Yield all whole records; one whose HMAC does not fit is `Broken` with its line."""
+        """Yield the records of all whole messages; one whose HMAC does not fit is `Broken` with
+        its line."""
+        begun: dict[int, list[JournalEntry]] = {}
         for part in self.parts():
             with self._opened(part) as file:
                 for number, raw in enumerate(file, 1):
                     entry = self._parse(raw, number, part)
                     if entry is not None:
-                        yield entry
+                        yield from _whole(begun, entry)
 
     def tail(self, size: int = TAIL) -> list[JournalEntry]:
         """Return the last records (at most `size` bytes of them), without reading the rest."""
@@ -200,8 +205,9 @@ class Journal:
         )
         rest = (
             f', "n": {entry.n}, "order": {_quoted(entry.order)}, "parcel": {entry.parcel}, '
-            f'"seq": {number}, "session": {entry.session}}}'
+            f'"seq": {number}, "session": {entry.session}'
         )
+        rest += f', "upto": {entry.upto}}}' if entry.upto else "}"
         mac = self._digest((head + rest).encode())
         return f'{head}, "mac": "{mac}"{rest}\n'.encode()
 
@@ -231,6 +237,7 @@ class Journal:
             session=int(record["session"]),
             n=int(record.get("n", 0)),
             parcel=int(record.get("parcel", 0)),
+            upto=int(record.get("upto", 0)),
         )
 
     def _fits(self, raw: bytes, record: dict[str, object], mac: object) -> bool:
@@ -240,3 +247,14 @@ class Journal:
             return True
         text = json.dumps(record, ensure_ascii=False, sort_keys=True)
         return self._digest(text.encode("utf-8", "surrogatepass")) == mac
+
+
+def _whole(begun: dict[int, list[JournalEntry]], entry: JournalEntry) -> list[JournalEntry]:
+    """Return the records of a message with its last one; `begun` keeps those before it."""
+    if not entry.upto:
+        return [entry]
+    mine = begun.setdefault(entry.session, [])
+    if mine and mine[-1].upto != entry.upto:
+        mine.clear()
+    mine.append(entry)
+    return begun.pop(entry.session) if entry.n == entry.upto else []

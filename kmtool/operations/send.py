@@ -246,7 +246,9 @@ def _entries(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Journ
     found = []
     for one in leaving:
         lines = {line["id"]: line for line in one.lines}
-        found += [(one, lines[key["line_id"]], key) for key in seen.keys_of(one.effect)]
+        keys = seen.keys_of(one.effect)
+        upto = len(found) + len(keys)
+        found += [(one, lines[key["line_id"]], key, upto) for key in keys]
     before = machines.count_journalled(shop.db, shop.session, len(found)) if found else 0
     return [
         JournalEntry(
@@ -258,6 +260,7 @@ def _entries(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Journ
             session=int(shop.session),
             n=n,
             parcel=one.effect["parcel_n"],
+            upto=before + upto,
         )
-        for n, (one, line, key) in enumerate(found, before + 1)
+        for n, (one, line, key, upto) in enumerate(found, before + 1)
     ]

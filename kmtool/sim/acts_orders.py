@@ -86,6 +86,8 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
     line = line or stage.random.choice(placed.fact.lines)
     pieces = stage.random.randint(0, line.quantity)
     before, quantity = placed.held, dict(placed.quantity)
+    was = placed.name in stage.world.owner.released
+    stage.world.owner.released.add(placed.name)
     placed.held = placed.told_ended = 0
     facts = placed.loose = placed.fact.refunds
 
@@ -98,6 +100,8 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
 
     def back() -> None:
         placed.held = before
+        if not was:
+            stage.world.owner.released.discard(placed.name)
         placed.quantity.clear()
         placed.quantity.update(quantity)
         placed.rest_of = ()
@@ -105,6 +109,8 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
 
     def refused(_error: KmError) -> None:
         placed.held = before
+        if not was:
+            stage.world.owner.released.discard(placed.name)
 
     return perform(
         stage, f"release {ref(placed)} line {line.line_no} × {pieces}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def test_a_torn_last_record_is_ignored_and_the_next_one_whole(journal: Journal) 
     assert list(journal.read()) == [entry(1)]
     Journal(journal.path, "db-1", journal._digest).append([entry(3)])
     assert list(journal.read()) == [entry(1), entry(3)]
+
+
+def test_a_message_that_broke_off_in_the_middle_was_not_sent(journal: Journal) -> None:
+    def part(n: int, upto: int, session: int = 1) -> JournalEntry:
+        return replace(entry(n), n=n, upto=upto, session=session)
+
+    one, two = [part(1, 1)], [part(2, 3), part(3, 3)]
+    journal.append([*one, *two])
+    assert list(journal.read()) == [*one, *two]
+    raw = journal.path.read_bytes()
+    for lost in (len(raw.splitlines(keepends=True)[-1]), 20):
+        journal.path.write_bytes(raw[:-lost])
+        again = Journal(journal.path, "db-1", journal._digest)
+        again.append([part(4, 4), part(1, 2, 2), part(5, 6), part(2, 2, 2), part(6, 6)])
+        assert {(e.session, e.n) for e in again.read()} == {
+            (1, 1), (1, 4), (1, 5), (1, 6), (2, 1), (2, 2),
+        }  # fmt: skip
 
 
 def test_a_changed_record_is_broken_and_garbage_is_none(journal: Journal) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from io import RawIOBase
+
 import pytest
 
 from bench import restore
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.errors import Broken
+from kmtool.journal import Journal
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, line, pull, run_on, states
+from tests.operations.delivery_kit import broken, keys_at, line, pull, run_on, states
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, saved, told
@@ -51,4 +55,28 @@ def test_a_replacement_that_waited_in_the_copy_is_the_one_that_was_sent_since(
         assert line(again)["state"] == "delivered"
         assert told("A1") == before and len(before["A1"]) == 3
         assert states(again) == {"delivered": 2, "defective": 1, "free": 1}
+        assert broken(again) == []
+
+
+def test_a_message_whose_record_broke_off_goes_out_whole_after_a_restore(
+    shop: Shop, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 98: the power went while its records were written; one key of two was sent."""
+    shelf(shop, n=4)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    file = saved(shop)
+
+    def half(self: Journal, file: RawIOBase, data: bytes) -> None:
+        file.write(data[: len(data) * 2 // 3])
+        raise OSError(5, "the power is gone")
+
+    with monkeypatch.context() as torn:
+        torn.setattr(Journal, "_put", half)
+        with pytest.raises(Broken):
+            deliver(shop)
+    assert keys_at("A1") == set() and shop.journal.count() == 1
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert len(keys_at("A1")) == 2 and states(again) == {"delivered": 2, "free": 2}
         assert broken(again) == []
