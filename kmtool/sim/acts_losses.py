@@ -57,6 +57,7 @@ def lose_database(stage: Stage) -> None:
         live.with_name(live.name + end).unlink(missing_ok=True)
     stage.note("the database is lost")
     stage.count["losses"] += 1
+    machines.set_back(stage, point)  # whoever sends while it is brought back knows no more either
     without = stage.random.random() < 0.4
     if without:
         _lose_journal(stage, journal)
@@ -70,7 +71,6 @@ def lose_database(stage: Stage) -> None:
             break
     if without:
         stage.world.owner.sold.update(stage.world.holders, stage.world.owner.lent())
-        machines.set_back(stage, point)
         _forget_orders(stage, point)
     machines.forgot(stage, point)
     machines.come_home(stage)

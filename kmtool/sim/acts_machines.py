@@ -155,7 +155,8 @@ def restore_backup(stage: Stage, point: Point) -> None:
     for _ in range(TRIES):
         end = run(
             stage, f"db restore {point.path.name}",
-            lambda it: restore.restore(stage.config, stage.clock, point.path, it),
+            lambda it: restore.restore(
+                stage.config, stage.clock, point.path, _noticing(stage, point, it)),
         )  # fmt: skip
         if end == DIED:
             stage.stop_daemon()
@@ -166,6 +167,19 @@ def restore_backup(stage: Stage, point: Point) -> None:
             come_home(stage)
             forgot(stage, point)
         return
+
+
+def _noticing(stage: Stage, point: Point, open_it: Opener) -> Opener:
+    """The shop is opened before it is set back, and once more when that is done."""
+    opened = [0]
+
+    def again(config: Config) -> AbstractContextManager[Shop]:
+        opened[0] += config is stage.config
+        if opened[0] > 1:
+            set_back(stage, point)
+        return open_it(config)
+
+    return again
 
 
 def put_back(stage: Stage, point: Point) -> None:
