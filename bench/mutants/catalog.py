@@ -13,11 +13,13 @@ from bench.mutants.list_restore import RESTORING
 from bench.mutants.list_sending import SENDING
 from bench.mutants.list_stock import STOCK
 
-MUTANTS: tuple[Mutant, ...] = (
-    *SENDING,
-    *(replace(mutant, script="machines") for mutant in (*RECOVERY, *RESTORING)),
-    *REFUND,
-    *BRAKES,
-    *STOCK,
-    *LENDING,
-)
+AREAS: dict[str, tuple[Mutant, ...]] = {
+    "sending": SENDING,
+    "recovery and journal": tuple(replace(one, script="machines") for one in RECOVERY),
+    "restore": tuple(replace(one, script="machines") for one in RESTORING),
+    "refunds and changes": REFUND,
+    "brakes and gates": BRAKES,
+    "keys and counters": STOCK,
+    "lending, suppliers, money": LENDING,
+}
+MUTANTS: tuple[Mutant, ...] = tuple(one for some in AREAS.values() for one in some)

@@ -31,7 +31,7 @@ from pathlib import Path
 from queue import Queue
 
 from bench.mutants import Mutant, files_of
-from bench.mutants.catalog import MUTANTS
+from bench.mutants.catalog import AREAS, MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).with_name("probe.py")
@@ -169,6 +169,20 @@ def line(found: Verdict) -> str:
     return f"{head}  seed {found.seed:<5} {told[:110]}" if found.is_found else head
 
 
+def areas(found: Sequence[Verdict]) -> Iterator[str]:
+    """Yield the lines of a table: what became of the mutants of each area."""
+    fates = ("killed", "crashed", "hung", "survived")
+    yield f"{'':28}{'mutants':>9}" + "".join(f"{fate:>10}" for fate in fates) + "   slowest"
+    for area, mutants in AREAS.items():
+        names = {mutant.name for mutant in mutants}
+        mine = [one for one in found if one.name in names]
+        count = Counter(one.fate for one in mine)
+        if mine:
+            slowest = max((one.seconds for one in mine if one.is_found), default=0.0)
+            cells = "".join(f"{count[fate]:10}" for fate in fates)
+            yield f"{area:28}{len(mine):9}{cells}{slowest:8.1f} s"
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Try the mutants; 1 when less than 95 % of them are killed, or the program itself fails."""
     parser = argparse.ArgumentParser(prog="python -m bench.mutants", description=__doc__)
@@ -195,6 +209,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
     if not found:
         return 1
+    print(*areas(found), sep="\n")
     fates = Counter(one.fate for one in found)
     share = sum(one.is_found for one in found) / len(found)
     print(f"{len(found)} mutants: " + ", ".join(f"{n} {fate}" for fate, n in sorted(fates.items())))
