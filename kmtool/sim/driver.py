@@ -17,7 +17,7 @@ from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
 from kmtool.sim.ground import Ground
 from kmtool.sim.others import OTHERS
-from kmtool.sim.stage import Act, Stage
+from kmtool.sim.stage import Act, Stage, current
 from kmtool.sim.supply import SUPPLY
 
 STEPS = 70
@@ -133,10 +133,16 @@ def _end(stage: Stage) -> None:
 
 
 def _close(stage: Stage) -> None:
+    """End a life, however it ended; nothing of it reaches into the next."""
     try:
         stage.close()
+    except KeyboardInterrupt:
+        raise
     except BaseException:  # noqa: BLE001  (what is wrong was told before)
         return
+    finally:
+        stage.connections.close()
+        current.clear()
 
 
 def _figures(stage: Stage) -> dict[str, int]:

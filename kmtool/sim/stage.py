@@ -394,11 +394,7 @@ class Stage:
                 self.refused("daemon", error)
 
     def close(self) -> None:
-        """End whatever still runs; nothing of this life reaches into the next."""
+        """End whatever still runs."""
         self.edges.calm = True
-        try:
-            self._end_daemon()
-        finally:
-            self.connections.close()
-            self.lines.clear()
-            current.clear()
+        self.stop_daemon()
+        current.clear()
