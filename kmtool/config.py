@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from kmtool.domain.states import Mode
 from kmtool.errors import ConfigError, FileMissing, NotSetUp, marked, told
+from kmtool.resources import beside
 from kmtool.toml_reader import check_name, read_toml
 from kmtool.toml_reader import parse_duration as parse_duration
 
@@ -200,18 +201,18 @@ class Config:
 
     def folder(self, name: str) -> Path:
         """Return a path of `[data]`, absolute."""
-        return self.root / str(getattr(self.data, name))
+        return beside(self.path, str(getattr(self.data, name)))
 
     @property
     def database(self) -> str | Path:
         """The database: a path, or a `postgresql://` address."""
         target = self.data.database
-        return target if "://" in target else self.root / target
+        return target if "://" in target else beside(self.path, target)
 
     @property
     def private(self) -> Path:
         """The folder of master keys and journals, outside the shop folder by default."""
-        return self.root / self.data.private if self.data.private else user_folder()
+        return beside(self.path, self.data.private) if self.data.private else user_folder()
 
 
 def user_folder() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 
@@ -26,3 +26,9 @@ def find(own: Path | None, *parts: str) -> Path:
         if mine.exists():
             return mine
     return data_path(*parts)
+
+
+@lru_cache(maxsize=256)
+def beside(file: Path, name: str) -> Path:
+    """Return the path of a name beside a file: asked for all the time, and slow to make."""
+    return file.parent / name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from kmtool.domain.ids import LineId, OrderId, code_text
@@ -36,6 +37,8 @@ _NAMES = {
     kind: tuple(field.name for field in fields(kind))
     for kind in (OrderFact, LineFact, RefundFact, Buyer)
 }
+_VALUES = {kind: attrgetter(*names) for kind, names in _NAMES.items()}
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 BOUND = (
     LineState.RESERVED,
     LineState.SENDING,
@@ -82,8 +85,12 @@ def ingest(
     fact = clean_fact(fact)
     read = now if read_ms is None else read_ms
     history = history and fact.status is not OrderStatus.UNPAID
-    body = json.dumps(_plain(fact), ensure_ascii=False, sort_keys=True)
+    body = _JSON(_plain(fact))
     digest = hashlib.sha256(body.encode()).hexdigest()
+    seen = orders.find(db, channel, fact.number, lock=True)
+    if seen is not None and (digest, fact.revision_ms) == (seen["fact_hash"], seen["revision_ms"]):
+        orders.touch(db, OrderId(seen["id"]), max(read, seen["facts_ms"]))
+        return Ingested(OrderId(seen["id"]))
     values = {
         **_values(fact),
         "channel": channel,
@@ -94,11 +101,8 @@ def ingest(
         "seen_ms": now,
         "code": redemption_code(shop, channel, fact.number),
     }
-    row, new = _row(db, values)
+    row, new = (seen, False) if seen is not None else _made(db, values)
     order_id = OrderId(row["id"])
-    if not new and (digest, fact.revision_ms) == (row["fact_hash"], row["revision_ms"]):
-        orders.touch(db, order_id, max(read, row["facts_ms"]))
-        return Ingested(order_id)
     event = f"{fact.number}:{fact.revision_ms}:{digest[:16]}"
     orders.add_event(db, channel, event, fact.number, now)
     newer = digest != row["fact_hash"] and _is_newer(row, fact, read)
@@ -125,14 +129,10 @@ def ingest(
     return Ingested(order_id, new=new, changed=not new, refunded=refunded, unmapped=unmapped)
 
 
-def _row(db: Db, values: Row) -> tuple[Row, bool]:
-    """Return the row of an order, locked, and whether it was made just now."""
-    channel, number = values["channel"], values["number"]
-    row = orders.find(db, channel, number, lock=True)
-    if row is not None:
-        return row, False
+def _made(db: Db, values: Row) -> tuple[Row, bool]:
+    """Return the row of an order, locked, and whether it was made just now (or by another)."""
     inserted = orders.insert(db, values)
-    row = orders.find(db, channel, number, lock=True)
+    row = orders.find(db, values["channel"], values["number"], lock=True)
     assert row is not None
     return row, inserted is not None
 
@@ -320,16 +320,20 @@ def clean_fact(fact: OrderFact) -> OrderFact:
 
 
 def _clean_texts(record: T) -> T:
+    for value in _VALUES[type(record)](record):
+        if type(value) is str and not value.isprintable():
+            break
+    else:
+        return record
     texts: dict[str, Any] = {
-        name: cleaned
-        for name, value in _dict(record).items()
-        if type(value) is str and (cleaned := clean(value)) != value
+        name: clean(value) for name, value in _dict(record).items() if type(value) is str
     }
-    return replace(record, **texts) if texts else record
+    return replace(record, **texts)
 
 
 def _dict(record: T) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in _NAMES[type(record)]}
+    kind = type(record)
+    return dict(zip(_NAMES[kind], _VALUES[kind](record), strict=True))
 
 
 def _plain(fact: OrderFact) -> dict[str, Any]:
