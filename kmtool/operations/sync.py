@@ -13,17 +13,20 @@ from kmtool.config import ChannelSettings
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import OrderStatus
 from kmtool.errors import ConfigError, InputRefused, Locked, NotFound, OutsideError
-from kmtool.operations import holds, routes, watching
+from kmtool.operations import holds, home, routes, watching
 from kmtool.operations.ingest import clean_fact, ingest
 from kmtool.ports import Channel, Page, Window
 from kmtool.shop import Shop
-from kmtool.store import orders
+from kmtool.store import house, orders
 
 MAX_WINDOWS = 2_000
 LONG_AGO_MS = 600_000
 LOOK_BACK_MS = 3 * 3_600_000
 """After a pause a pull begins this much earlier: had the clock been ahead at the last one, it would
 skip what changed meanwhile, and by now nothing shows that it was."""
+DAY_MS = 86_400_000
+DRIFT_MS = 2_000
+"""What the two clocks of a machine may drift apart before it is noted: no jump is that small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +108,36 @@ def sync_channel(
 
 
 def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
-    """Set a cursor back that lies in the time to come: the clock was ahead when it was moved.
+    """Set a cursor back that was moved by a clock that ran ahead, and was set right since.
 
-    What the channel changed between that pull and now would else be skipped. Its own newest time
-    says how far it was read.
+    What the channel changed between that pull and now would else be skipped. A cursor in the time
+    to come shows it, and the distance between the wall clock and the one that never jumps, which
+    gets smaller only when the wall clock is set back (or on another machine: read a day again).
     """
     cursor, now = orders.cursor(shop.db, name), shop.now_ms()
-    if cursor is None or cursor <= now:
+    distance = now - round(shop.clock.monotonic() * 1000)
+    known = house.meta(shop.db, _clock(shop, name))
+    jumped = max(0, int(known) - distance) if known else 0
+    ahead = cursor is not None and cursor > now
+    if known and abs(int(known) - distance) <= DRIFT_MS and not ahead:
         return
-    read = orders.newest_revision(shop.db, name)
-    start = now - shop.config.sync.first_ms if read is None else read
     with shop.db.tx():
-        back = min(start, now - channel.features.overlap_ms)
+        house.set_meta(shop.db, _clock(shop, name), str(distance))
+        if cursor is None or not (ahead or jumped > DRIFT_MS):
+            return
+        back = cursor - min(jumped, DAY_MS)
+        if ahead:
+            read = orders.newest_revision(shop.db, name)
+            back = min(back, now - shop.config.sync.first_ms if read is None else read)
+        back = min(back, now) - channel.features.overlap_ms
         orders.set_cursor_back(shop.db, name, cursor, back, now)
         shop.audit("cursor_set_back", f"channel:{name}", f"the clock was ahead: {cursor} → {back}")
+
+
+def _clock(shop: Shop, name: str) -> str:
+    """Return the name under which the distance of the two clocks of this machine is kept."""
+    here = "" if shop.db.dialect == "sqlite" else f"{home.here().id}_"
+    return f"clocks_{here}{name}"
 
 
 def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> list[Window]:

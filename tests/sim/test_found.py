@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from kmtool.journal import Journal, JournalEntry
 from kmtool.operations.deliver import deliver
 from kmtool.operations.sync import sync
 from kmtool.shop import Shop
+from kmtool.sim.clocks import SimClock
 from kmtool.sim.driver import play
 from kmtool.sim.ground import Ground, prepared
 from kmtool.store import orders
@@ -69,6 +71,28 @@ def test_what_came_while_the_clock_was_ahead_is_pulled_when_it_is_right(
     sync(shop)
     assert orders.find(shop.db, "shop1", "A2") is not None
     assert orders.cursor(shop.db, "shop1") <= clock.now_ms()
+
+
+def test_what_came_while_the_clock_was_ahead_is_pulled_though_time_has_passed_since(
+    shop: Shop,
+) -> None:
+    """Seed 376: right again, the clock had passed the cursor by the next pull, but not the order."""
+    clock = SimClock(shop.now_ms())
+    mine = replace(shop, clock=clock)
+    world("shop1").orders["A1"] = order("A1", at_ms=clock.now_ms())
+    sync(mine)
+    clock.jump(600_000)
+    sync(mine)
+    clock.jump(-600_000)
+    clock.advance(30_000)
+    world("shop1").orders["A2"] = order("A2", at_ms=clock.now_ms())
+    clock.advance(590_000)
+    sync(mine)
+    assert orders.find(shop.db, "shop1", "A2") is not None
+    told = "SELECT count(*) FROM audit WHERE action = 'cursor_set_back'"
+    assert shop.db.value(told) == 1
+    sync(mine)
+    assert shop.db.value(told) == 1, "one jump is one look back"
 
 
 def test_a_pull_after_a_pause_looks_back_over_what_a_wrong_clock_may_have_skipped(
