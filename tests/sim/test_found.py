@@ -76,7 +76,7 @@ def test_what_came_while_the_clock_was_ahead_is_pulled_when_it_is_right(
 def test_what_came_while_the_clock_was_ahead_is_pulled_though_time_has_passed_since(
     shop: Shop,
 ) -> None:
-    """Seed 376: right again, the clock had passed the cursor by the next pull, but not the order."""
+    """Seed 376: set right again, the clock had passed the cursor by the time of the next pull."""
     clock = SimClock(shop.now_ms())
     mine = replace(shop, clock=clock)
     world("shop1").orders["A1"] = order("A1", at_ms=clock.now_ms())
