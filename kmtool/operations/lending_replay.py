@@ -15,8 +15,10 @@ from kmtool.shop import Shop
 from kmtool.store import lending as store
 from kmtool.store.db import Row
 
+Place = tuple[str, str, str]
 
-def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: tuple[str, str, str]) -> bool:
+
+def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
     """Tell whether a key is where its lending says; lend it again here if that is not known.
 
     False for a place that is no lending, or a key that went to a buyer by other proof.
@@ -43,8 +45,13 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: tuple[str, str, st
     return True
 
 
-def came_back(shop: Shop, key: Row, released: Set[tuple[str, str, str]]) -> None:
-    """A key that is lent here was taken back since, as the journal says, and sent elsewhere."""
+def came_back(shop: Shop, key: Row, sent: Set[Place], released: Set[Place]) -> None:
+    """A key that is lent here came back since, and was sent elsewhere.
+
+    The journal says so, or does not know the lending: all are on record until it is lost, and what
+    is made of it anew says only where the keys were sent that were not lent any more.
+    """
     for row in store.lent_rows(shop.db, key["id"]):
-        if (store.POOL + row["pool"], row["number"], str(row["n"])) in released:
+        place = (store.POOL + row["pool"], row["number"], str(row["n"]))
+        if place in released or place not in sent:
             store.move(shop.db, row, "returned", shop.now_ms(), read_id=None)

@@ -119,7 +119,7 @@ def replay(shop: Shop) -> Replayed:
                     continue
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))
                 if key is not None:
-                    lending_replay.came_back(shop, key, gone)
+                    lending_replay.came_back(shop, key, places.keys(), gone)
                     _take_out(shop, key, done)
         seen_keys.remember_seen(shop.db, seen)
         _counter_sales(shop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,9 @@ from kmtool.operations.journal_whole import make_whole, missing
 from kmtool.operations.replay import last_word
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import keys_at, pull
+from tests.operations.delivery_kit import broken, keys_at, pull, tick
 from tests.operations.import_kit import bring
+from tests.operations.lending_kit import export, lend, read
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, run_on, saved, told
 from tests.operations.test_restore import dump_tools as dump_tools
@@ -136,3 +138,24 @@ def test_each_machine_keeps_its_own_journal_whole(
         shop.journal.path.unlink()
         monkeypatch.setattr(home, "here", lambda id=machine: replace(mine, id=id))
         assert (make_whole(shop), make_whole(shop)) == (1, 0)
+
+
+def test_a_key_that_came_back_from_a_pool_is_sold_though_its_lending_is_forgotten(
+    shop: Shop, opener: Opener, tmp_path: Path
+) -> None:
+    """Seed 362: a journal made anew names what was sent, not what was lent and came back before."""
+    keys = shelf(shop, n=2)
+    lend(shop, tmp_path, 2)
+    file = saved(shop)
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(key, "未使用", "") for key in keys]), take_back=True)
+    pull(shop, order("A1"))
+    deliver(shop)
+    before = told("A1")
+    shop.journal.path.unlink()
+    deliver(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, order("A1"))
+        run_on(again)
+        assert broken(again) == [] and told("A1") == before
