@@ -91,6 +91,7 @@ def _answer(stage: Stage, placed: Placed, marker: str, text: str, *, there: bool
 def _look(stage: Stage, placed: Placed, message: Message) -> str:
     """Ask of a message on the screen what must be true of one that leaves; return its text."""
     text = message.text.text()
+    placed.addresses.pop(message.marker, None)  # whoever pastes it sees to whom
     if placed.channel in stage.world.sites:
         at_the_door(stage, stage.process, placed, message, _FINGERPRINTS.fingerprint)
         return text

@@ -12,6 +12,7 @@ from kmtool.operations.import_records import ImportResult, Terms
 from kmtool.operations.key_sources import Source
 from kmtool.operations.keys import Undone
 from kmtool.operations.products import Fields
+from kmtool.operations.replay import last_word
 from kmtool.operations.templates import Place
 from kmtool.shop import Shop
 from kmtool.sim.acts_kit import DONE, insist, perform
@@ -38,14 +39,12 @@ def take_in(stage: Stage, file: Brought) -> str:
         sku=file.sku, supplier=file.supplier, cost_e5=cost, uses=file.uses, mode=file.mode
     )
 
-    data, sold = file.data, stage.world.owner.sold
-    if sold:
-        data = b"\n".join(row for row in data.splitlines() if row.decode().strip() not in sold)
-
-    for row in data.splitlines():  # what is brought in is for sale, whatever was said before
-        stage.world.owner.gone.pop(row.decode().strip(), None)
+    sold = stage.world.owner.sold
 
     def work(shop: Shop) -> ImportResult:
+        data = _unsold(shop, file, sold) if sold else file.data
+        for row in data.splitlines():  # what is brought in is for sale, whatever was said before
+            stage.world.owner.gone.pop(row.decode().strip(), None)
         source = Source(file.name, data or b"\n")
         return import_keys.run(
             shop, [source], terms, agree=lambda _: True, create=lambda _kind, _name: True
@@ -59,6 +58,15 @@ def take_in(stage: Stage, file: Brought) -> str:
         file.here = True
 
     return perform(stage, f"import {file.name} {len(file.keys)}", work, done)
+
+
+def _unsold(shop: Shop, file: Brought, sold: set[str]) -> bytes:
+    """Return what the owner brings in again: not what was sold, unless the journal asks for it."""
+    named = last_word(shop.journal).sent
+    rows = [row.strip() for row in file.data.splitlines()]
+    return b"\n".join(
+        row for row in rows if row.decode() not in sold or FINGERPRINTS.fingerprint(row) in named
+    )
 
 
 def _file(stage: Stage, sku: str, n: int, note: str = "") -> Brought:
