@@ -13,7 +13,7 @@ differences: `{lock}` and `{skip_locked}` (row locks, empty on SQLite), and in D
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, repeat
 from operator import itemgetter
 from pathlib import Path
@@ -145,30 +145,10 @@ class Db:
         """Tell whether all that happens now will be undone (`--dry-run`)."""
         return self._rehearsing
 
-    @contextmanager
-    def tx(self) -> Iterator[None]:
+    def tx(self) -> AbstractContextManager[None]:
         """Open a transaction; commit at the end, roll back on any exception. Never nested."""
         assert self._depth == 0 or self._rehearsing, "transactions do not nest"
-        if self._rehearsing:
-            with self._savepoint():
-                yield
-            return
-        self._begin()
-        self._depth += 1
-        try:
-            yield
-        except BaseException:
-            self._depth -= 1
-            self._rollback()
-            raise
-        self._depth -= 1
-        try:
-            if self._lost:
-                raise self._taken_back()
-            self._commit()
-        except BaseException:
-            self._rollback()
-            raise
+        return self._savepoint() if self._rehearsing else _Transaction(self)
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -233,6 +213,16 @@ class Db:
         """When this returns, the fact is on the disk."""
         self._plain("COMMIT")
 
+    def _end(self) -> None:
+        """Keep what the transaction did, or nothing of it."""
+        try:
+            if self._lost:
+                raise self._taken_back()
+            self._commit()
+        except BaseException:
+            self._rollback()
+            raise
+
     def _plain(self, sql: str) -> None:
         try:
             self.raw.execute(sql)
@@ -286,6 +276,26 @@ class Db:
         if known is None:
             raise error
         raise known from error
+
+
+class _Transaction:
+    """What `with db.tx():` enters: as a class, for it is entered all the time."""
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db._begin()
+        self._db._depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *_more: object) -> None:
+        self._db._depth -= 1
+        if kind is None:
+            self._db._end()
+        else:
+            self._db._rollback()
 
 
 def is_duplicate(error: Exception) -> bool:
