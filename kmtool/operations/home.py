@@ -17,6 +17,7 @@ import platform
 import secrets
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kmtool.config import Config, user_folder
@@ -81,6 +82,7 @@ def host_name() -> str:
     return platform.node()
 
 
+@cache
 def system_id() -> str:
     """Return a digest of what the operating system says of itself, empty when it says nothing."""
     text = ""
