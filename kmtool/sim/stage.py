@@ -169,7 +169,7 @@ class Stage:
     def edge(self, where: str, process: Process, *, may_act: bool = True) -> str:
         """Let happen what happens at an edge; returns what the caller must do itself."""
         what = self.draw(where, process)
-        if what == "other" and (not may_act or len(self._processes) > DEEP):
+        if not what or (what == "other" and (not may_act or len(self._processes) > DEEP)):
             return ""
         return self.strike(what, where, process)
 

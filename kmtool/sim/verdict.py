@@ -181,9 +181,11 @@ def missing(left: Sequence[Placed]) -> Counter[str]:
 
 def lacks(placed: Placed) -> dict[str, int]:
     """Return SKU → keys that a buyer paid for and does not hold."""
-    held = Counter(sku_of(key) for key in placed.got() if key not in placed.excused)
-    wanted = placed.wanted()
-    return {sku: n - held[sku] for sku, n in wanted.items() if n > held[sku]}
+    left = placed.wanted()
+    for key in placed.got():
+        if key not in placed.excused and (sku := sku_of(key)) in left:
+            left[sku] -= 1
+    return {sku: n for sku, n in left.items() if n > 0}
 
 
 def ask_doctor(stage: Stage, shop: Shop) -> None:
