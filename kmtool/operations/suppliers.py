@@ -113,16 +113,18 @@ def limit(
 ) -> Supplier:
     """Write what may be spent at a supplier with an interface into kmtool.toml; 0 buys nothing.
 
-    Raises `NotFound` when the supplier has no section there.
+    Raises `NotFound` for an unknown supplier, `Refused` when it has no section there.
     """
     shop.must_be_writable()
     config = shop.config
     if code not in config.suppliers:
-        raise NotFound(
-            kind="supplier",
-            name=code,
+        if store.supplier(shop.db, code) is None:
+            raise NotFound(kind="supplier", name=code)
+        raise Refused(
+            detail="supplier {code} has no interface: nothing is bought there by itself",
             where=told("[suppliers.{code}] in kmtool.toml", code=code),
-            mend="write [suppliers.{name}] with its adapter first",
+            mend="write [suppliers.{code}] with its adapter first",
+            code=code,
         )
     given = {"spend_per_day": per_day_minor, "spend_per_order": per_order_minor}
     values: dict[str, config_text.Value] = {

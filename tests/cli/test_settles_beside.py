@@ -113,7 +113,9 @@ def test_a_limit_of_spending_is_raised(owner: Owner, lab: DemoShop, limit: str) 
 def test_a_limit_that_makes_no_sense_changes_nothing(owner: Owner, lab: DemoShop) -> None:
     before = (owner.folder / "kmtool.toml").read_bytes()
     assert owner.cli("supplier", "set", "toplab", "--spend-per-day", "much").code == 2
-    assert owner.cli("supplier", "set", "z", "--spend-per-day", "5").code == 5
+    assert owner.cli("supplier", "set", "nobody", "--spend-per-day", "5").code == 5
+    told = owner.cli("supplier", "set", "z", "--spend-per-day", "5")
+    assert told.code == 6 and "has no interface" in told.err
     assert owner.cli("supplier", "set", "toplab", "--spend-per-day", "5", "--dry-run").code == 0
     assert (owner.folder / "kmtool.toml").read_bytes() == before
 

@@ -22,7 +22,7 @@ from kmtool.shop import Shop
 from kmtool.store import transfer
 from kmtool.store.db import connect
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, outside, pull, tick
+from tests.operations.delivery_kit import broken, keys_at, outside, pull, run_on, tick
 from tests.operations.stock import shelf
 
 
@@ -131,6 +131,31 @@ def test_a_copy_in_the_same_folder_is_let_be_at_home(
         assert deliver(there).failed == 0
     with pytest.raises(AwayFromHome):
         deliver(shop)
+
+
+def test_what_only_the_old_place_knows_is_on_record_before_the_copy_goes_on(
+    shop: Shop, clock: ManualClock
+) -> None:
+    """Seed 37: the journal was lost while the old place had sent more than the copy knew."""
+    if shop.db.dialect == "postgresql":
+        pytest.skip("there a copy is another database")
+    full(shop)
+    assert isinstance(shop.config.database, Path)
+    path = shop.config.database.with_name("other.db")
+    copy(shop, str(path))
+    pull(shop, order("C1"))
+    deliver(shop)
+    before = keys_at("C1")
+    shop.journal.path.unlink()
+    config = replace(shop.config, data=replace(shop.config.data, database=str(path)))
+    with open_shop(config, clock=clock) as there:
+        adopt(there)
+        pull(there, order("C1"), *(order(f"D{n}") for n in range(3)))
+        run_on(there)
+        assert keys_at("C1") == before and len(before) == 1
+        others = [key for n in range(3) for key in keys_at(f"D{n}")]
+        assert len(others) == 3 and not before & set(others)
+        assert broken(there) == []
 
 
 def test_a_rehearsal_leaves_nothing(shop: Shop, target: str) -> None:
