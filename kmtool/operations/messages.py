@@ -34,7 +34,7 @@ _MARKS = {CHINESE: (MARK, "（第 {part}/{parts} 条）"),
           "en": ("Delivery number: {marker}", " (message {part} of {parts})")}  # fmt: skip
 
 
-@dataclass(slots=True)  # one for each line: a frozen one takes twice as long to make
+@dataclass(slots=True)  # one for each line: a frozen one takes four times as long to make
 class MessageLine:
     """One line of an order as the buyer sees it."""
 

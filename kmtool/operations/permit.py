@@ -24,6 +24,7 @@ from kmtool.store.db import Row
 CARRY = (EffectKind.HAND_OVER, EffectKind.REPLACE)
 OVER = (LineState.CLOSED, LineState.CANCELLED)
 MAY_LEAVE = frozenset({LineState.RESERVED, LineState.UNKNOWN})
+_MAY_LEAVE_OR_GONE = MAY_LEAVE | {LineState.DELIVERED}
 GOOD = frozenset({KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED})
 
 GOOD_SHARED = frozenset({KeyState.FREE, KeyState.DELIVERED, KeyState.EXPIRED})
@@ -84,7 +85,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         now = shop.now_ms()
         old = any(row["expires_ms"] <= now for row in bound)
         undo = take_back if effect["kind"] == EffectKind.REPLACE else unpack
-        off = any(line["sku"] in seen.off for line in lines)
+        off = bool(seen.off) and any(line["sku"] in seen.off for line in lines)
         shut = bad or old or off or _mode_shut(shop, order, effect)
         if shut and undo(shop, effect, marked("looked at again")):
             return False
@@ -103,8 +104,8 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
 
 def _waits(lines: Sequence[Row]) -> bool:
     """Tell whether lines wait for their message; one of them may have got another key meanwhile."""
-    states = {LineState(line["state"]) for line in lines}
-    return bool(states & MAY_LEAVE) and states <= MAY_LEAVE | {LineState.DELIVERED}
+    states = {line["state"] for line in lines}
+    return not states.isdisjoint(MAY_LEAVE) and states <= _MAY_LEAVE_OR_GONE
 
 
 def _good(key: Row) -> frozenset[KeyState]:

@@ -75,7 +75,7 @@ class RefundReply:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one for each effect: a frozen one takes four times as long to make
 class Parcel:
     """What a try of an effect needs: a message for the courier, or an order for the channel."""
 

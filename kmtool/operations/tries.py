@@ -40,7 +40,7 @@ class Sent:
         self.notes += part.notes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one for each effect: a frozen one takes four times as long to make
 class Begun:
     """An attempt on record, ready for the network."""
 

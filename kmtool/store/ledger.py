@@ -15,7 +15,7 @@ Posting = tuple[str, str, int]
 """(account, currency, amount in minor units; debit positive)"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one for each order: a frozen one takes four times as long to make
 class Entry:
     """An entry to be posted; its identity is (event, ref)."""
 
