@@ -69,7 +69,7 @@ def change_mode(stage: Stage) -> None:
 
 def set_mode(stage: Stage, site: str, mode: str) -> None:
     """Write the mode of a channel into kmtool.toml: every process started from now on knows it."""
-    stage.stop_daemon()
+    stage.end_daemon()
     channels = dict(stage.config.channels)
     channels[site] = replace(channels[site], mode=Mode(mode))
     stage.config = replace(stage.config, channels=channels)

@@ -226,7 +226,7 @@ def wake_old(stage: Stage) -> None:
     old = stage.random.choice(stage.world.owner.places)
     if old.root == stage.config.root or not old.path.exists():
         return
-    stage.stop_daemon()
+    stage.end_daemon()
     end = run(stage, "deliver from the old place", lambda it: _deliver(it, old))
     if end == DONE:
         stage.fail(SILENT, str(old.root))

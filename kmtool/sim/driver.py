@@ -126,7 +126,7 @@ def _end(stage: Stage) -> None:
             break
         if n == ROUNDS_MAX - 1:
             stage.fail(*left)
-    stage.stop_daemon()
+    stage.end_daemon()
     with stage.open("doctor") as shop:
         verdict.ask_doctor(stage, shop)
         money.ask(stage, shop)

@@ -309,7 +309,7 @@ class Stage:
         if self._daemon_shop is not None and self._daemon_process is not None:
             if self._daemon_process.is_alive:
                 return self._daemon_shop
-            self._end_daemon()
+            self.end_daemon()
         self.count["restarts"] += 1
         stack, process = ExitStack(), Process(self, "daemon")
         self._daemon, self._daemon_process = stack, process
@@ -319,13 +319,13 @@ class Stage:
                 shop = replace(stack.enter_context(opened), actor="daemon")
                 self._daemon_shop = self._start(shop, stack)
         except Crash as crash:
-            self._end_daemon()
+            self.end_daemon()
             if isinstance(crash, PowerCut) and self._processes:
                 raise
             return None
         except KmError as error:
             self.refused("daemon starts", error)
-            self._end_daemon()
+            self.end_daemon()
             return None
         return self._daemon_shop
 
@@ -339,12 +339,12 @@ class Stage:
         return found.shop
 
     def stop_daemon(self) -> None:
-        """End the daemon in an orderly way; nothing of the shop is open then."""
-        self._end_daemon()
+        """End the daemon before files are touched: nothing of the shop is open then."""
+        self.end_daemon()
         self.connections.close()
 
-    def _end_daemon(self) -> None:
-        """End the daemon, or what is left of a dead one."""
+    def end_daemon(self) -> None:
+        """End the daemon in an orderly way, or what is left of a dead one."""
         stack, process = self._daemon, self._daemon_process
         self._daemon = self._daemon_shop = None
         if stack is None or process is None:
@@ -367,7 +367,7 @@ class Stage:
             self.count["crashes"] += 1
             self.note("daemon is killed")
             self._daemon_process.die()
-        self.stop_daemon()
+        self.end_daemon()
 
     def rounds(self, n: int = 1) -> None:
         """The daemon works n rounds: pulls, delivers. It is started when it is not there."""
@@ -382,14 +382,14 @@ class Stage:
                     self.count["pulls"] += 1
                     deliver_all(shop)
             except Crash as crash:
-                self._end_daemon()
+                self.end_daemon()
                 if isinstance(crash, PowerCut) and self._processes:
                     raise
             except Broken as error:
                 if not isinstance(error, TakenOver) and not self._daemon_process.acted:
                     self.fail("no round breaks by itself", f"{error}")
                 self.refused("daemon", error)
-                self._end_daemon()
+                self.end_daemon()
             except KmError as error:
                 self.refused("daemon", error)
 
