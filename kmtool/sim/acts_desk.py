@@ -20,7 +20,7 @@ from kmtool.sim.ground import MASTER
 from kmtool.sim.sites import WARES
 from kmtool.sim.stage import Stage
 from kmtool.sim.verdict import ON_RECORD, ONE_BUYER, at_the_door, may_arrive
-from kmtool.sim.world import CURRENCY, Letter, Placed, Ware, keys_in
+from kmtool.sim.world import CURRENCY, HAND, Letter, Placed, Ware, keys_in
 from kmtool.vault import Vault
 
 BY_HAND = Features(title="by hand", kind="courier", repeat=Repeat.NONE)
@@ -107,7 +107,7 @@ def _arrive(stage: Stage, placed: Placed, marker: str, text: str) -> None:
     same = [letter for letter in placed.letters if letter.marker == marker]
     may_arrive(stage, placed, BY_HAND, same, text)
     placed.letters.append(
-        Letter(stage.tick(), stage.clock.true_ms(), "hand", marker, text, keys_in(text))
+        Letter(stage.tick(), stage.clock.true_ms(), HAND, marker, text, keys_in(text))
     )
     stage.happened(f"pasted {placed.name} {marker} {' '.join(keys_in(text))}")
 

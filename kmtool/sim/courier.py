@@ -11,7 +11,7 @@ from kmtool.sim import border
 from kmtool.sim.ground import MASTER
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage, current
-from kmtool.sim.verdict import at_the_door, may_arrive
+from kmtool.sim.verdict import at_the_door, may_arrive, must_not_be_renamed
 from kmtool.sim.world import Letter, Placed, keys_in
 from kmtool.vault import Vault
 
@@ -74,6 +74,8 @@ class Courier:
             if same[0].text != text and placed.name not in self.stage.world.owner.rewritten:
                 self.stage.fail("a message is the same on every try", f"{placed.name} {marker}")
             return
+        if not same:
+            must_not_be_renamed(self.stage, placed, text)
         may_arrive(self.stage, placed, self.features, same, text)
         stage = self.stage
         placed.letters.append(

@@ -16,7 +16,7 @@ from kmtool.shop import Shop
 from kmtool.sim import acts_door
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage
-from kmtool.sim.world import Letter, Placed, keys_in, sku_of
+from kmtool.sim.world import HAND, Letter, Placed, keys_in, sku_of
 
 ONE_BUYER = "no key goes to two buyers"
 ON_RECORD = "every key is on record before it leaves"
@@ -137,6 +137,18 @@ def may_arrive(
     for sku, n in held.items():
         if n > wanted.get(sku, 0):
             stage.fail(RIGHT_KEYS, f"{placed.name} gets {n} of {sku}, paid for {wanted}")
+
+
+def must_not_be_renamed(stage: Stage, placed: Placed, text: str) -> None:
+    """Keys come again under another mark only by the owner's word: nobody else could see that
+    it is the same message."""
+    if placed.name in stage.world.owner.forgetful:
+        return
+    keys = {key for key in keys_in(text) if not key.startswith("T-")}
+    before = [one for one in placed.letters if one.route != HAND and keys & {*one.keys}]
+    if len(before) > placed.repeats:
+        told = f"{placed.name} {before[-1].marker} came before, with the same keys"
+        stage.fail(NOT_TWICE, told)
 
 
 def unserved(stage: Stage) -> Iterator[tuple[str, str]]:

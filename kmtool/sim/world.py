@@ -19,6 +19,8 @@ from kmtool.sim.acts_truth import Owner
 KEY = re.compile(r"\b[A-Z]-[A-Z0-9]+-[0-9]{6}\b")
 """A key is 「K-SKU-000001」; shared keys begin with U, texts with T, top-ups have none."""
 CURRENCY = "CNY"
+HAND = "hand"
+"""The route of what the owner pastes himself."""
 
 Name = tuple[str, str]
 """(channel, order number)"""
