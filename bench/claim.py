@@ -3,8 +3,9 @@
     python -m bench.claim --keys 10000,10000000 --lines 10000
 
 A shop with N free keys of one product delivers orders of one line each, and of ten lines each. What
-is timed is all that stands in the database and the journal: reserve, intent, outcome. The peer is
-the plain path on the same disk: one transaction for each order, by hand in SQL, that does less.
+is timed is all that stands in the database and the journal: reserve, intent, outcome; each is done
+several times and the middle one counts. The peer is the plain path on the same disk: one
+transaction for each order, by hand in SQL, that does less.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from operator import itemgetter
 from pathlib import Path
 
 from bench.shops import opened, place, stock
@@ -34,12 +36,12 @@ def run(shop: Shop, orders: int, lines: int, prefix: str) -> dict[str, float]:
     """Deliver waiting orders without a network; return seconds by step and lines per second."""
     place(shop, orders, lines, prefix=prefix)
     took = {"reserve": 0.0, "intent": 0.0, "outcome": 0.0}
-    cpu = time.process_time()
     size = flow.SLICE_MAX
     with sending(shop, "deliver") as mine:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         reserved = reserve_due(mine)
         took["reserve"] = time.perf_counter() - start
+        cpu = time.process_time() - cpu_start
         assert reserved.reserved == orders * lines, reserved
         due = [
             row
@@ -48,15 +50,20 @@ def run(shop: Shop, orders: int, lines: int, prefix: str) -> dict[str, float]:
         ]
         assert len(due) == orders
         for first in range(0, len(due), size):
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             begun = begin(mine, due[first : first + size])
             between = time.perf_counter()
             finish(mine, [(one, Outcome(Result.OK, "bench")) for one in begun], Sent())
             took["intent"] += between - start
             took["outcome"] += time.perf_counter() - between
-    cpu = (time.process_time() - cpu) / (orders * lines)
+            cpu += time.process_time() - cpu_start
     whole = sum(took.values())
-    return {**took, "rate": orders * lines / whole, "cpu_us": cpu * 1e6}
+    return {**took, "rate": orders * lines / whole, "cpu_us": cpu / (orders * lines) * 1e6}
+
+
+def _known(shop: Shop) -> int:
+    """Return how many keys the shop ever had: none of them is made twice."""
+    return int(shop.db.value("SELECT coalesce(max(id), 0) FROM keys"))
 
 
 def naive(folder: Path, orders: int) -> float:
@@ -90,6 +97,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", default="10000,1000000")
     parser.add_argument("--lines", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default="")
     given = parser.parse_args()
     base = Path(given.folder or tempfile.mkdtemp(prefix="kmtool-bench-"))
@@ -101,10 +109,18 @@ def main() -> int:
         for count in (int(word) for word in given.keys.split(",")):
             with opened(base / f"k{count}") as shop:
                 kept = shop.db.value("SELECT coalesce(sum(free), 0) FROM stock")
-                if kept < count + 2 * given.lines:
-                    stock(shop, "S1", count - kept + 2 * given.lines, start=kept)
+                wanted = count + 2 * given.rounds * given.lines
+                if kept < wanted:
+                    stock(shop, "S1", wanted - kept, start=_known(shop))
                 for lines in (1, 10):
-                    got = run(shop, given.lines // lines, lines, f"L{lines}-{time.time_ns()}-")
+                    found = sorted(
+                        (
+                            run(shop, given.lines // lines, lines, f"L{lines}-{time.time_ns()}-")
+                            for _ in range(given.rounds)
+                        ),
+                        key=itemgetter("rate"),
+                    )
+                    got = found[len(found) // 2]
                     rates[lines].append(got["rate"])
                     steps = "  ".join(
                         f"{k} {got[k]:.2f} s" for k in ("reserve", "intent", "outcome")
@@ -117,13 +133,13 @@ def main() -> int:
         if not given.folder:
             shutil.rmtree(base, ignore_errors=True)
     missed = 0
-    for lines, found in rates.items():
-        flat = max(found) / min(found)
+    for lines, each in rates.items():
+        flat = max(each) / min(each)
         print(
-            f"{lines:>2} lines an order: least {min(found):,.0f} (bar {BAR:,}),"
+            f"{lines:>2} lines an order: least {min(each):,.0f} (bar {BAR:,}),"
             f" spread {flat:.2f} (bar {FLAT})"
         )
-        missed += min(found) < BAR or flat > FLAT
+        missed += min(each) < BAR or flat > FLAT
     return int(missed > 0)
 
 
