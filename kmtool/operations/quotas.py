@@ -16,6 +16,9 @@ from kmtool.shop import Shop
 from kmtool.store import route_uses
 from kmtool.store.db import Row
 
+_UNBOUND = room((), (), (), 0)
+"""Of a route without a quota."""
+
 
 class Rooms:
     """What the quotas of routes leave for some orders: read once, counted on in memory.
@@ -62,7 +65,7 @@ class Rooms:
         """Return how many messages of an order a route takes now."""
         quotas = self._quotas(route, channel)
         if not quotas:
-            return room((), (), (), 0)
+            return _UNBOUND
         now, db = self.shop.now_ms(), self.shop.db
         if route not in self._of_route:
             of_route = [quota for quota in quotas if quota.scope == ROUTE]
