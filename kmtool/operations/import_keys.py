@@ -18,6 +18,7 @@ from kmtool.domain.settlement import account
 from kmtool.domain.states import KeyState, LineKind
 from kmtool.errors import InputRefused, NotFound, StateMoved, UsageError, told
 from kmtool.operations import key_sources, products, stock_back, suppliers, texts
+from kmtool.operations.claims import claim
 from kmtool.operations.import_records import (
     FilePreview,
     FileResult,
@@ -30,7 +31,6 @@ from kmtool.operations.import_records import (
 )
 from kmtool.operations.key_sources import KeyFile, Source
 from kmtool.operations.product_terms import USES_MAX
-from kmtool.operations.rebind import claim
 from kmtool.shop import Shop
 from kmtool.store import house, keys, ledger
 from kmtool.store import products as product_store

@@ -86,26 +86,6 @@ def rebind_new(shop: Shop, order: Row) -> None:
         rebind(shop, order)
 
 
-def claim(shop: Shop, batch_id: int) -> int:
-    """Take keys of a batch that were sent before a restore out of its stock, to their lines.
-
-    Of a shared key these are the uses that were sent; the others stay for sale.
-
-    Call it in the transaction of the import, after the keys and their counter are written.
-    """
-    if not seen_keys.any_seen(shop.db):
-        return 0
-    found = seen_keys.seen_in_batch(shop.db, batch_id)
-    for row in found:
-        take = seen_keys.use_once if row["uses"] > 1 else seen_keys.take_out
-        take(shop.db, row["id"], shop.now_ms())
-    for channel, number in dict.fromkeys((row["channel"], row["number"]) for row in found):
-        order = orders.find(shop.db, channel, number, lock=True)
-        if order is not None:
-            rebind(shop, order)
-    return len({row["id"] for row in found})
-
-
 def resume(shop: Shop, bond: Row, session: int) -> None:
     """Its key was reserved for this very line when the copy was made, and sent since."""
     db, now = shop.db, shop.now_ms()

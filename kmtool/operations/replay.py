@@ -12,16 +12,15 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kmtool.domain.states import COUNTER, AllocationState, KeyState, OrderStatus, RefundState
+from kmtool.domain.states import AllocationState, KeyState
 from kmtool.errors import marked
 from kmtool.journal import Journal
 from kmtool.operations import lending_replay
+from kmtool.operations.claims import counter_sales
 from kmtool.operations.home import host_name
-from kmtool.operations.ingest import ingest
 from kmtool.operations.rebind import line_of, rebind, resume, to_person, unreserve
-from kmtool.ports import Buyer, LineFact, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import house, machines, orders, products, seen_keys
+from kmtool.store import house, machines, orders, seen_keys
 from kmtool.store.db import Row
 
 _SEEN = {KeyState.EXPOSED, KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.RETURNED}
@@ -122,7 +121,7 @@ def replay(shop: Shop) -> Replayed:
                     lending_replay.came_back(shop, key, places.keys(), gone)
                     _take_out(shop, key, done)
         seen_keys.remember_seen(shop.db, seen)
-        _counter_sales(shop)
+        counter_sales(shop)
         for row in seen_keys.seen_orders(shop.db):
             if row["here"]:
                 order = orders.find(shop.db, row["channel"], row["number"], lock=True)
@@ -224,32 +223,3 @@ def _take_out(shop: Shop, key: Row, done: Replayed) -> None:
         seen_keys.use_once(shop.db, key["id"], shop.now_ms())
     elif KeyState(key["state"]) not in _SEEN:
         seen_keys.take_out(shop.db, key["id"], shop.now_ms())
-
-
-def _counter_sales(shop: Shop) -> None:
-    """Sales by hand come from no channel: their orders are written again, at today's price."""
-    for row in seen_keys.seen_orders(shop.db, COUNTER):
-        if row["here"] or row["unknown"]:
-            continue
-        seen = seen_keys.seen_of_order(shop.db, COUNTER, row["number"])
-        keys = seen_keys.keys_of(shop.db, [bytes(one["fingerprint"]) for one in seen])
-        sku = next(iter(keys.values()))["sku"]
-        product = products.product(shop.db, sku)
-        assert product is not None
-        now, total = shop.now_ms(), (product["price_minor"] or 0) * len(keys)
-        fact = OrderFact(
-            number=row["number"],
-            revision_ms=now,
-            status=OrderStatus.PAID,
-            refund=RefundState.NONE,
-            currency=product["currency"],
-            total_minor=total,
-            lines=(LineFact(seen[0]["line_no"], sku, "", product["title"], len(keys), total),),
-            created_ms=now,
-            paid_ms=now,
-            buyer=Buyer(),
-            note="found in the send journal; its price is assumed",
-        )
-        order_id = ingest(shop, COUNTER, fact).order_id
-        orders.set_line_product(shop.db, order_id, sku, len(keys))
-        orders.set_released(shop.db, order_id, now)

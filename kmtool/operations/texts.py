@@ -15,6 +15,7 @@ from kmtool.domain.secret import Secret, tail_of
 from kmtool.domain.states import UNLIMITED_USES, KeyState, LineKind
 from kmtool.errors import InputRefused, NotFound, Refused, UsageError
 from kmtool.operations import suppliers
+from kmtool.operations.claims import claim
 from kmtool.operations.import_records import (
     FilePreview,
     FileResult,
@@ -23,7 +24,6 @@ from kmtool.operations.import_records import (
     Terms,
 )
 from kmtool.operations.key_sources import KeyFile, Source, text_of
-from kmtool.operations.rebind import claim
 from kmtool.shop import Shop
 from kmtool.store import house, keys
 from kmtool.store import products as product_store

@@ -201,6 +201,25 @@ def test_a_sale_by_hand_comes_back_for_the_person_to_confirm(shop: Shop, opener:
     assert broken(shop) == []
 
 
+def test_a_sale_by_hand_comes_back_when_the_file_of_its_key_does(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 197: the file came in after the backup; nobody ever heard of that sale again."""
+    shelf(shop, n=1)
+    shop.db.run("UPDATE keys SET state = 'void'")
+    shop.db.run("UPDATE stock SET free = 0")
+    file = saved(shop)
+    bring(shop, "KEY-LATER-1\nKEY-LATER-2\n")
+    sell(shop, SaleWish("S1", to="demo_buyer"), lambda _message: None)
+    number = str(shop.db.value("SELECT number FROM orders WHERE channel = 'counter'"))
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        assert again.db.value("SELECT count(*) FROM orders WHERE channel = 'counter'") == 0
+        bring(again, "KEY-LATER-1\nKEY-LATER-2\n")
+        assert orders.show(again, f"counter:{number}").assumed
+        assert states(again) == {"exposed": 1, "free": 1, "void": 1} and broken(again) == []
+
+
 def test_a_rehearsal_changes_nothing(shop: Shop, opener: Opener) -> None:
     shelf(shop, n=3)
     file = saved(shop)
