@@ -43,7 +43,7 @@ class Facts:
     """The answers for a chunk of orders. `orders` and `lines` by order id.
 
     `held` is (line, SKU) → keys that were kept back for that very line before it was paid, `shared`
-    SKU → kind of products whose keys serve several buyers, `wanted` line → what it takes.
+    SKU → kind of products whose keys serve several buyers, `wanted` (line, pieces) → what it takes.
     """
 
     shop: Shop
@@ -61,7 +61,7 @@ class Facts:
     sku_hour: dict[str, tuple[int, int]] = field(default_factory=dict)
     buyer_hour: dict[Buyer, int] = field(default_factory=dict)
     refusals: dict[int, tuple[str, bool]] = field(default_factory=dict)
-    wanted: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+    wanted: dict[tuple[int, int], list[tuple[str, int]]] = field(default_factory=dict)
     rooms: Rooms = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,9 +73,10 @@ class Facts:
 
     def needs(self, line: Row) -> list[tuple[str, int]]:
         """Return (SKU, keys) that a line takes (`take.needs`), worked out once."""
-        found = self.wanted.get(line["id"])
+        name = (line["id"], line["needed"])
+        found = self.wanted.get(name)
         if found is None:
-            found = self.wanted[line["id"]] = needs(line, self.parts)
+            found = self.wanted[name] = needs(line, self.parts)
         return found
 
     def pieces_possible(self, line: Row) -> int:
