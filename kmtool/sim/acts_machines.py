@@ -272,7 +272,7 @@ def set_back(stage: Stage, point: Point) -> None:
         file.here, file.batch = False, ""  # the numbers of batches begin anew from that point
     owner.bursts.clear()  # the brakes count what was decided here, not what a replay binds again
     for placed in stage.world.orders.values():
-        placed.repeats += SENT_ANEW
+        placed.forgotten += SENT_ANEW
         placed.told_ended = 0
         owner.rewritten.add(placed.name)
 

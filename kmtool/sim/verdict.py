@@ -84,9 +84,11 @@ def at_the_door(
 def _must_go_where_it_went(stage: Stage, placed: Placed, message: Message) -> None:
     """A message that may have been seen goes nowhere else without the owner's word."""
     email, said = placed.addresses.get(message.marker, ("", 0))
-    if email and email != message.buyer.email and said == placed.repeats:
+    if email and email != message.buyer.email and said == placed.repeats + placed.forgotten:
         stage.fail(SAME_ADDRESS, f"{placed.name} {message.marker}: {message.buyer.email}")
-    placed.addresses[message.marker] = (message.buyer.email, placed.repeats)
+    placed.addresses[message.marker] = (
+        message.buyer.email, placed.repeats + placed.forgotten,
+    )  # fmt: skip
 
 
 def _must_be_read(stage: Stage, placed: Placed) -> None:
@@ -126,7 +128,9 @@ def may_arrive(
         most = features.repeat_max if features.repeat is Repeat.REPEAT_SAFE else 1
         stage.count["repeated"] += 1
         most += stage.jumped_since(same[-1].at_ms - features.grace_ms)
-        if len(same) + 1 > most + placed.repeats:
+        most += placed.repeats
+        most += 0 if features.repeat is Repeat.QUERYABLE else placed.forgotten
+        if len(same) + 1 > most:
             stage.fail(NOT_TWICE, f"{placed.name} {same[0].marker} × {len(same) + 1}")
     wanted = placed.wanted()
     held = Counter(
@@ -146,7 +150,7 @@ def must_not_be_renamed(stage: Stage, placed: Placed, text: str) -> None:
         return
     keys = {key for key in keys_in(text) if not key.startswith("T-")}
     before = [one for one in placed.letters if one.route != HAND and keys & {*one.keys}]
-    if len(before) > placed.repeats:
+    if len(before) > placed.repeats + placed.forgotten:
         told = f"{placed.name} {before[-1].marker} came before, with the same keys"
         stage.fail(NOT_TWICE, told)
 

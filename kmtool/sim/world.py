@@ -96,6 +96,8 @@ class Placed:
     excused: set[str] = field(default_factory=set)
     ended: str = ""
     repeats: int = 0
+    forgotten: int = 0
+    """How many more are, where its route cannot be asked: the shop was set back since."""
     told_ended: int = 0
     """Sequence of the commit after which the shop knew that nothing may be sent; 0: it does not."""
     told_ms: int = 0
