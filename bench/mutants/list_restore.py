@@ -20,6 +20,7 @@ RESTORING: tuple[Mutant, ...] = (
         ),
         "a key that was taken back stays where it was once sent",
         Sees.DOCTOR,
+        "pools",
     ),
     Mutant(
         "replay_leaves_keys_on_sale",
