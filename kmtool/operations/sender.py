@@ -6,6 +6,8 @@
   (compare-and-set; a refund case stays one).
 - An orderly end, Ctrl-C included, does the same for its own attempts before the session is `ended`.
 - `by_hand` sessions (a person shows keys) live beside the sender: they lock their token only.
+- Whoever replaces, copies or moves the database holds another lock, at which they all look once
+  their row stands: it either sees their session, or they see that it is at work.
 - Nobody sends from a copy, from another machine, or from a database older than the send journal.
 - A take-over raises the epoch in the name of the sender lock and buries the session of whoever
   sends: one that was only stopped finds itself fenced off at its next intent or outcome, though its
@@ -17,9 +19,10 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kmtool.config import Config
@@ -34,6 +37,8 @@ from kmtool.store import deliveries, effects, house, machines, orders, sessions
 from kmtool.store.db import Db, Row
 
 SENDER = "sender"
+ALONE = "alone"
+ALONE_NUMBER = 0x6B6D_746F_6F6C  # its number on PostgreSQL: "kmtool"
 SENDS = frozenset({"run", "deliver", "once"})
 """Kinds of sessions that hold the sender lock."""
 LOOKS = 4
@@ -62,6 +67,8 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             )
         mine = replace(shop, session=session)
         try:
+            if by_hand or shop.db.dialect != "sqlite":  # else the sender lock keeps both apart
+                _must_not_be_locked_out(shop)
             sweep(mine)
             yield mine
         finally:
@@ -72,10 +79,13 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
 def alone(shop: Shop, *, beside: Shop | None = None) -> Iterator[None]:
     """Hold the sender lock without a session, while nobody sends or shows keys; else `Locked`.
 
-    `beside` is a shop that is held so already: databases of one folder share a lock.
+    Nobody begins to meanwhile. `beside` is a shop that is held so already: databases of one folder
+    share their locks.
     """
     with ExitStack() as stack:
         try:
+            if beside is None or not _same_folder(shop, beside):
+                _lock_out(shop, stack)
             if beside is None or not _same_lock(shop, beside):
                 _hold_sender(shop, _epoch(shop.db), stack)
         except Locked:  # this must wait until nobody sends; "it sends by itself" is no answer here
@@ -91,7 +101,7 @@ def locked_out(config: Config) -> Iterator[None]:
     """Hold every sender lock beside a database that does not open; `Locked` when one is held."""
     with ExitStack() as stack:
         folder = _locks(config)
-        for path in sorted({folder / SENDER, *folder.glob(f"{SENDER}-*")}):
+        for path in sorted({folder / SENDER, folder / ALONE, *folder.glob(f"{SENDER}-*")}):
             lock = FileLock(path)
             if not lock.acquire():
                 raise Locked(detail="another kmtool is sending")
@@ -132,7 +142,7 @@ def _hold_sender(shop: Shop, epoch: int, stack: ExitStack) -> None:
     if shop.db.dialect != "sqlite":
         return
     lock = FileLock(_sender_lock(shop, epoch))
-    if not _acquired(shop, lock):
+    if not _taken(shop, lock.acquire):
         raise Locked(detail=_holder(shop.db), mend="it sends what you ordered by itself")
     stack.callback(lock.release)
 
@@ -141,10 +151,38 @@ def _sender_lock(shop: Shop, epoch: int) -> Path:
     return _folder(shop) / _in_epoch(SENDER, epoch)
 
 
-def _same_lock(one: Shop, other: Shop) -> bool:
+def _same_folder(one: Shop, other: Shop) -> bool:
     both_files = one.db.dialect == other.db.dialect == "sqlite"
-    places = (_sender_lock(shop, _epoch(shop.db)).resolve() for shop in (one, other))
-    return both_files and len(set(places)) == 1
+    return both_files and _folder(one).resolve() == _folder(other).resolve()
+
+
+def _same_lock(one: Shop, other: Shop) -> bool:
+    return _same_folder(one, other) and _epoch(one.db) == _epoch(other.db)
+
+
+def _lock_out(shop: Shop, stack: ExitStack) -> None:
+    """Let nobody begin to send or show keys: it is held before the sessions are looked at."""
+    if shop.db.dialect == "sqlite":
+        lock = FileLock(_folder(shop) / ALONE)
+        if not _taken(shop, lock.acquire):
+            raise Locked(detail=_holder(shop.db))
+        stack.callback(lock.release)
+        return
+    if not _taken(shop, partial(sessions.try_advisory, shop.db, ALONE_NUMBER)):
+        raise Locked(detail=_holder(shop.db))
+    stack.callback(sessions.free_advisory, shop.db, ALONE_NUMBER)
+
+
+def _must_not_be_locked_out(shop: Shop) -> None:
+    """Raise `Locked` when somebody replaces or moves the database; its session stands already."""
+    with ExitStack() as stack:
+        try:
+            _lock_out(shop, stack)
+        except Locked:
+            raise Locked(
+                detail="the shop is being restored, copied or moved",
+                mend="wait until that is done, then repeat the command",
+            ) from None
 
 
 def with_epoch(db: Db, name: str) -> str:
@@ -160,13 +198,13 @@ def _epoch(db: Db) -> int:
     return int(house.meta(db, machines.EPOCH) or 0)
 
 
-def _acquired(shop: Shop, lock: FileLock) -> bool:
-    """Take the sender lock; who only looks whether it is held has it for a moment."""
+def _taken(shop: Shop, take: Callable[[], bool]) -> bool:
+    """Take a lock; who only looks whether it is held has it for a moment."""
     for _ in range(LOOKS):
-        if lock.acquire():
+        if take():
             return True
         shop.clock.sleep(LOOK_S)
-    return lock.acquire()
+    return take()
 
 
 def sender_is_running(shop: Shop) -> bool:

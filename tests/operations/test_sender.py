@@ -253,3 +253,18 @@ def test_a_sender_that_stands_still_with_the_database_locked_is_named(
     with sending(shop, "run"), shop.db.tx(), pytest.raises(Locked) as refused:
         sender.take_over(other)
     assert str(os.getpid()) in refused.value.next_step()
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_nobody_begins_to_send_or_show_keys_while_the_database_is_replaced(
+    shop: Shop, other: Shop, by_hand: bool
+) -> None:
+    """Simulator, seed 39: keys were pasted from a database that a restore was just replacing."""
+    with sender.alone(shop):
+        with pytest.raises(Locked), sending(other, "sell", by_hand=by_hand):
+            pytest.fail("it may show keys")
+        assert sessions.live(shop.db) == []
+    with sending(other, "sell", by_hand=by_hand), pytest.raises(Locked), sender.alone(shop):
+        pytest.fail("it may replace the database")
+    with sending(other, "sell", by_hand=True), sending(shop, "sell", by_hand=True):
+        assert len(sessions.live(shop.db)) == 2
