@@ -22,7 +22,7 @@ from kmtool.errors import KmError, marked, told
 from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.pack_replacement import pack_again
-from kmtool.operations.refunds import apply_refund, refund_blocks, unpack
+from kmtool.operations.refunds import apply_refund, refund_blocks, take_back, unpack
 from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, products, refunds, seen_keys
@@ -94,7 +94,7 @@ def resume(shop: Shop, bond: Row, session: int) -> None:
         seen_keys.take_out(db, bond["key_id"], now)
     line = line_of(shop, bond)
     for effect in effects.effects_of(db, OrderId(bond["order_id"])):
-        if _carries(shop, effect, bond["line_id"]):
+        if _carries(shop, effect, bond):
             _asked(shop, effect, session)
     if line["state"] == LineState.RESERVED:
         _now_unclear(shop, line)
@@ -103,8 +103,9 @@ def resume(shop: Shop, bond: Row, session: int) -> None:
 def unreserve(shop: Shop, bond: Row) -> None:
     """Undo the parcel that held a key when the copy was made: its text was never sent."""
     for effect in effects.effects_of(shop.db, OrderId(bond["order_id"])):
-        if _carries(shop, effect, bond["line_id"]):
-            unpack(shop, effect, marked("the journal knows better"))
+        if _carries(shop, effect, bond):
+            undo = take_back if effect["kind"] == EffectKind.REPLACE else unpack
+            undo(shop, effect, marked("the journal knows better"))
     rows = deliveries.allocations(shop.db, [bond["line_id"]])
     if any(row["id"] == bond["id"] and row["state"] == AllocationState.RESERVED for row in rows):
         seen_keys.undo_bond(shop.db, bond["id"])
@@ -334,8 +335,11 @@ def _prepared(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Row:
     return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
 
 
-def _carries(shop: Shop, effect: Row, line_id: int) -> bool:
+def _carries(shop: Shop, effect: Row, bond: Row) -> bool:
+    """Tell whether an effect sends the line of a bond; a replacement sends its own keys only."""
+    if effect["kind"] == EffectKind.REPLACE:
+        return bool(effect["parcel_id"] == bond["parcel_id"])
     if effect["kind"] != EffectKind.HAND_OVER:
         return False
     lines = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"]))
-    return any(row["id"] == line_id for row in lines)
+    return any(row["id"] == bond["line_id"] for row in lines)

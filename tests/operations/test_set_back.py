@@ -15,7 +15,7 @@ from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, line, pull, run_on, states
+from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, states
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, saved, told
@@ -80,3 +80,22 @@ def test_a_message_whose_record_broke_off_goes_out_whole_after_a_restore(
         run_on(again)
         assert len(keys_at("A1")) == 2 and states(again) == {"delivered": 2, "free": 2}
         assert broken(again) == []
+
+
+def test_a_replacement_that_was_bound_in_the_copy_is_asked_about_before_it_is_sent_again(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 10: it had arrived after the backup, and came a second time."""
+    shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    replace(shop, "A1", ReplaceWish(reason="dead", all_keys=True))
+    file = saved(shop)
+    deliver(shop)
+    assert len(outside().received["A1"]) == 2
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert len(outside().received["A1"]) == 2
+        assert line(again)["state"] == "delivered" and broken(again) == []
+        assert states(again) == {"delivered": 1, "defective": 1, "free": 1}
