@@ -33,7 +33,8 @@ def bonds(db: Db, key_ids: Sequence[int]) -> dict[int, list[Row]]:
         marks, params = in_clause(key_ids[start : start + _ASK])
         for row in db.all(
             "SELECT a.id, a.key_id, a.line_id, a.state, a.exclusive, a.parcel_id, l.line_no,"
-            " l.order_id, l.state AS line_state, o.channel, o.number, p.n AS parcel_n FROM allocations a"
+            " l.order_id, l.state AS line_state, o.channel, o.number, p.n AS parcel_n"
+            " FROM allocations a"
             " JOIN lines l ON l.id = a.line_id JOIN orders o ON o.id = l.order_id"
             " LEFT JOIN parcels p ON p.id = a.parcel_id"
             f" WHERE a.state <> 'withdrawn' AND a.key_id IN {marks} ORDER BY a.id",
