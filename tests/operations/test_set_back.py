@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from io import RawIOBase
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bench import restore
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.domain.ids import SessionId
 from kmtool.errors import Broken
 from kmtool.journal import Journal
 from kmtool.operations.deliver import deliver
@@ -99,3 +101,19 @@ def test_a_replacement_that_was_bound_in_the_copy_is_asked_about_before_it_is_se
         assert len(outside().received["A1"]) == 2
         assert line(again)["state"] == "delivered" and broken(again) == []
         assert states(again) == {"delivered": 1, "defective": 1, "free": 1}
+
+
+def test_a_fenced_off_sender_that_wakes_after_a_restore_pulls_without_harm(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 137: its session is not in this database."""
+    shelf(shop, n=2)
+    file = saved(shop)
+    pull(shop, order("A1"))
+    deliver(shop)
+    before = told("A1")
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(changed(again, session=SessionId(99)), order("A1"))
+        run_on(again)
+        assert told("A1") == before and broken(again) == []
