@@ -64,8 +64,11 @@ class Workers(Crash):
         while len(self.alive) < self.workers:
             self.alive.append(self._start("run"))
         end = time.monotonic() + MEET_S
-        while time.monotonic() < end and self.most < self.workers:
-            self.most = max(self.most, len(self._at_work()))
+        while time.monotonic() < end:  # who starts after `run stop` would be ended by force
+            at_work = len(self._at_work())
+            self.most = max(self.most, at_work)
+            if at_work >= self.workers:
+                break
             time.sleep(0.5)
         super()._finish()
         for process in self.alive:
