@@ -88,7 +88,14 @@ BRAKES: tuple[Mutant, ...] = (
     ),
     Mutant(
         "watch_can_be_released",
-        (Edit(GATES, "    (Gate.MODE, watch, False),\n", "    (Gate.MODE, watch, True),\n"),),
+        (
+            Edit(GATES, "    (Gate.MODE, watch, False),\n", "    (Gate.MODE, watch, True),\n"),
+            Edit(
+                "kmtool/operations/permit.py",
+                "    return found.mode is Mode.WATCH or (asks and order",
+                "    return (asks and order",
+            ),
+        ),
         "a release sends on a channel that is on watch, where somebody else sends",
         Sees.STOPPED,
     ),

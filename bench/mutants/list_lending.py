@@ -21,6 +21,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "an export of yesterday proves what is unused in the pool today",
         Sees.ONE_BUYER,
+        "pools",
     ),
     Mutant(
         "unnamed_is_unused",
@@ -33,12 +34,14 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "what an export does not name, or in an unknown word, comes back into sale",
         Sees.ONE_BUYER,
+        "pools",
     ),
     Mutant(
         "clash_stays_on_sale",
         (Edit(BACK, "        _quarantine(mine, seen.clashes)\n", ""),),
         "a key that came back and was given out there all the same is sold",
         Sees.ONE_BUYER,
+        "pools",
     ),
     Mutant(
         "replay_forgets_lendings",
