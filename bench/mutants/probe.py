@@ -44,7 +44,8 @@ def watch() -> None:
 def choose(script: str) -> None:
     """Let lives consist of what concerns a mutant: what is seldom does not come up in a minute.
 
-    `owner`: all that buyers and owner do, and three times as many take-overs; no machine is lost.
+    `owner`: all that buyers and owner do, seldom acts too, and three times as many take-overs; no
+    machine is lost.
     `machines`: set-backs, copies, moves and lost files three times as often; of what the owner does
     the plain part. `pools`: the same, with keys lent to pools.
     """
@@ -57,7 +58,7 @@ def choose(script: str) -> None:
         kept = [act for act in found if act.name not in out]
         return [replace(a, weight=a.weight * 3) if a.name in seldom else a for a in kept]
 
-    every = mine(driver.acts())
+    every = mine([*driver.acts(), *(acts.SELDOM if script == "owner" else ())])
     driver.acts = lambda: every
     driver.OTHERS = tuple(mine(OTHERS))  # type: ignore[attr-defined]
     driver.SMALL = tuple(mine(acts.SMALL))  # type: ignore[attr-defined]

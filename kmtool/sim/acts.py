@@ -89,4 +89,10 @@ SMALL = (
 )
 """Acts that may be done while a process stands still in the middle of something."""
 
+SELDOM: tuple[Act, ...] = (
+    Act(2, "slip of a pair", buyers.slip_of_a_pair),
+    Act(2, "release too late", buyers.release_too_late),
+)
+"""Played where somebody asks for them (`bench.mutants`), not in ordinary lives so far."""
+
 COSTLY = frozenset(act.name for act in MACHINES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kmtool.ports import Buyer
+from kmtool.sim.acts_kit import DONE, is_open, pick
+from kmtool.sim.acts_orders import let_go
 from kmtool.sim.acts_truth import Burst
 from kmtool.sim.buyers import buyer
 from kmtool.sim.stage import Stage
@@ -24,6 +26,21 @@ def price_slip(stage: Stage) -> None:
     """The owner mistyped a price at the channel; some buyers are quick."""
     most = stage.random.choice((1, 2, 3))
     _orders(stage, most, lambda _ware, n: 100 * n, "at a price mistyped")
+
+
+def slip_of_a_pair(stage: Stage) -> None:
+    """A price less than a key costs; two pieces at it are more than one key costs."""
+    _orders(stage, 1, lambda _ware, n: 400 * n, "at a price mistyped")
+
+
+def release_too_late(stage: Stage) -> None:
+    """The owner lets an order go while its buyer gets a part of the money back: he knew nothing
+    of that, so his word is no answer to it."""
+    placed = pick(stage, lambda one: is_open(one) and not one.letters)
+    if placed is not None and let_go(stage, placed) == DONE:
+        amount = max(1, placed.fact.total_minor // 2)
+        stage.world.ask_back(placed, amount, "done")
+        stage.happened(f"{placed.name} refund done {amount}, right after the release")
 
 
 def burst(stage: Stage) -> None:
