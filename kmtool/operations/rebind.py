@@ -100,6 +100,18 @@ def resume(shop: Shop, bond: Row, session: int) -> None:
         _now_unclear(shop, line)
 
 
+def tried_since(shop: Shop, bond: Row, parcel: int, session: int) -> None:
+    """The message that waits for another try was tried since the copy was made: ask first."""
+    for effect in effects.effects_of(shop.db, OrderId(bond["order_id"])):
+        waits = effect["state"] in {EffectState.PENDING, EffectState.RETRY_AT}
+        again = effect["tries"] and waits and effect["reason"] != SENT_BEFORE
+        if again and effect["parcel_n"] == parcel and _carries(shop, effect, bond):
+            _put_on_record(shop, effect, session)
+            line = line_of(shop, bond)
+            if line["state"] == LineState.RESERVED:
+                _now_unclear(shop, line)
+
+
 def unreserve(shop: Shop, bond: Row) -> None:
     """Undo the parcel that held a key when the copy was made: its text was never sent."""
     for effect in effects.effects_of(shop.db, OrderId(bond["order_id"])):
@@ -293,10 +305,13 @@ def _unwritten(shop: Shop, line: Row, error: KmError) -> None:
 
 
 def _asked(shop: Shop, effect: Row, session: int) -> None:
-    """Put a try on record whose outcome is unclear."""
+    """Put a try on record whose outcome is unclear, unless the copy knows of one."""
+    if not effect["tries"]:
+        _put_on_record(shop, effect, session)
+
+
+def _put_on_record(shop: Shop, effect: Row, session: int) -> None:
     db, now, effect_id = shop.db, shop.now_ms(), EffectId(effect["id"])
-    if effect["tries"]:
-        return
     n = effects.begin_effect(db, effect_id, UNTRIED)
     if n is None:
         return

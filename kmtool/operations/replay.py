@@ -18,7 +18,7 @@ from kmtool.journal import Journal
 from kmtool.operations import lending_replay
 from kmtool.operations.claims import counter_sales
 from kmtool.operations.home import host_name
-from kmtool.operations.rebind import line_of, rebind, resume, to_person, unreserve
+from kmtool.operations.rebind import line_of, rebind, resume, to_person, tried_since, unreserve
 from kmtool.shop import Shop
 from kmtool.store import house, machines, orders, seen_keys
 from kmtool.store.db import Row
@@ -35,6 +35,7 @@ class Sending:
     place: Place
     session: int
     parcel: int
+    n: int = 0
 
 
 @dataclass
@@ -80,7 +81,9 @@ def last_word(journal: Journal) -> LastWord:
         fingerprint = bytes.fromhex(entry.fingerprint)
         place = (entry.channel, entry.order, entry.line)
         if entry.kind == "SEND":
-            sent.setdefault(fingerprint, {})[place] = Sending(place, entry.session, entry.parcel)
+            sent.setdefault(fingerprint, {})[place] = Sending(
+                place, entry.session, entry.parcel, entry.n
+            )
         elif entry.kind == "RELEASE":
             known = sent.get(fingerprint, {})
             released.setdefault(fingerprint, set()).update((place,) if place in known else known)
@@ -97,6 +100,7 @@ def replay(shop: Shop) -> Replayed:
     word = last_word(shop.journal)
     done = Replayed(records=word.records)
     with shop.db.tx():
+        known = machines.last_session(shop.db)
         session = _skip_sessions(shop, word.last)
         keys = seen_keys.keys_of(shop.db, list(word.sent))
         bonds = seen_keys.bonds(shop.db, [key["id"] for key in keys.values()])
@@ -112,7 +116,7 @@ def replay(shop: Shop) -> Replayed:
                     done.right += 1
                     continue
                 gone = word.released.get(fingerprint, set())
-                if key is not None and _stands(shop, key, held, sending, session, done):
+                if key is not None and _stands(shop, held, sending, (known, session), done):
                     continue
                 if key is not None and not _cleared(shop, key, held, gone, done):
                     continue
@@ -158,11 +162,15 @@ def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
 
 
 def _stands(
-    shop: Shop, key: Row, bonds: Sequence[Row], sending: Sending, session: int, done: Replayed
+    shop: Shop, bonds: Sequence[Row], sending: Sending, sessions: tuple[int, int], done: Replayed
 ) -> bool:
-    """Tell whether a key is where the journal says."""
+    """Tell whether a key is where the journal says. `sessions`: the last one that the copy knows,
+    and the replay's own."""
+    known, session = sessions
     mine = [b for b in bonds if (b["channel"], b["number"], b["line_no"]) == sending.place]
     if mine and mine[0]["state"] != AllocationState.RESERVED:
+        if sending.n and sending.session > known:
+            tried_since(shop, mine[0], sending.parcel, session)
         done.right += 1
         return True
     if mine and sending.parcel and mine[0]["parcel_n"] != sending.parcel:

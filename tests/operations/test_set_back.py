@@ -117,3 +117,21 @@ def test_a_fenced_off_sender_that_wakes_after_a_restore_pulls_without_harm(
         pull(changed(again, session=SessionId(99)), order("A1"))
         run_on(again)
         assert told("A1") == before and broken(again) == []
+
+
+def test_a_message_that_was_tried_again_since_the_copy_is_asked_about(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seeds 344 and 409: its first try had failed before the copy, the second one had arrived."""
+    shelf(shop, n=2)
+    pull(shop, order("A1"))
+    outside().faults += ["down"]
+    deliver(shop)
+    file = saved(shop)
+    run_on(shop)
+    assert len(outside().received["A1"]) == 1
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert len(outside().received["A1"]) == 1
+        assert line(again)["state"] == "delivered" and broken(again) == []
