@@ -67,9 +67,12 @@ def let_go(stage: Stage, placed: Placed) -> str:
 
 
 def _held_again(stage: Stage, placed: Placed, before: int, *, was: bool) -> None:
-    """What was released since a past point is not; a hold of before stands there again."""
+    """What was released since a past point is not; a hold of before stands there again.
+
+    What was on record as sent by then goes out again with the keys it had.
+    """
     placed.held = before
-    if not was:
+    if not was and not any(placed.name in places for places in stage.sent.values()):
         stage.world.owner.released.discard(placed.name)
 
 
