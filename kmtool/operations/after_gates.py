@@ -17,7 +17,7 @@ from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.order_records import WORDS, LastTry
 from kmtool.operations.rebind import LOST_KEY
-from kmtool.operations.refunds import TWICE, all_delivered, refund_blocks, was_refused
+from kmtool.operations.refunds import NO_GOOD, TWICE, all_delivered, refund_blocks, was_refused
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, sessions
 from kmtool.store import ship_files as files
@@ -170,7 +170,7 @@ def _settled_by_hand(shop: Shop, line: Row, number: str) -> str:
         return f"kmtool deliver --by-hand {number}"
     if line["reason"] == LOST_KEY:
         return f"kmtool import FILE --sku {line['sku'] or 'SKU'}"
-    if line["reason"].startswith(TWICE):
+    if line["reason"].startswith((TWICE, NO_GOOD)):
         return f"kmtool order replace {number} --key TAIL --reason TEXT"
     if all_delivered(shop, line):
         return f"kmtool order release {number}"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kmtool.domain.ids import EffectId, LineId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, KeyState, LineState, Mode
-from kmtool.errors import Broken, TakenOver, marked
+from kmtool.errors import Broken, TakenOver, marked, told
 from kmtool.operations.pack import address_digest
-from kmtool.operations.refunds import CHANGED, is_first, take_back, unpack
+from kmtool.operations.refunds import CHANGED, NO_GOOD, is_first, take_back, unpack
 from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
@@ -93,7 +93,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         to_human(shop, effect, lines, "the channel does not send by itself any more")
         return False
     if bad:
-        to_human(shop, effect, lines, f"key …{bad[0]['tail']} is in {bad[0]['key_state']}")
+        _needs_another_key(shop, effect, lines, bad)
         return False
     parcel = seen.parcels[effect["parcel_id"]]
     if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
@@ -141,6 +141,18 @@ def lines_of(shop: Shop, effect: Row) -> list[Row]:
 def moved_by(shop: Shop, effect: Row) -> list[Row]:
     """Return the lines that an effect moves: what is sent once more moves none (`is_first`)."""
     return lines_of(shop, effect) if is_first(effect) else []
+
+
+def _needs_another_key(shop: Shop, effect: Row, lines: Sequence[Row], bad: Sequence[Row]) -> None:
+    """Say it of the lines whose keys they are; the others of the message wait for them."""
+    to_human(shop, effect, lines, marked("another line of its message needs another key first"))
+    for row in bad:
+        reason = told(
+            "{bad}: …{tail} ({state})", bad=told(NO_GOOD), tail=row["tail"], state=row["key_state"]
+        )
+        line = next(line for line in lines if line["id"] == row["line_id"])
+        if line["state"] in {LineState.RESERVED, LineState.UNKNOWN, LineState.HUMAN}:
+            orders.set_line_reason(shop.db, LineId(line["id"]), reason)
 
 
 def to_human(shop: Shop, effect: Row, lines: Sequence[Row], reason: str) -> bool:

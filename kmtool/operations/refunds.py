@@ -43,6 +43,8 @@ CHANGED = marked("changed at the channel after its keys were bound")
 """How the reason begins of a line that a person must look at for that."""
 TWICE = marked("a pool gave a key of this order out too")
 """How the reason begins of a line whose key has two buyers."""
+NO_GOOD = marked("a key that is bound to it is no longer good")
+"""How the reason begins of a line that needs another key before its message can go."""
 LOOK_AT = (CHANGED, TWICE)
 """Reasons that stay until a person answered, whatever becomes of a try meanwhile."""
 

@@ -28,14 +28,14 @@ from kmtool.store.db import Row
 
 REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
-TEXT, TERMS, TWO_BUYERS, LOST, SPEND = "text", "terms", "two_buyers", "lost", "spend"
+TEXT, TERMS, OTHER_KEY, LOST, SPEND = "text", "terms", "other_key", "lost", "spend"
 """Causes beside states and gates."""
 
 _RELEASE = "kmtool order release {number}"
 _WORDS: dict[str, tuple[int, str, str]] = {
     LineState.HUMAN: (0, marked("needs you 要你处理: {reason}"), "kmtool order redeliver {number}"),
     CHANGED: (0, marked("needs you 要你处理: {reason}"), _RELEASE),
-    TWO_BUYERS: (
+    OTHER_KEY: (
         0,
         marked("needs you 要你处理: {reason}"),
         "kmtool order replace {number} --key TAIL --reason TEXT",
@@ -173,8 +173,8 @@ def _human(shop: Shop, row: Row) -> tuple[str, str]:
         return REPLACEMENT, row["sku"] or ""
     if str(row["reason"]).startswith(TAKEN_BACK):
         return UNSURE, _name(row)
-    if str(row["reason"]).startswith(refunds.TWICE):
-        return TWO_BUYERS, _name(row)
+    if str(row["reason"]).startswith((refunds.TWICE, refunds.NO_GOOD)):
+        return OTHER_KEY, _name(row)
     if row["reason"] == LOST_KEY:
         return LOST, row["sku"] or ""
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)

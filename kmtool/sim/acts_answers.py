@@ -65,11 +65,21 @@ def last_resort(stage: Stage) -> None:
             if ware.kind == "text":
                 continue
             wish = ReplaceWish("stuck since the restore", line.line_no, all_keys=True)
-            placed.doubtful.update(placed.got())
+            placed.doubtful.update(placed.got(), _on_record(stage, placed))
             perform(
                 stage, f"replace all of {ref(placed)} {line.line_no}",
                 partial(_replace_all, ref(placed), wish),
             )  # fmt: skip
+
+
+def _on_record(stage: Stage, placed: Placed) -> list[str]:
+    """Return the keys that the journal names for an order, sent or not: its message may yet go."""
+    return [
+        key
+        for file in stage.world.owner.files
+        for key in file.keys
+        if placed.name in stage.sent.get(acts_stock.FINGERPRINTS.fingerprint(key.encode()), ())
+    ]
 
 
 def _replace_all(number: str, wish: ReplaceWish, shop: Shop) -> None:

@@ -14,6 +14,7 @@ from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.order_replace import ReplaceWish, plan, replace
 from kmtool.operations.orders import show
+from kmtool.operations.status import status
 from kmtool.operations.sync import sync
 from kmtool.ports import Buyer, LineFact
 from kmtool.shop import Shop
@@ -321,4 +322,31 @@ def test_all_keys_of_a_line_with_more_than_it_wants_are_replaced_by_as_many_as_w
     assert (len(done.bad_keys), len(done.new_keys)) == (1, 1)
     deliver(shop)
     assert len(keys_at("A1")) == 2
+    assert broken(shop) == []
+
+
+def test_a_key_that_is_no_good_any_more_is_replaced_before_its_message_goes(shop: Shop) -> None:
+    """Simulator, seed 466: the command that was named for it never helped."""
+    shelf(shop, n=3)
+    shelf(shop, "S2", n=1, item="i2")
+    two = order("A1", at_ms=AT, lines=(LineFact("1", "i1", "", "t", 1, 1000),
+                                       LineFact("2", "i2", "", "t", 1, 1000)))  # fmt: skip
+    pull(shop, two)
+    outside().faults = ["lost"]
+    deliver(shop)
+    outside().received.clear()
+    bad = "SELECT k.id FROM keys k JOIN allocations a ON a.key_id = k.id WHERE k.sku = 'S1'"
+    shop.db.run(f"UPDATE keys SET state = 'void' WHERE id IN ({bad})")
+    for _ in range(4):
+        tick(shop, 200_000)
+        deliver(shop)
+    assert "no longer good: …0000 (void)" in line(shop)["reason"]
+    assert "another line" in line(shop, line_no="2")["reason"]
+    commands = [item.command for item in status(shop).needs_you]
+    assert "kmtool order replace A1 --key TAIL --reason TEXT" in commands
+    replace(shop, "A1", changed(BAD, key="0000", line="1"))
+    deliver(shop)
+    redeliver(shop, "A1")
+    deliver(shop)
+    assert {line(shop, line_no=n)["state"] for n in ("1", "2")} == {"delivered"}
     assert broken(shop) == []
