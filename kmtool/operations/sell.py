@@ -6,6 +6,7 @@ The key is bound and on record before it is shown. The pseudo channel is `counte
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
-from kmtool.errors import NotFound, Refused, told
+from kmtool.errors import Locked, NotFound, Refused, told
 from kmtool.operations.ingest import ingest
 from kmtool.operations.picture_files import save_all
 from kmtool.operations.products import show
@@ -26,6 +27,7 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products, seen_keys
 from kmtool.store.db import Row
 
+AGAIN = 3
 MENDED = (Gate.PAUSE, Gate.PRODUCT, Gate.STOCK)
 """Gates whose command helps: the others speak of an order that was not kept."""
 
@@ -72,7 +74,7 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
     price = wish.price_minor if wish.price_minor is not None else product["price_minor"] or 0
     files: tuple[Path, ...] = ()
     with sending(shop, "sell", by_hand=True) as mine:
-        order = _write_order(mine, wish, price, product["title"], product["currency"])
+        order = _written(mine, wish, price, product)
         due = [
             row
             for row in effects.due_effects(mine.db, mine.now_ms(), 10, only=[order["id"]])
@@ -96,6 +98,14 @@ def sell(shop: Shop, wish: SaleWish, hand: Callable[[Message], None]) -> Sale:
         cost_minor=order["cost_minor"],
         files=tuple(str(path) for path in files),
     )
+
+
+def _written(shop: Shop, wish: SaleWish, price: int, product: Row) -> Row:
+    """Write the order; what PostgreSQL gives up in a ring of waiting sessions is done again."""
+    for _ in range(AGAIN if shop.db.dialect == "postgresql" else 0):
+        with suppress(Locked):
+            return _write_order(shop, wish, price, product["title"], product["currency"])
+    return _write_order(shop, wish, price, product["title"], product["currency"])
 
 
 def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: str) -> Row:
