@@ -159,6 +159,7 @@ def _order(stage: Stage, placed: Placed, words: list[str]) -> None:
             _refund(stage, placed)
         case "replace":
             wish = ReplaceWish("does not work")
+            placed.doubtful.update(placed.got(), _on_record(stage, placed))
             perform(stage, " ".join(words), lambda s: replace(s, words[2], wish, sure=True))
         case _:
             stage.count["unfollowed"] += 1
