@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmtool.clock import business_day
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import LineKind
 from kmtool.errors import Broken, NotFound, Refused, TakenOver, UsageError, told
 from kmtool.journal import JournalEntry
-from kmtool.operations import pool_forms
+from kmtool.operations import lending_numbers, pool_forms
 from kmtool.operations.audit import opened
 from kmtool.operations.pack import open_key
 from kmtool.operations.permit import disk_must_have_room, must_be_live
@@ -216,8 +215,7 @@ def _take(shop: Shop, wish: LendWish) -> str:
                 free=free,
                 mend="kmtool key stock {sku}",
             )
-        day = business_day(now, shop.config.shop.timezone).strftime("%Y%m%d")
-        number = f"L{day}-{store.count_numbers(db, f'L{day}-') + 1:02d}"
+        number = lending_numbers.following(shop, now)
         lending = store.add(
             db, number=number, pool=wish.pool, channel=wish.channel, sku=wish.sku, form=wish.form,
             lent_ms=now,

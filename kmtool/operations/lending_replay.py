@@ -7,9 +7,10 @@ know is written again, so that the pool can still be read back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 
 from kmtool.domain.states import AllocationState
+from kmtool.operations import lending_numbers
 from kmtool.operations.rebind import unreserve
 from kmtool.shop import Shop
 from kmtool.store import lending as store
@@ -24,7 +25,7 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
     False for a place that is no lending, or a key that went to a buyer by other proof.
     """
     channel, number, n = place
-    if not channel.startswith(store.POOL) or channel in shop.config.channels:
+    if not _is_pool(shop, channel):
         return False
     if store.of_key(shop.db, number, key["id"]) is not None:
         return True
@@ -45,6 +46,12 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
     return True
 
 
+def keep_numbers(shop: Shop, places: Iterable[Place]) -> None:
+    """Give out no number again that a lending has in the journal, though all its keys came back."""
+    pools = {place for place in places if _is_pool(shop, place[0])}
+    lending_numbers.remember(shop, (number for _channel, number, _n in pools))
+
+
 def came_back(shop: Shop, key: Row, sent: Set[Place], released: Set[Place]) -> None:
     """A key that is lent here came back since, and was sent elsewhere.
 
@@ -55,3 +62,7 @@ def came_back(shop: Shop, key: Row, sent: Set[Place], released: Set[Place]) -> N
         place = (store.POOL + row["pool"], row["number"], str(row["n"]))
         if place in released or place not in sent:
             store.move(shop.db, row, "returned", shop.now_ms(), read_id=None)
+
+
+def _is_pool(shop: Shop, channel: str) -> bool:
+    return channel.startswith(store.POOL) and channel not in shop.config.channels

@@ -9,7 +9,7 @@ imported again. Nothing is replayed twice: whatever stands already is left as it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.states import AllocationState, KeyState
@@ -63,6 +63,12 @@ class LastWord:
     records: int
     last: int
     moved: tuple[int, ...] = ()
+
+    def places(self) -> Iterator[Place]:
+        """Yield every place that a key was sent for or released from."""
+        for found in (self.sent, self.released):
+            for places in found.values():
+                yield from places
 
 
 def last_word(journal: Journal) -> LastWord:
@@ -124,6 +130,7 @@ def replay(shop: Shop) -> Replayed:
                 if key is not None:
                     lending_replay.came_back(shop, key, places.keys(), gone)
                     _take_out(shop, key, done)
+        lending_replay.keep_numbers(shop, word.places())
         seen_keys.remember_seen(shop.db, seen)
         counter_sales(shop)
         for row in seen_keys.seen_orders(shop.db):

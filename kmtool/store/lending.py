@@ -84,9 +84,10 @@ def lock_numbers(db: Db) -> None:
     db.value("SELECT value FROM meta WHERE name = 'database_id' {lock}")
 
 
-def count_numbers(db: Db, prefix: str) -> int:
-    """Count the lendings whose number begins so."""
-    return int(db.value("SELECT count(*) FROM lendings WHERE number LIKE :p", p=prefix + "%"))
+def numbers(db: Db, prefix: str) -> list[str]:
+    """Return the numbers of lendings that begin so."""
+    rows = db.all("SELECT number FROM lendings WHERE number LIKE :p", p=prefix + "%")
+    return [row["number"] for row in rows]
 
 
 def add(db: Db, **values: object) -> int:
