@@ -7,7 +7,13 @@ that arrived are delivered and booked with it.
 from __future__ import annotations
 
 from kmtool.domain.ids import EffectId, LineId
-from kmtool.domain.states import EffectState, KeyState, LineState
+from kmtool.domain.states import (
+    AllocationState,
+    EffectKind,
+    EffectState,
+    KeyState,
+    LineState,
+)
 from kmtool.errors import marked
 from kmtool.operations.handed import UNDER_WAY, book, deliver_lines
 from kmtool.operations.refunds import reason_of
@@ -53,6 +59,21 @@ def keys_shown(seen: Slice, effect: Row) -> list[Row]:
     if not is_part(seen, effect):
         return seen.keys_of(effect)
     return [key for line in seen.lines_of(effect) for key in seen.bound.get(line["id"], ())]
+
+
+def waits_for_another(seen: Slice, effect: Row, line: Row) -> bool:
+    """Tell whether a line waits for the parcel of a replacement: what hands it over is older."""
+    own = {effect["parcel_id"], None}
+    if all(key["parcel_id"] in own for key in seen.bound.get(line["id"], ())):
+        return False
+    return (
+        effect["kind"] == EffectKind.HAND_OVER
+        and not is_part(seen, effect)
+        and any(
+            key["state"] != AllocationState.DELIVERED and key["parcel_id"] not in own
+            for key in seen.bound[line["id"]]
+        )
+    )
 
 
 def arrived(shop: Shop, seen: Slice, effect: Row) -> int:

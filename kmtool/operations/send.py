@@ -228,7 +228,13 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
         db, [key for one in leaving for key in parts.keys_shown(seen, one.effect)], now
     )
     lines = {line["id"]: line for one in leaving for line in one.lines}.values()
-    waiting = {line["id"] for one in leaving if is_first(one.effect) for line in one.lines}
+    waiting = {
+        line["id"]
+        for one in leaving
+        if is_first(one.effect)
+        for line in one.lines
+        if not one.effect["tries"] or not parts.waits_for_another(seen, one.effect, line)
+    }
     for source in MOVING:
         ids = [line["id"] for line in lines if line["state"] == source and line["id"] in waiting]
         moved = line_moves.move_lines(db, ids, source, LineState.SENDING, now, stamp="sent_ms")

@@ -350,3 +350,25 @@ def test_a_key_that_is_no_good_any_more_is_replaced_before_its_message_goes(shop
     deliver(shop)
     assert {line(shop, line_no=n)["state"] for n in ("1", "2")} == {"delivered"}
     assert broken(shop) == []
+
+
+def test_an_old_message_sent_again_does_not_stand_for_the_replacement(shop: Shop) -> None:
+    """Simulator, seed 51: the line counted as delivered, and the other key was never shown."""
+    shelf(shop, n=2)
+    shelf(shop, "S2", n=1, item="i2")
+    two = order("A1", at_ms=AT, lines=(LineFact("1", "i1", "", "t", 1, 1000),
+                                       LineFact("2", "i2", "", "t", 1, 1000)))  # fmt: skip
+    pull(shop, two)
+    outside().faults = ["rejected"]
+    deliver(shop)
+    replace(shop, "A1", changed(BAD, all_keys=True, line="1"))
+    shop.db.run("UPDATE effects SET due_ms = due_ms + 1000000 WHERE kind = 'replace'")
+    redeliver(shop, "A1")
+    shop.db.run("UPDATE effects SET due_ms = due_ms + 1000000 WHERE kind = 'replace'")
+    deliver(shop)
+    assert line(shop, line_no="2")["state"] == "delivered"
+    assert line(shop)["state"] == "reserved"
+    tick(shop, 3_000_000)
+    deliver(shop)
+    assert line(shop)["state"] == "delivered" and broken(shop) == []
+    assert states(shop) == {"delivered": 2, "defective": 1}
