@@ -67,8 +67,7 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             )
         mine = replace(shop, session=session)
         try:
-            if by_hand or shop.db.dialect != "sqlite":  # else the sender lock keeps both apart
-                _must_not_be_locked_out(shop)
+            _must_not_be_locked_out(shop)  # the sender lock has another name after a take-over
             sweep(mine)
             yield mine
         finally:
@@ -112,8 +111,10 @@ def locked_out(config: Config) -> Iterator[None]:
 def take_over(shop: Shop) -> list[Row]:
     """Fence off whoever sends now, stopped or at work; return the sessions that were buried.
 
-    Their open tries become unknown; what they still learn is kept as evidence.
+    Their open tries become unknown; what they still learn is kept as evidence. Raises `Locked`
+    while the database is replaced: who does that sends nothing, and would lose what is sent then.
     """
+    _must_not_be_locked_out(shop)
     found = senders(shop)
     try:
         with shop.db.tx():
@@ -174,7 +175,10 @@ def _lock_out(shop: Shop, stack: ExitStack) -> None:
 
 
 def _must_not_be_locked_out(shop: Shop) -> None:
-    """Raise `Locked` when somebody replaces or moves the database; its session stands already."""
+    """Raise `Locked` when somebody replaces or moves the database.
+
+    Whoever begins to send asks when his session stands: one of both sees the other.
+    """
     with ExitStack() as stack:
         try:
             _lock_out(shop, stack)

@@ -24,7 +24,7 @@ from kmtool.operations.send import Begun, Sent, begin, finish
 from kmtool.operations.sender import sender_is_running, sending
 from kmtool.shop import Shop
 from kmtool.store import effects as store
-from kmtool.store import house, sessions
+from kmtool.store import house, machines, sessions
 from tests.fakes import order, world
 from tests.operations.delivery_kit import START, broken, effects, line, pull, states
 from tests.operations.stock import shelf
@@ -268,3 +268,17 @@ def test_nobody_begins_to_send_or_show_keys_while_the_database_is_replaced(
         pytest.fail("it may replace the database")
     with sending(other, "sell", by_hand=True), sending(shop, "sell", by_hand=True):
         assert len(sessions.live(shop.db)) == 2
+
+
+def test_nobody_takes_over_while_the_database_is_replaced(shop: Shop, other: Shop) -> None:
+    """A take-over renames the sender's lock: that one alone would not keep it out."""
+    with sender.alone(shop):
+        with pytest.raises(Locked, match="being restored, copied or moved"):
+            sender.take_over(other)
+        assert house.meta(other.db, machines.EPOCH) is None
+        house.set_meta(other.db, machines.EPOCH, "1")  # it took over a moment before
+        with pytest.raises(Locked), sending(other, "run"):
+            pytest.fail("it may send")
+        assert sessions.live(shop.db) == []
+    with sending(other, "run"):
+        assert len(sessions.live(shop.db)) == 1

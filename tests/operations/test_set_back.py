@@ -10,9 +10,12 @@ import pytest
 from bench import restore
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.config import Config
 from kmtool.domain.ids import SessionId
-from kmtool.errors import Broken
+from kmtool.errors import Broken, Locked
 from kmtool.journal import Journal
+from kmtool.operations import doctor, sender
+from kmtool.operations import restore as operation
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
@@ -135,3 +138,33 @@ def test_a_message_that_was_tried_again_since_the_copy_is_asked_about(
         run_on(again)
         assert len(outside().received["A1"]) == 1
         assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+def test_nobody_takes_over_from_a_restore_that_stands_still(
+    shop: Shop, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 490: what the other one sent meanwhile was on record in the old database only, under
+    the session number that the replay had taken for itself."""
+    shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    file = saved(shop)
+    pull(shop, order("A2"))
+    put_back = operation._put_back
+
+    def standing(config: Config, copy: Shop) -> None:
+        with opener(shop.config) as other:
+            with pytest.raises(Locked, match="being restored"):
+                sender.take_over(other)
+            with pytest.raises(Locked), sender.sending(other, "run"):
+                pytest.fail("it may send")
+        put_back(config, copy)
+
+    monkeypatch.setattr(operation, "_put_back", standing)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        assert keys_at("A2") == set()
+        pull(again, order("A2"))
+        run_on(again)
+        assert len(keys_at("A2")) == 1 and line(again, "A2")["state"] == "delivered"
+        assert doctor.journal_check(again).ok and broken(again) == []
