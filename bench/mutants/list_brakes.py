@@ -67,6 +67,7 @@ BRAKES: tuple[Mutant, ...] = (
         ),
         "keys that leave as parts of bundles are not counted",
         Sees.STOPPED,
+        "rare",
     ),
     Mutant(
         "buyer_burst_by_lines",

@@ -21,7 +21,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "an export of yesterday proves what is unused in the pool today",
         Sees.ONE_BUYER,
-        "pools",
+        "lists",
     ),
     Mutant(
         "unnamed_is_unused",
@@ -34,22 +34,23 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "what an export does not name, or in an unknown word, comes back into sale",
         Sees.ONE_BUYER,
-        "pools",
+        "lists",
     ),
     Mutant(
         "clash_stays_on_sale",
         (Edit(BACK, "        _quarantine(mine, seen.clashes)\n", ""),),
         "a key that came back and was given out there all the same is sold",
         Sees.ONE_BUYER,
-        "pools",
+        "lists",
     ),
     Mutant(
         "replay_forgets_lendings",
         (
             Edit(
                 "kmtool/operations/lending_replay.py",
-                "    if not channel.startswith(store.POOL) or channel in shop.config.channels:\n",
-                "    if channel.startswith(store.POOL) or channel in shop.config.channels:\n",
+                "    return channel.startswith(store.POOL) and"
+                " channel not in shop.config.channels\n",
+                "    return channel.startswith(store.POOL) and channel in shop.config.channels\n",
             ),
         ),
         "a restore takes a lent key for one that an order waits for",

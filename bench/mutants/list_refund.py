@@ -113,6 +113,7 @@ REFUND: tuple[Mutant, ...] = (
         ),
         "a refund within the second of the payment is taken for the same news",
         Sees.STOPPED,
+        "rare",
     ),
     Mutant(
         "change_after_binding_ignored",
@@ -125,6 +126,7 @@ REFUND: tuple[Mutant, ...] = (
         ),
         "a line that changes after its keys were bound is sent as it was",
         Sees.ITS_KEYS,
+        "rare",
     ),
     Mutant(
         "cursor_too_early",

@@ -22,8 +22,17 @@ BOLD = frozenset(
     {"replace", "sell", "redeliver", "answer a refund", "paste", "look", "coupon", "price slip"}
 ) | {"burst", "mode", "write down", "write down what is known"}
 POOLS = frozenset({"lend", "pool gives out", "read a pool back"})
-SCRIPTS = {"owner": frozenset(), "machines": BOLD | POOLS, "pools": BOLD}
-"""name → acts that are left out of a life of that kind"""
+COSTLY = "costly"
+SCRIPTS: dict[str, frozenset[str]] = {
+    "owner": frozenset({COSTLY}),
+    "machines": BOLD | POOLS,
+    "pools": BOLD,
+    "lists": BOLD | {COSTLY},
+    "rare": frozenset({COSTLY}),
+}
+"""name → acts that are left out of a life of that kind (costly: all that happens to machines)"""
+MORE = {"owner": ("SELDOM",), "lists": ("LISTS",), "rare": ("SELDOM", "RARE")}
+"""name → tables of `kmtool.sim.acts` that are played as well"""
 TRACEBACK = "no command ends in a traceback"
 """The simulator's name for an error of the program that nobody expected."""
 
@@ -47,18 +56,22 @@ def choose(script: str) -> None:
     `owner`: all that buyers and owner do, seldom acts too, and three times as many take-overs; no
     machine is lost.
     `machines`: set-backs, copies, moves and lost files three times as often; of what the owner does
-    the plain part. `pools`: the same, with keys lent to pools.
+    the plain part. `pools`: the same, with keys lent to pools. `lists`: keys lent to pools, read
+    back by lists that are old, broken off or too early; no machine is lost.
+    `rare`: as `owner`, with what happens to a shop once a year.
     """
     from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS
 
     def mine(found: Sequence[Any]) -> list[Any]:
-        seldom = acts.COSTLY if script != "owner" else {"take over"}
-        out = SCRIPTS[script] | (acts.COSTLY if script == "owner" else frozenset())
+        whole = COSTLY in SCRIPTS[script]
+        seldom = {"take over"} if whole else acts.COSTLY
+        out = SCRIPTS[script] | (acts.COSTLY if whole else frozenset())
         kept = [act for act in found if act.name not in out]
         return [replace(a, weight=a.weight * 3) if a.name in seldom else a for a in kept]
 
-    every = mine([*driver.acts(), *(acts.SELDOM if script == "owner" else ())])
+    more = [act for table in MORE.get(script, ()) for act in getattr(acts, table)]
+    every = mine([*driver.acts(), *more])
     driver.acts = lambda: every
     driver.OTHERS = tuple(mine(OTHERS))  # type: ignore[attr-defined]
     driver.SMALL = tuple(mine(acts.SMALL))  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ import compileall
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ SECONDS = 60.0
 WALL = 20
 """How many times longer a trial may take by the clock on the wall."""
 KILLED = 0.95
+RUNNING: set[subprocess.Popen[str]] = set()
+"""The trials at work: they end with this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +128,15 @@ def trial(
             text=True,
             encoding="utf-8",
         )
+        RUNNING.add(process)
         try:
             out, errors = process.communicate(timeout=60 + seconds * WALL)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
             return Verdict(name, "hung", time.monotonic() - began, rule="a life ends")
+        finally:
+            RUNNING.discard(process)
     try:
         told = json.loads(out.strip().splitlines()[-1])
     except (IndexError, ValueError):
@@ -156,10 +162,16 @@ def run(chosen: Sequence[Mutant], seconds: float, jobs: int) -> tuple[list[Verdi
             return found
 
         scripts = sorted({mutant.script for mutant in chosen})
-        plain = list(pool.map(lambda script: one(None, script), scripts))
-        good |= {script: verdict.good for script, verdict in zip(scripts, plain, strict=True)}
-        wanted = [mutant for mutant in chosen if good[mutant.script]]
-        return plain, list(pool.map(lambda mutant: one(mutant, mutant.script), wanted))
+        try:
+            plain = list(pool.map(lambda script: one(None, script), scripts))
+            good |= {script: verdict.good for script, verdict in zip(scripts, plain, strict=True)}
+            wanted = [mutant for mutant in chosen if good[mutant.script]]
+            return plain, list(pool.map(lambda mutant: one(mutant, mutant.script), wanted))
+        except (SystemExit, KeyboardInterrupt):  # nobody waits for what is left
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(RUNNING):
+                process.kill()
+            raise
 
 
 def line(found: Verdict) -> str:
@@ -201,6 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for mutant in chosen:
             print(f"{mutant.name:28} {mutant.why}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copies are removed on the way out
     plain, found = run(chosen, given.seconds, given.jobs)
     broken = [one for one in plain if one.is_found]
     for one in broken:

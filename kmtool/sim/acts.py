@@ -15,6 +15,7 @@ from kmtool.sim import acts_machines as machines
 from kmtool.sim import acts_orders as orders
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_proofs as proofs
+from kmtool.sim import acts_seldom as seldom
 from kmtool.sim import acts_stock as stock
 from kmtool.sim.stage import Act
 
@@ -94,5 +95,20 @@ SELDOM: tuple[Act, ...] = (
     Act(2, "release too late", buyers.release_too_late),
 )
 """Played where somebody asks for them (`bench.mutants`), not in ordinary lives so far."""
+
+RARE: tuple[Act, ...] = (
+    Act(8, "refund in the same second", seldom.same_second),
+    Act(8, "fewer pieces", seldom.fewer_pieces),
+    Act(3, "crowd", seldom.crowd),
+)
+"""The same, so seldom that lives of their own are made of them."""
+
+LISTS: tuple[Act, ...] = (
+    Act(4, "lend", pools.lend),
+    Act(3, "list of yesterday", pools.old_list),
+    Act(3, "part of a list", pools.part_of_a_list),
+    Act(3, "came back used", pools.came_back_used),
+)
+"""What owners of lent keys do wrong with the lists of their pools."""
 
 COSTLY = frozenset(act.name for act in MACHINES)

@@ -62,6 +62,6 @@ def _bursts(stage: Stage, placed: Placed, keys: Sequence[str]) -> None:
         if placed.name not in burst.names or now >= burst.until_ms or placed.name in burst.seen:
             continue
         burst.seen.add(placed.name)
-        burst.pieces += len(keys)
+        burst.pieces += sum(1 for key in keys if burst.sku in {"", sku_of(key)})
         if burst.pieces > burst.limit:
             stage.fail(BURST, f"{burst.pieces} pieces, {burst.limit} are allowed")

@@ -273,7 +273,7 @@ def set_back(stage: Stage, point: Point) -> None:
     owner.bursts.clear()  # the brakes count what was decided here, not what a replay binds again
     for placed in stage.world.orders.values():
         placed.forgotten += SENT_ANEW
-        placed.told_ended = 0
+        placed.told_ended = placed.told_changed = 0
         owner.rewritten.add(placed.name)
 
 

@@ -60,13 +60,15 @@ class Point:
 
 @dataclass
 class Burst:
-    """Orders that came at once: no more than `limit` pieces may leave within the hour unasked."""
+    """Orders that came at once: no more than `limit` pieces may leave within the hour unasked
+    (of one product, where it is named)."""
 
     names: frozenset[Name]
     limit: int
     until_ms: int
     pieces: int = 0
     seen: set[Name] = field(default_factory=set)
+    sku: str = ""
 
 
 @dataclass

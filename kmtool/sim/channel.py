@@ -82,7 +82,9 @@ class Channel:
             if stale:  # out of order, and what was told before is told once more afterwards
                 facts.reverse()
                 late.extend(
-                    one.old[-1] for _, _, one, fact in part if one.old[-1:] not in ([], [fact])
+                    one.old[-1]
+                    for _, _, one, fact in part
+                    if one.old and one.old[-1].revision_ms < fact.revision_ms
                 )
             return facts
 

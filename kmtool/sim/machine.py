@@ -40,6 +40,8 @@ class Process:
         self.last_commit = 0
         self.acted = False
         """It was troubled by a fault: what it says afterwards may be unusual."""
+        self.taken_over = 0
+        """Sequence of the commit by which another sender took over from it; 0: nobody did."""
         self.intended: dict[tuple[str, str, int], int] = {}
         """(channel, order, parcel) → the commit of its newest intent."""
         self.told: list[tuple[Placed, OrderFact]] = []

@@ -23,7 +23,10 @@ def take_over(stage: Stage) -> None:
     stage.count["take-overs"] += 1
 
     def work(shop: Shop) -> None:
-        sender.take_over(shop)
+        if sender.take_over(shop):
+            for one in stage.senders():
+                if one is not stage.process:
+                    one.taken_over = one.taken_over or stage.process.last_commit
         with sender.sending(replace(shop, actor="daemon"), "run") as mine:
             sync(mine)
             deliver_all(mine)

@@ -25,7 +25,6 @@ from typing import NoReturn, TypeVar
 
 from kmtool.app import open_shop
 from kmtool.config import Config
-from kmtool.domain.states import OrderStatus, RefundState
 from kmtool.errors import Broken, KmError, TakenOver
 from kmtool.journal import JournalEntry
 from kmtool.operations.deliver import deliver_all
@@ -210,15 +209,8 @@ class Stage:
         sequence = self.tick()
         for placed, fact in process.told:
             placed.read = (self.clock.true_ms(), self.count["jumps"])
-            if fact.revision_ms < placed.told_ms:
-                continue
-            placed.told_ms = fact.revision_ms
-            stops = fact.refund is not RefundState.NONE or fact.status is OrderStatus.CLOSED
-            stops = stops and not (placed.loose and fact.refunds == placed.loose)
-            if not stops:
-                placed.told_ended = 0
-            elif not placed.told_ended and fact.revision_ms > placed.decided_ms:
-                placed.told_ended = sequence
+            if fact.revision_ms >= placed.told_ms:
+                placed.learned(fact, sequence)
         process.told.clear()
         return sequence
 
@@ -252,6 +244,11 @@ class Stage:
     def process(self) -> Process:
         """The process that runs now."""
         return self._processes[-1]
+
+    def senders(self) -> list[Process]:
+        """Return the processes that send by themselves, those that stand still too."""
+        every = [*self._processes, *([self._daemon_process] if self._daemon_process else [])]
+        return [one for one in every if one.name in {"daemon", "run"}]
 
     @property
     def depth(self) -> int:

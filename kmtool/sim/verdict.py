@@ -24,6 +24,7 @@ RIGHT_KEYS = "a buyer gets the keys he paid for, no others"
 NOT_PAID = "nothing leaves before it is paid"
 NOT_REFUNDED = "nothing leaves after a refund is known"
 NOT_HELD = "nothing leaves while the owner holds it"
+FENCED = "who was taken over begins nothing any more"
 SAME_TEXT = "a message is the same on every try"
 NOT_TWICE = "a message comes twice only where the route bears it"
 SAME_ADDRESS = "a message goes to the same address on every try"
@@ -75,6 +76,10 @@ def at_the_door(
         stage.fail(NOT_REFUNDED, f"{name}, parcel {parcel}")
     if placed.held and intent > placed.held:
         stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
+    if process.taken_over and intent > process.taken_over:
+        stage.fail(FENCED, f"{name}, parcel {parcel}")
+    if placed.told_changed and intent > placed.told_changed:
+        _must_be_as_changed(stage, placed, message)
     _must_go_where_it_went(stage, placed, message)
     _must_be_read(stage, placed)
     _must_be_new(stage, placed, keys_in(text))
@@ -89,6 +94,17 @@ def _must_go_where_it_went(stage: Stage, placed: Placed, message: Message) -> No
     placed.addresses[message.marker] = (
         message.buyer.email, placed.repeats + placed.forgotten,
     )  # fmt: skip
+
+
+def _must_be_as_changed(stage: Stage, placed: Placed, message: Message) -> None:
+    """A message begun after the shop knew that an order has fewer pieces brings no more of them;
+    one that was tried before may be tried again as it is."""
+    if message.marker in placed.addresses:
+        return
+    wanted = placed.wanted()
+    for sku, n in Counter(sku_of(key) for key in keys_in(message.text.text())).items():
+        if n > wanted.get(sku, 0):
+            stage.fail(RIGHT_KEYS, f"{placed.name} was changed to {wanted}, and {n} of {sku} leave")
 
 
 def _must_be_read(stage: Stage, placed: Placed) -> None:
@@ -139,7 +155,7 @@ def may_arrive(
         if key not in placed.excused and key not in placed.doubtful
     )
     for sku, n in held.items():
-        if n > wanted.get(sku, 0):
+        if n > max(wanted.get(sku, 0), placed.paid_before.get(sku, 0)):
             stage.fail(RIGHT_KEYS, f"{placed.name} gets {n} of {sku}, paid for {wanted}")
 
 

@@ -116,6 +116,11 @@ class Placed:
     """Keys of which it is not known whether the shop took them as bad: they may count or not."""
     loose: tuple[RefundFact, ...] = ()
     """The refunds after which the owner ordered to let the rest go, whatever came of it."""
+    paid_before: dict[str, int] = field(default_factory=dict)
+    """What it paid for before its channel changed its lines; a message that was begun before the
+    shop knew of that may bring it."""
+    told_changed: int = 0
+    """Sequence of the commit after which the shop knew of that change; 0: it does not."""
     rest_of: tuple[RefundFact, ...] = ()
     """The refunds after which the owner let the rest of the order go."""
 
@@ -135,6 +140,18 @@ class Placed:
         rest = self.fact.refund is RefundState.PARTIAL and self.rest_of == self.fact.refunds
         unrefunded = self.fact.refund is RefundState.NONE or rest
         return self.is_paid and unrefunded and not self.ended
+
+    def learned(self, fact: OrderFact, sequence: int) -> None:
+        """The shop knows this revision with commit `sequence`."""
+        self.told_ms = fact.revision_ms
+        if self.paid_before and fact.lines == self.fact.lines:
+            self.told_changed = self.told_changed or sequence
+        stops = fact.refund is not RefundState.NONE or fact.status is OrderStatus.CLOSED
+        stops = stops and not (self.loose and fact.refunds == self.loose)
+        if not stops:
+            self.told_ended = 0
+        elif not self.told_ended and fact.revision_ms > self.decided_ms:
+            self.told_ended = sequence
 
     def wanted(self) -> dict[str, int]:
         """Return SKU → keys that the order pays for, with what the owner changed."""

@@ -1,0 +1,99 @@
+"""Seldom acts can be played, the program comes through them, and what they look for can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kmtool.sim import acts_pools as pools
+from kmtool.sim import acts_seldom as seldom
+from kmtool.sim import buyers, supply
+from kmtool.sim.acts import LISTS, RARE, SELDOM
+from kmtool.sim.edges import Violation
+from kmtool.sim.ground import Ground, prepared
+from kmtool.sim.stage import Act, Stage
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with prepared(tmp_path_factory.mktemp("sim")) as found:
+        yield found
+
+
+@pytest.fixture
+def stage(ground: Ground) -> Iterator[Stage]:
+    """A quiet shop with some orders, most of them delivered."""
+    made = Stage(7, ground)
+    made.edges.calm = True
+    supply.open_the_shop(made)
+    for n in range(1, 4):
+        made.begin_step(n)
+        buyers.order(made)
+        made.clock.advance(5_000)
+        made.rounds()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("act", (*SELDOM, *RARE, *LISTS), ids=lambda act: act.name)
+def test_every_seldom_act_can_be_played_on_a_quiet_shop(stage: Stage, act: Act) -> None:
+    stage.begin_step(11)
+    act.run(stage)
+    stage.clock.advance(5_000)
+    stage.rounds()
+    assert stage.violations == []
+
+
+def test_a_list_of_yesterday_brings_nothing_back(stage: Stage) -> None:
+    pools.lend(stage)
+    pools.old_list(stage)
+    with stage.open("look") as shop:
+        assert shop.db.value("SELECT count(*) FROM lent_keys WHERE state = 'returned'") == 0
+
+
+def test_what_a_list_does_not_name_stays_lent(stage: Stage) -> None:
+    for _ in range(4):
+        pools.lend(stage)
+    pools.part_of_a_list(stage)
+    pool = stage.world.owner.pools[pools.NAME]
+    with stage.open("look") as shop:
+        lent = shop.db.value("SELECT count(*) FROM lent_keys WHERE state = 'lent'")
+    assert lent >= len(pool.lying) > 0
+
+
+def test_a_key_that_came_back_used_is_not_for_sale(stage: Stage) -> None:
+    pools.came_back_used(stage)
+    assert len(stage.world.owner.pools[pools.NAME].given) == 1
+    with stage.open("look") as shop:
+        assert shop.db.value("SELECT count(*) FROM keys WHERE state = 'quarantine'") == 1
+
+
+def test_what_leaves_as_it_was_before_its_change_is_seen(stage: Stage) -> None:
+    """The check can fail: the truth is told that the shop knew of a change to nothing."""
+    buyers.order(stage)
+    for placed in list(stage.world.orders.values())[-8:]:
+        if not placed.letters and any(placed.wanted().values()):
+            placed.told_changed = 1
+            placed.quantity = {line.line_no: 0 for line in placed.fact.lines}
+    stage.clock.advance(5_000)
+    with pytest.raises(Violation, match="was changed to"):
+        stage.rounds(4)
+
+
+def test_what_a_sender_begins_that_was_taken_over_is_seen(stage: Stage) -> None:
+    (daemon,) = stage.senders()
+    daemon.taken_over = 1
+    buyers.order(stage)
+    stage.clock.advance(5_000)
+    with pytest.raises(Violation, match="taken over"):
+        stage.rounds(4)
+
+
+def test_of_a_crowd_no_more_leaves_than_the_brake_lets_go(stage: Stage) -> None:
+    seldom.crowd(stage)
+    for _ in range(6):
+        stage.clock.advance(20_000)
+        stage.rounds()
+    (burst,) = stage.world.owner.bursts
+    assert 100 <= burst.pieces <= seldom.SKU_PIECES
