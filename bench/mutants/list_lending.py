@@ -69,6 +69,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "a purchase that is tried again gets a new number: the supplier sees two orders",
         Sees.MONEY,
+        "topups",
     ),
     Mutant(
         "unclear_purchase_is_refused",
@@ -86,6 +87,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "a time-out at the supplier counts as «not bought», and it is bought again",
         Sees.MONEY,
+        "topups",
     ),
     Mutant(
         "purchase_grace_ignored",
@@ -98,6 +100,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "a supplier that does not know a purchase yet is asked to make it again",
         Sees.MONEY,
+        "topups",
     ),
     Mutant(
         "unclear_is_not_spent",
@@ -110,6 +113,7 @@ LENDING: tuple[Mutant, ...] = (
         ),
         "what may have been bought does not count against the limit of the day",
         Sees.MONEY,
+        "topups",
     ),
     Mutant(
         "bad_key_back_on_sale",

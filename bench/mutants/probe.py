@@ -29,9 +29,15 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "pools": BOLD,
     "lists": BOLD | {COSTLY},
     "rare": frozenset({COSTLY}),
+    "topups": frozenset({COSTLY}),
 }
 """name → acts that are left out of a life of that kind (costly: all that happens to machines)"""
-MORE = {"owner": ("SELDOM",), "lists": ("LISTS",), "rare": ("SELDOM", "RARE")}
+MORE = {
+    "owner": ("SELDOM",),
+    "lists": ("LISTS",),
+    "rare": ("SELDOM", "RARE"),
+    "topups": ("TOPUPS",),
+}
 """name → tables of `kmtool.sim.acts` that are played as well"""
 TRACEBACK = "no command ends in a traceback"
 """The simulator's name for an error of the program that nobody expected."""
@@ -58,7 +64,8 @@ def choose(script: str) -> None:
     `machines`: set-backs, copies, moves and lost files three times as often; of what the owner does
     the plain part. `pools`: the same, with keys lent to pools. `lists`: keys lent to pools, read
     back by lists that are old, broken off or too early; no machine is lost.
-    `rare`: as `owner`, with what happens to a shop once a year.
+    `rare`: as `owner`, with what happens to a shop once a year. `topups`: as `owner`, with orders
+    for which a supplier charges an account.
     """
     from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS

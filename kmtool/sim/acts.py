@@ -17,6 +17,7 @@ from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_proofs as proofs
 from kmtool.sim import acts_seldom as seldom
 from kmtool.sim import acts_stock as stock
+from kmtool.sim import topups
 from kmtool.sim.stage import Act
 
 MACHINES: tuple[Act, ...] = (
@@ -102,6 +103,12 @@ RARE: tuple[Act, ...] = (
     Act(3, "crowd", seldom.crowd),
 )
 """The same, so seldom that lives of their own are made of them."""
+
+TOPUPS: tuple[Act, ...] = (
+    Act(10, "order top-ups", topups.order),
+    Act(2, "rush for top-ups", topups.rush),
+)
+"""Orders for which a supplier charges an account."""
 
 LISTS: tuple[Act, ...] = (
     Act(4, "lend", pools.lend),

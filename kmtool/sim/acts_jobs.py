@@ -44,6 +44,8 @@ def _not_more(stage: Stage, shop: Shop, site: str) -> None:
                 uses[file.sku] += 1
     units = {ware.item_id: (ware.sku, ware.units) for ware in world.sites[site].wares}
     for row, figure in figures(shop, site):
+        if row["item_id"] not in units:
+            continue  # a top-up lies on no shelf
         sku, each = units[row["item_id"]]
         if sku in uses and figure * each > uses[sku]:
             stage.fail(NOT_MORE, f"{site} {row['item_id']}: {figure} × {each}, {uses[sku]} exist")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kmtool.sim import acts_answers as answers
-from kmtool.sim import money, supply, verdict
+from kmtool.sim import money, supply, topups, verdict
 from kmtool.sim.acts import ACTS, SMALL
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
@@ -119,6 +119,7 @@ def _end(stage: Stage) -> None:
             verdict.ask_what_was_seen(stage)
         stage.clock.advance(QUIET_MS * (30 if n % 4 == SOON else 1))
         answers.quiet(stage, n)
+        topups.lift(stage)
         supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None)
@@ -130,6 +131,7 @@ def _end(stage: Stage) -> None:
     with stage.open("doctor") as shop:
         verdict.ask_doctor(stage, shop)
         money.ask(stage, shop)
+        topups.ask(stage, shop)
 
 
 def _close(stage: Stage) -> None:

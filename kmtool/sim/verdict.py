@@ -81,7 +81,8 @@ def at_the_door(
     if placed.told_changed and intent > placed.told_changed:
         _must_be_as_changed(stage, placed, message)
     _must_go_where_it_went(stage, placed, message)
-    _must_be_read(stage, placed)
+    if keys_in(text):  # what tells of a charged account follows the money, whatever came since
+        _must_be_read(stage, placed)
     _must_be_new(stage, placed, keys_in(text))
     acts_door.look(stage, placed, keys_in(text), intent)
 

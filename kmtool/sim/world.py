@@ -75,6 +75,18 @@ class Letter:
     keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A purchase as its supplier keeps it: when it was called for, and when it is done."""
+
+    our_no: str
+    account: str
+    quantity: int
+    charged_minor: int
+    called_ms: int
+    ready_ms: int
+
+
 @dataclass
 class Placed:
     """An order as its channel and its buyer know it. `fact` is the newest revision.
@@ -199,6 +211,10 @@ class World:
         self.hidden: set[tuple[str, str]] = set()
         self.made: dict[str, int] = {}
         self.placed = 0
+        self.bought: dict[str, list[Bought]] = {}
+        """supplier → what it was made to buy."""
+        self.spend_minor = 0
+        """What may be spent a day at a supplier."""
         self.owner = Owner()
         self.spells: dict[str, tuple[int, str]] = {}
         """site → (until when, what becomes of almost every write there)"""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_seldom as seldom
-from kmtool.sim import buyers, supply
-from kmtool.sim.acts import LISTS, RARE, SELDOM
+from kmtool.sim import buyers, supply, topups
+from kmtool.sim.acts import LISTS, RARE, SELDOM, TOPUPS
 from kmtool.sim.edges import Violation
 from kmtool.sim.ground import Ground, prepared
 from kmtool.sim.stage import Act, Stage
@@ -36,7 +37,7 @@ def stage(ground: Ground) -> Iterator[Stage]:
     made.close()
 
 
-@pytest.mark.parametrize("act", (*SELDOM, *RARE, *LISTS), ids=lambda act: act.name)
+@pytest.mark.parametrize("act", (*SELDOM, *RARE, *LISTS, *TOPUPS), ids=lambda act: act.name)
 def test_every_seldom_act_can_be_played_on_a_quiet_shop(stage: Stage, act: Act) -> None:
     stage.begin_step(11)
     act.run(stage)
@@ -97,3 +98,52 @@ def test_of_a_crowd_no_more_leaves_than_the_brake_lets_go(stage: Stage) -> None:
         stage.rounds()
     (burst,) = stage.world.owner.bursts
     assert 100 <= burst.pieces <= seldom.SKU_PIECES
+
+
+def some_top_ups(stage: Stage) -> None:
+    for n in range(20, 23):
+        stage.begin_step(n)
+        topups.order(stage)
+        for _ in range(3):
+            stage.clock.advance(120_000)
+            stage.rounds()
+
+
+def test_every_paid_account_is_charged_once_and_the_bill_is_booked(stage: Stage) -> None:
+    some_top_ups(stage)
+    charged = [one.account for mine in stage.world.bought.values() for one in mine]
+    ordered = [one.fact.lines[0].account for one in stage.world.orders.values()]
+    assert sorted(charged) == sorted(one for one in ordered if one) and charged
+    with stage.open("look") as shop:
+        topups.ask(stage, shop)
+
+
+def test_a_bill_that_is_not_booked_is_seen(stage: Stage) -> None:
+    some_top_ups(stage)
+    mine = next(iter(stage.world.bought.values()))
+    mine.append(replace(mine[-1], our_no="another"))
+    with stage.open("look") as shop, pytest.raises(Violation, match="booked"):
+        topups.ask(stage, shop)
+
+
+def test_a_paid_account_that_nobody_charged_is_seen(stage: Stage) -> None:
+    some_top_ups(stage)
+    next(iter(stage.world.bought.values())).pop()
+    with stage.open("look") as shop, pytest.raises(Violation, match="every paid top-up"):
+        topups.ask(stage, shop)
+
+
+def test_no_more_is_spent_in_a_day_than_its_limit_until_it_is_lifted(stage: Stage) -> None:
+    stage.begin_step(30)
+    topups.rush(stage)
+    for _ in range(4):
+        stage.clock.advance(120_000)
+        stage.rounds()
+    (mine,) = stage.world.bought.values()
+    spent = sum(one.charged_minor for one in mine)
+    assert topups.DAY_MINOR - 2 * topups.CAP_MINOR <= spent <= topups.DAY_MINOR
+    topups.lift(stage)
+    for _ in range(8):
+        stage.clock.advance(900_000)
+        stage.rounds()
+    assert len(mine) == topups.DAY_MINOR // topups.CAP_MINOR + 4

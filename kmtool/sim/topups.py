@@ -1,0 +1,258 @@
+"""Top-ups in simulated lives: two suppliers with an interface, and what each of them was asked for.
+
+`dial` can be asked by our number, is at work on a purchase for minutes, and buys again whenever it
+is asked to. `wire` cannot be asked; it returns the old purchase for a number that it knows. The
+truth is the suppliers' own list: one purchase for each account that was paid for, and their bill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kmtool.clock import business_day
+from kmtool.config import SupplierSettings
+from kmtool.domain.states import OrderStatus
+from kmtool.operations import products, suppliers
+from kmtool.operations.products import Fields, Mapping
+from kmtool.ports import (
+    AdapterSettings,
+    AuthReport,
+    Features,
+    Idempotency,
+    Progress,
+    Purchased,
+    PurchaseOrder,
+)
+from kmtool.shop import Shop
+from kmtool.sim import border
+from kmtool.sim.acts_kit import DONE, perform
+from kmtool.sim.buyers import buyer
+from kmtool.sim.machine import Process
+from kmtool.sim.stage import Stage, current
+from kmtool.sim.world import CURRENCY, Bought, Placed, Ware
+from kmtool.store import ledger
+
+ONCE = "an account is charged once for each order"
+PAID = "nothing is bought that is not paid, or was refunded"
+AS_ORDERED = "a purchase is what the buyer ordered"
+LIMIT = "no more is spent at a supplier in a day than its limit"
+BILL = "what was booked for top-ups is what the suppliers charged"
+CHARGED = "every paid top-up is charged in the end"
+
+FEATURES = Features(title="simulated", kind="test")
+KINDS = {
+    "dial": Features(
+        title="simulated", kind="test", idempotency=Idempotency.NONE, query_by="ours",
+        price_guard=True,
+    ),
+    "wire": Features(
+        title="simulated", kind="test", idempotency=Idempotency.REPLAY, price_guard=True
+    ),
+}  # fmt: skip
+WARES = {
+    "dial": Ware("p1", "P1", 1_080, kind="topup"),
+    "wire": Ware("p2", "P2", 1_080, kind="topup"),
+}
+PRICE_MINOR, CAP_MINOR = 980, 1_000
+DAY_MINOR, LIFTED_MINOR = 20_000, 100_000_000
+SITES = ("maple", "birch", "cedar", "dune")
+WORK_MS = 240_000
+
+
+class Supplier:
+    """The supplier port over what one of the simulated suppliers did."""
+
+    def __init__(self, stage: Stage, process: Process, name: str) -> None:
+        self.stage = stage
+        self.process = process
+        self.name = name
+
+    @property
+    def features(self) -> Features:
+        """Return how it repeats and finds."""
+        return KINDS[self.name]
+
+    def auth_check(self) -> AuthReport:
+        """Let everybody in."""
+        return AuthReport(ok=True, detail="simulated", skew_ms=0)
+
+    def balance(self) -> int:
+        """Return what the shop has there: enough."""
+        return LIFTED_MINOR
+
+    def place(self, order: PurchaseOrder) -> Purchased:
+        """Charge an account."""
+        stage, called_ms = self.stage, self.stage.clock.true_ms()
+        _must_be_paid(stage, self.process, order)
+
+        def deed() -> Purchased:
+            mine = stage.world.bought.setdefault(self.name, [])
+            known = next((one for one in mine if one.our_no == order.our_no), None)
+            if known is None or self.features.idempotency is not Idempotency.REPLAY:
+                known = Bought(
+                    order.our_no, order.account, order.quantity, PRICE_MINOR * order.quantity,
+                    called_ms, stage.clock.true_ms() + stage.edges.random.randrange(WORK_MS),
+                )  # fmt: skip
+                mine.append(known)
+                _must_be_once(stage, order)
+                _must_be_within(stage, self.name)
+            return self._told(known)
+
+        return border.write(stage, self.process, f"{self.name} buy {order.our_no}", deed)
+
+    def query(self, our_no: str) -> Purchased | None:
+        """Look a purchase up."""
+
+        def ask(_stale: bool) -> Purchased | None:
+            mine = self.stage.world.bought.get(self.name, [])
+            found = next((one for one in mine if one.our_no == our_no), None)
+            return self._told(found) if found else None
+
+        return border.read(self.stage, self.process, f"{self.name} bought? {our_no}", ask)
+
+    def _told(self, one: Bought) -> Purchased:
+        done = self.name == "wire" or self.stage.clock.true_ms() >= one.ready_ms
+        number = f"{self.name}-{one.our_no}"
+        if not done:
+            return Purchased(number, Progress.PROCESSING, agreed_minor=one.charged_minor)
+        return Purchased(
+            number, Progress.DONE, one.charged_minor, one.charged_minor, proof=f"proof {number}"
+        )
+
+
+def build(settings: AdapterSettings) -> Supplier:
+    """Build the supplier for the process that runs now."""
+    stage = current[-1]
+    return Supplier(stage, stage.process, settings.name)
+
+
+# ---------------------------------------------------------------------- acts
+
+
+def order(stage: Stage) -> None:
+    """Some buyers order a top-up, each for an account of his own."""
+    if not stage.depth and _is_open(stage):
+        for _ in range(stage.random.choice((1, 1, 2, 3))):
+            _place(stage, stage.random.choice(list(WARES)))
+
+
+def rush(stage: Stage) -> None:
+    """Before a holiday everybody orders top-ups: more than may be spent in a day."""
+    if not stage.depth and _is_open(stage):
+        name = stage.random.choice(list(WARES))
+        for _ in range(DAY_MINOR // CAP_MINOR + 4):
+            _place(stage, name)
+
+
+def lift(stage: Stage) -> None:
+    """The owner lets more be spent at his suppliers."""
+    if stage.config.suppliers and stage.world.spend_minor != LIFTED_MINOR:
+        _set_limit(stage, LIFTED_MINOR)
+
+
+def ask(stage: Stage, shop: Shop) -> None:
+    """In the end: all that is due was charged, and the books say what the suppliers say."""
+    every = [one for mine in stage.world.bought.values() for one in mine]
+    accounts = {one.account for one in every}
+    for placed in stage.world.orders.values():
+        line = placed.fact.lines[0]
+        wanted = placed.quantity.get(line.line_no, line.quantity)
+        if line.account and placed.is_due and wanted and line.account not in accounts:
+            stage.fail(CHARGED, f"{placed.name}: {line.account}")
+    bill = sum(one.charged_minor for one in every)
+    booked = ledger.balance(shop.db, "cost:topup", CURRENCY)
+    if booked != bill:
+        stage.fail(BILL, f"{booked} booked, {bill} charged")
+
+
+def _place(stage: Stage, name: str) -> None:
+    ware = WARES[name]
+    site = stage.random.choice(SITES)
+    pieces = stage.random.choice((1, 1, 2))
+    placed = stage.world.place(site, [(ware, pieces)], buyer(stage.random))
+    (line,) = placed.fact.lines
+    account = f"138{stage.world.placed:08d}"
+    placed.fact = replace(placed.fact, lines=(replace(line, account=account),))
+    stage.happened(f"{placed.name} {ware.item_id}×{pieces} for {account}")
+
+
+def _is_open(stage: Stage) -> bool:
+    """Add the suppliers, products and listings the first time; tell whether they are there."""
+    if stage.config.suppliers:
+        return True
+
+    def work(shop: Shop) -> None:
+        for name, ware in WARES.items():
+            suppliers.add(shop, name, name=name)
+            fields = Fields(
+                title=ware.sku, kind="topup", account_rule="phone-cn", supplier=name,
+                supplier_item=ware.item_id, cap_minor=CAP_MINOR,
+            )  # fmt: skip
+            products.add(shop, ware.sku, fields)
+            for site in SITES:
+                products.map_listing(shop, Mapping(site, ware.item_id, "", ware.sku))
+
+    calm, stage.edges.calm = stage.edges.calm, True
+    _set_limit(stage, DAY_MINOR)
+    end = perform(stage, "top-ups", work)
+    stage.edges.calm = calm
+    return end == DONE
+
+
+def _set_limit(stage: Stage, minor: int) -> None:
+    stage.end_daemon()
+    stage.world.spend_minor = minor
+    stage.config = replace(
+        stage.config,
+        suppliers={
+            name: SupplierSettings(
+                name, "kmtool.sim.topups", spend_per_day_minor=minor, spend_per_order_minor=minor
+            )
+            for name in WARES
+        },
+    )
+    stage.note(f"{minor} may be spent a day at each supplier")
+
+
+# ---------------------------------------------------------------------- what must be true
+
+
+def _of(stage: Stage, account: str) -> Placed:
+    every = stage.world.orders.values()
+    found = next((one for one in every if one.fact.lines[0].account == account), None)
+    if found is None:
+        stage.fail(AS_ORDERED, f"nobody ordered anything for {account}")
+    return found
+
+
+def _must_be_paid(stage: Stage, process: Process, order: PurchaseOrder) -> None:
+    """Ask at the door, whatever becomes of the call."""
+    placed = _of(stage, order.account)
+    if placed.fact.status is OrderStatus.UNPAID:
+        stage.fail(PAID, f"{placed.name} is not paid")
+    if placed.told_ended and process.last_commit > placed.told_ended:
+        stage.fail(PAID, f"{placed.name} was refunded")
+    if placed.held and process.last_commit > placed.held:
+        stage.fail(PAID, f"{placed.name} is held")
+    line, ware = placed.fact.lines[0], placed.wares[0]
+    if order.product != ware.item_id or order.quantity > line.quantity:
+        stage.fail(AS_ORDERED, f"{placed.name}: {order.quantity} × {order.product}")
+
+
+def _must_be_once(stage: Stage, order: PurchaseOrder) -> None:
+    every = [one for mine in stage.world.bought.values() for one in mine]
+    same = [one.our_no for one in every if one.account == order.account]
+    if len(same) > 1:
+        stage.fail(ONCE, f"{order.account}: {' '.join(same)}")
+
+
+def _must_be_within(stage: Stage, name: str) -> None:
+    """A day's purchases keep to the limit, but for one at midnight."""
+    if stage.count["jumps"]:
+        return
+    zone = stage.config.shop.timezone
+    mine = stage.world.bought[name]
+    today = business_day(mine[-1].called_ms, zone)
+    spent = sum(x.charged_minor for x in mine if business_day(x.called_ms, zone) == today)
+    if spent > stage.world.spend_minor + 2 * CAP_MINOR:
+        stage.fail(LIMIT, f"{spent} at {name} on {today}, limit {stage.world.spend_minor}")
