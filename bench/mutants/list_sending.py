@@ -152,7 +152,7 @@ SENDING: tuple[Mutant, ...] = (
             ),
         ),
         "a session counts as live as long as its row is there",
-        Sees.DOCTOR,
+        Sees.NO_REPEAT,
     ),
     Mutant(
         "stopped_process_sends",

@@ -48,7 +48,9 @@ def test_every_seldom_act_can_be_played_on_a_quiet_shop(stage: Stage, act: Act) 
 
 def test_a_list_of_yesterday_brings_nothing_back(stage: Stage) -> None:
     pools.lend(stage)
+    before_ms = stage.clock.true_ms()
     pools.old_list(stage)
+    assert stage.clock.true_ms() - before_ms >= pools.OLD_MS, "it was played"
     with stage.open("look") as shop:
         assert shop.db.value("SELECT count(*) FROM lent_keys WHERE state = 'returned'") == 0
 
