@@ -9,7 +9,7 @@ imported again. Nothing is replayed twice: whatever stands already is left as it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.states import AllocationState, KeyState
@@ -124,7 +124,7 @@ def replay(shop: Shop) -> Replayed:
                 gone = word.released.get(fingerprint, set())
                 if key is not None and _stands(shop, held, sending, (known, session), done):
                     continue
-                if key is not None and not _cleared(shop, key, held, gone, done):
+                if key is not None and not _cleared(shop, key, held, (places, gone), done):
                     continue
                 seen.append(_seen(fingerprint, sending, shop.now_ms()))
                 if key is not None:
@@ -191,15 +191,20 @@ def _stands(
 
 
 def _cleared(
-    shop: Shop, key: Row, bonds: Sequence[Row], released: set[Place], done: Replayed
+    shop: Shop,
+    key: Row,
+    bonds: Sequence[Row],
+    said: tuple[Collection[Place], set[Place]],
+    done: Replayed,
 ) -> bool:
     """Clear what stands in the way of a key: reserved for a line, or released there by proof.
 
     False when another buyer may have it and no release is on record: nothing is changed then, and
-    the figure tells of it.
+    the figure tells of it. `said`: the places it was sent for, and those it was released from.
     """
+    sent, released = said
     if _is_shared(key, bonds):
-        _make_room(shop, key, bonds)
+        _make_room(shop, key, bonds, sent)
         return True
     for bond in bonds:
         place = (bond["channel"], bond["number"], bond["line_no"])
@@ -217,12 +222,17 @@ def _cleared(
     return True
 
 
-def _make_room(shop: Shop, key: Row, bonds: Sequence[Row]) -> None:
+def _make_room(shop: Shop, key: Row, bonds: Sequence[Row], sent: Collection[Place]) -> None:
     """Where no use of a shared key is left, one that was bound and never sent gives way."""
     fingerprint = bytes(key["fingerprint"])
     if seen_keys.keys_of(shop.db, [fingerprint])[fingerprint]["uses_left"]:
         return
-    ids = {bond["id"] for bond in bonds if bond["state"] == AllocationState.RESERVED}
+    ids = {
+        bond["id"]
+        for bond in bonds
+        if bond["state"] == AllocationState.RESERVED
+        and (bond["channel"], bond["number"], bond["line_no"]) not in sent
+    }
     for bond in seen_keys.bonds(shop.db, [key["id"]]).get(key["id"], ()):
         if bond["id"] in ids and bond["state"] == AllocationState.RESERVED:
             unreserve(shop, bond)

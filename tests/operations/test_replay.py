@@ -9,6 +9,7 @@ from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, home, restore
 from kmtool.operations.deliver import deliver
 from kmtool.operations.replay import replay
+from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, pull, run_on, states
@@ -67,3 +68,24 @@ def test_replay_wants_a_journal_of_its_own(shop: Shop) -> None:
     home.home_path(shop.journal.path).unlink()
     with pytest.raises(Refused, match="no send journal"):
         restore.replay_here(shop)
+
+
+def test_a_use_that_was_sent_is_not_the_one_that_gives_way(shop: Shop) -> None:
+    """Simulator, seed 1000080: a key of several uses went to one buyer too many."""
+    shelf(shop, n=1)
+    shop.db.run("UPDATE keys SET uses = 2, uses_left = 2")
+    shop.db.run("UPDATE stock SET free = 2")
+    pull(shop, order("A1"), order("A2"))
+    reserve_due(shop)
+    value = shop.db.value("SELECT fingerprint FROM keys")
+    for n, number in enumerate(("B1", "A1"), 1):
+        shop.journal.append(
+            [JournalEntry("SEND", "shop1", number, "1", bytes(value).hex(), 1, n, 1)]
+        )
+    replay(shop)
+    assert line(shop, "A1")["state"] == "unknown"
+    bound = "SELECT o.number FROM allocations a JOIN lines l ON l.id = a.line_id"
+    bound += " JOIN orders o ON o.id = l.order_id WHERE a.state = 'exposed'"
+    assert [row["number"] for row in shop.db.all(bound)] == ["A1"]
+    assert shop.db.value("SELECT uses_left FROM keys") == 0
+    assert line(shop, "A2")["state"] != "reserved"
