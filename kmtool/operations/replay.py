@@ -9,7 +9,7 @@ imported again. Nothing is replayed twice: whatever stands already is left as it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.states import AllocationState, KeyState
@@ -106,7 +106,8 @@ def replay(shop: Shop) -> Replayed:
     word = last_word(shop.journal)
     done = Replayed(records=word.records)
     with shop.db.tx():
-        known = machines.last_session(shop.db)
+        numbers = {sending.session for places in word.sent.values() for sending in places.values()}
+        known = machines.sessions_known(shop.db, sorted(numbers))
         session = _skip_sessions(shop, word.last)
         keys = seen_keys.keys_of(shop.db, list(word.sent))
         bonds = seen_keys.bonds(shop.db, [key["id"] for key in keys.values()])
@@ -169,14 +170,18 @@ def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
 
 
 def _stands(
-    shop: Shop, bonds: Sequence[Row], sending: Sending, sessions: tuple[int, int], done: Replayed
+    shop: Shop,
+    bonds: Sequence[Row],
+    sending: Sending,
+    sessions: tuple[Mapping[int, int], int],
+    done: Replayed,
 ) -> bool:
-    """Tell whether a key is where the journal says. `sessions`: the last one that the copy knows,
-    and the replay's own."""
+    """Tell whether a key is where the journal says. `sessions`: how many records the copy knows of
+    each, and the replay's own."""
     known, session = sessions
     mine = [b for b in bonds if (b["channel"], b["number"], b["line_no"]) == sending.place]
     if mine and mine[0]["state"] != AllocationState.RESERVED:
-        if sending.n and sending.session > known:
+        if sending.n > known.get(sending.session, 0):
             tried_since(shop, mine[0], sending.parcel, session)
         done.right += 1
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace as changed
 from io import RawIOBase
 
@@ -16,11 +17,11 @@ from kmtool.errors import Broken, Locked
 from kmtool.journal import Journal
 from kmtool.operations import doctor, sender
 from kmtool.operations import restore as operation
-from kmtool.operations.deliver import deliver
+from kmtool.operations.deliver import deliver, deliver_all
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, states
+from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, states, tick
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, saved, told
@@ -122,16 +123,21 @@ def test_a_fenced_off_sender_that_wakes_after_a_restore_pulls_without_harm(
         assert told("A1") == before and broken(again) == []
 
 
+@pytest.mark.parametrize("same", [True, False])
 def test_a_message_that_was_tried_again_since_the_copy_is_asked_about(
-    shop: Shop, opener: Opener
+    shop: Shop, opener: Opener, *, same: bool
 ) -> None:
-    """Seeds 344 and 409: its first try had failed before the copy, the second one had arrived."""
+    """Seeds 344, 409, 1000294: its first try had failed before the copy, the second had arrived."""
     shelf(shop, n=2)
     pull(shop, order("A1"))
     outside().faults += ["down"]
-    deliver(shop)
-    file = saved(shop)
-    run_on(shop)
+    with sender.sending(shop, "run") if same else nullcontext(shop) as mine:
+        go_on = deliver_all if same else deliver
+        go_on(mine)
+        file = saved(shop)
+        for _ in range(3):
+            tick(shop, 130_000)
+            go_on(mine)
     assert len(outside().received["A1"]) == 1
     back(shop, file, opener)
     with opener(shop.config) as again:
