@@ -183,7 +183,8 @@ def bring_again(stage: Stage) -> None:
     """What the shop lost when it was set back comes in again out of the owner's drawer."""
     owner = stage.world.owner
     if not owner.text_here:
-        sent = {int(key[-6:]) for key in stage.world.holders if key.startswith("T-")}
+        made = range(1, stage.world.made.get("T1", 1) + 1)
+        sent = {number for number in made if is_recorded(stage, f"T-T1-{number:06d}")}
         for number in (*sorted(sent - {owner.text}), owner.text):
             set_text(stage, number)
     for file in owner.files:
