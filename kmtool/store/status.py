@@ -71,7 +71,8 @@ def asking(db: Db, channel: str, gate: str) -> list[Row]:
     return db.all(
         "SELECT o.number, o.currency, CAST(sum(l.amount_minor) AS BIGINT) AS amount_minor"
         " FROM lines l JOIN orders o ON o.id = l.order_id WHERE o.channel = :c AND o.history = 0"
-        " AND l.state = 'held' AND l.gate = :g GROUP BY o.id, o.number, o.currency ORDER BY o.id",
+        " AND l.state = 'held' AND l.gate = :g AND o.hold_reason IS NULL"  # held by word since
+        " GROUP BY o.id, o.number, o.currency ORDER BY o.id",
         c=channel,
         g=gate,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import load
+from kmtool.domain.states import Mode
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import hold, release
+from kmtool.operations.order_close import release_all
 from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
 from kmtool.store import house, orders
@@ -118,3 +122,16 @@ def test_a_release_opens_a_hold_at_which_what_is_on_its_way_stops(shop: Shop) ->
     assert line(shop)["state"] == "delivered"
     with pytest.raises(Exception, match="nothing of order A1 is waiting"):
         release(shop, "A1")
+
+
+def test_what_was_held_by_word_is_not_let_go_with_its_channel(shop: Shop) -> None:
+    """Simulator, seed 1000388: the hold was a moment old, the gate still told of the channel."""
+    shelf(shop)
+    channel = replace(shop.config.channels["shop1"], mode=Mode.ASK)
+    asks = replace(shop, config=replace(shop.config, channels={"shop1": channel}))
+    pull(asks, order("A1", at_ms=AT), order("A2", at_ms=AT))
+    reserve_due(asks)
+    hold(asks, "A1", "odd")
+    assert release_all(asks, "shop1").orders == ("A2",)
+    deliver(asks)
+    assert keys_at("A1") == set() and len(keys_at("A2")) == 1
