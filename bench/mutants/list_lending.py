@@ -94,7 +94,7 @@ LENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 PURCHASES,
-                'answer is None and shop.now_ms() >= effect["attempt_ms"] + features.grace_ms:',
+                'answer is None and asked_ms >= effect["attempt_ms"] + features.grace_ms:',
                 "answer is None:",
             ),
         ),

@@ -236,6 +236,7 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
     if features.query_by not in BY_OURS:
         _without_asking(shop, features, supplier, effect, tally)
         return
+    asked_ms = shop.now_ms()  # its answer is of this moment, however late it comes
     answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
     with shop.db.tx():
         must_be_live(shop)
@@ -249,7 +250,7 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
         if isinstance(answer, Purchased):
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
-        elif answer is None and shop.now_ms() >= effect["attempt_ms"] + features.grace_ms:
+        elif answer is None and asked_ms >= effect["attempt_ms"] + features.grace_ms:
             settle(shop, effect, AttemptState.REJECTED, "asked", "not there after the grace period")
             again(shop, effect, now)
         else:

@@ -41,8 +41,9 @@ def resolve(shop: Shop, due: Sequence[Row], tally: Sent) -> list[Row]:
                 shop, effect["kind"], effect["route"], effect["channel"]
             )
             if rule is Repeat.QUERYABLE:
+                asked_ms = shop.now_ms()
                 verdict = routes.probe(shop, parcel_of(shop, effect))
-                _conclude(shop, effect, verdict, grace, tally)
+                _conclude(shop, effect, (verdict, asked_ms), grace, tally)
                 continue
         except Broken:
             give_up(shop, effect, "its sealed text does not open", tally)
@@ -176,12 +177,16 @@ def give_up(shop: Shop, effect: Row, reason: str, tally: Sent) -> None:
     tally.needs_you += (len(lines) or 1) if asked else 0
 
 
-def _conclude(shop: Shop, effect: Row, verdict: Verdict | None, grace_ms: int, tally: Sent) -> None:
-    now = shop.now_ms()
+def _conclude(
+    shop: Shop, effect: Row, answer: tuple[Verdict | None, int], grace_ms: int, tally: Sent
+) -> None:
+    """Draw the conclusion from an answer; it is of the moment of the question, however late."""
+    verdict, asked_ms = answer
     final_at = effect["attempt_ms"] + grace_ms
-    if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and now >= final_at):
+    if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and asked_ms >= final_at):
         settle(shop, effect, verdict, tally)
         return
+    now = shop.now_ms()
     if verdict is Verdict.UNCLEAR and now >= final_at + UNCLEAR_GRACES * grace_ms:
         give_up(shop, effect, "the other side cannot tell whether it happened", tally)
         return

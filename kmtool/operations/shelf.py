@@ -89,11 +89,12 @@ def guard(shop: Shop, synced: ChannelResult) -> ShelfResult:
     open_moves = store.open_moves(shop.db, name)
     if not due and not open_moves:
         return ShelfResult(name)
+    asked_ms = shop.now_ms()
     try:
         items = {(one.item_id, one.variant_id): one for one in routes.items(name, channel)}
     except OutsideError as error:
         return ShelfResult(name, failed=len(due), error=str(error))
-    _settle(shop, channel, open_moves, items)
+    _settle(shop, open_moves, items, asked_ms - channel.features.grace_ms)
     return _move_all(shop, channel, name, _due(shop, name), items)
 
 
@@ -162,15 +163,18 @@ def _due(shop: Shop, name: str) -> list[tuple[Row, int, str]]:
     return found[:AT_ONCE]
 
 
-def _settle(shop: Shop, channel: Channel, moves: list[Row], items: Mapping[Place, Item]) -> None:
-    """Settle moves of unclear outcome by what the listing shows now."""
+def _settle(
+    shop: Shop, moves: list[Row], items: Mapping[Place, Item], final_before_ms: int
+) -> None:
+    """Settle moves of unclear outcome by what the listing showed when it was asked for; what began
+    before `final_before_ms` can come late no more."""
     now = shop.now_ms()
     with shop.db.tx():
         for move in moves:
             item = items.get((move["item_id"], move["variant_id"]))
             if item is not None and item.on_shelf == (move["wanted"] == "on"):
                 _done(shop, move["id"], move, move["wanted"])
-            elif item is None or now >= move["started_ms"] + channel.features.grace_ms:
+            elif item is None or move["started_ms"] <= final_before_ms:
                 store.end(shop.db, move["id"], "rejected", marked("it is not so there"), now)
 
 

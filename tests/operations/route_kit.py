@@ -39,6 +39,7 @@ class Route:
     verdict: Verdict | None = None
     away: bool = False
     asked: int = 0
+    during_query: Callable[[], None] | None = None
     during_send: Callable[[Message], None] | None = None
 
     def declare(self, **features: Any) -> None:
@@ -107,6 +108,8 @@ class Kit:
         if self.route.verdict is not None:
             return self.route.verdict
         there = any(one.marker == message.marker for one in self.route.sent)
+        if self.route.during_query is not None:  # the answer is made up and on its way
+            self.route.during_query()
         return Verdict.DONE if there else Verdict.NOT_DONE
 
 

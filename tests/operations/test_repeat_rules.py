@@ -14,7 +14,7 @@ from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.operations.deliver import deliver
 from kmtool.operations.resolve import UNCLEAR_GRACES
-from kmtool.ports import Repeat, Verdict
+from kmtool.ports import Message, Repeat, Verdict
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, line, pull
@@ -152,6 +152,25 @@ def test_an_answer_that_changes_is_believed_when_it_says_done(shop: Shop) -> Non
     answers(world, Verdict.DONE)
     assert later(shop, 15_000) == "delivered"
     assert len(world.sent) == 1
+
+
+def test_an_answer_is_of_the_moment_it_was_asked_for(shop: Shop) -> None:
+    """Seed 1000287: asked before the grace period was over, answered after it; the message
+    arrived in between, and went out once more."""
+    begun: list[Message] = []
+    route("one").during_send = begun.append
+    world = unclear(shop, Repeat.QUERYABLE, fault="unknown")
+
+    def slow() -> None:
+        assert isinstance(shop.clock, ManualClock)
+        world.during_query = None
+        shop.clock.advance(GRACE)
+        world.sent.append(begun[0])
+
+    world.during_query = slow
+    assert later(shop, BEFORE) == "unknown"
+    assert later(shop, AFTER) == "delivered"
+    assert len(world.sent) == 1 and world.asked == 2
 
 
 @pytest.mark.parametrize("rule", list(Repeat))

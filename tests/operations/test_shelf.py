@@ -138,6 +138,25 @@ def test_what_was_not_done_is_tried_again_only_when_it_can_come_late_no_more(
     assert moves(guarded) == [("off", "rejected"), ("off", "ok")]
 
 
+def test_a_slow_list_is_of_the_moment_it_was_asked_for(
+    guarded: Shop, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf(guarded, n=0)
+    world().shelf_faults = ["unknown"]
+    assert look(guarded, clock).unclear == 1
+    listed = Fake.list_items
+
+    def slow(fake: Fake) -> Any:
+        found = listed(fake)
+        clock.advance(120_000)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fake, "list_items", slow)
+        look(guarded, clock)
+    assert moves(guarded) == [("off", "unknown")], "it may have come late, after the list was made"
+
+
 def test_a_refusal_is_told_and_tried_at_a_slow_pace(guarded: Shop, clock: ManualClock) -> None:
     shelf(guarded, n=0)
     world().shelf_faults = ["rejected", "rejected"]

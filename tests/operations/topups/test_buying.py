@@ -10,7 +10,7 @@ import pytest
 from adapters.demo_shop import DemoShop
 from adapters.suppliers import demo
 from kmtool.errors import NotFound, Refused
-from kmtool.operations import orders, products, purchase_records, topup
+from kmtool.operations import orders, products, purchase_records, routes, topup
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.products import Fields, Mapping
@@ -106,6 +106,30 @@ def test_what_is_not_found_is_tried_again_after_the_grace_period(
     deliver(shop)
     assert lab.calls.count("place") == 1 and line(shop)["state"] == "unknown"
     tick(shop, 10_000)
+    deliver(shop)
+    assert lab.calls.count("place") == 2 and lab.supply.charged(PHONE) == 1
+
+
+def test_a_slow_answer_is_of_the_moment_it_was_asked_for(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not found before the grace period was over is no proof, though the answer came after it."""
+    lab.fail("place", "closed_before")
+    pull(shop, wish())
+    deliver(shop)
+    asked = routes.bought
+
+    def slow(*what: Any) -> Any:
+        answer = asked(*what)
+        tick(shop, 10_000)
+        return answer
+
+    tick(shop, 3_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "bought", slow)
+        deliver(shop)
+    assert lab.calls.count("place") == 1 and line(shop)["state"] == "unknown"
+    tick(shop, 3_000)
     deliver(shop)
     assert lab.calls.count("place") == 2 and lab.supply.charged(PHONE) == 1
 
