@@ -67,7 +67,7 @@ SENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 RESOLVE,
-                "(verdict is Verdict.NOT_DONE and now >= final_at)",
+                "(verdict is Verdict.NOT_DONE and asked_ms >= final_at)",
                 "verdict is Verdict.NOT_DONE",
             ),
         ),
@@ -166,6 +166,7 @@ SENDING: tuple[Mutant, ...] = (
         ),
         "a process that slept between intent and network goes on as if nothing had happened",
         Sees.NO_REPEAT,
+        "duel",
     ),
     Mutant(
         "no_look_before_sending",

@@ -25,6 +25,7 @@ POOLS = frozenset({"lend", "pool gives out", "read a pool back"})
 COSTLY = "costly"
 SCRIPTS: dict[str, frozenset[str]] = {
     "owner": frozenset({COSTLY}),
+    "duel": frozenset({COSTLY}),
     "machines": BOLD | POOLS,
     "pools": BOLD,
     "lists": BOLD | {COSTLY},
@@ -61,6 +62,7 @@ def choose(script: str) -> None:
 
     `owner`: all that buyers and owner do, seldom acts too, and three times as many take-overs; no
     machine is lost.
+    `duel`: who stands still is mostly taken over meanwhile.
     `machines`: set-backs, copies, moves and lost files three times as often; of what the owner does
     the plain part. `pools`: the same, with keys lent to pools. `lists`: keys lent to pools, read
     back by lists that are old, broken off or too early; no machine is lost.
@@ -70,12 +72,14 @@ def choose(script: str) -> None:
     from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS
 
+    times = 30 if script == "duel" else 3
+
     def mine(found: Sequence[Any]) -> list[Any]:
         whole = COSTLY in SCRIPTS[script]
         seldom = {"take over"} if whole else acts.COSTLY
         out = SCRIPTS[script] | (acts.COSTLY if whole else frozenset())
         kept = [act for act in found if act.name not in out]
-        return [replace(a, weight=a.weight * 3) if a.name in seldom else a for a in kept]
+        return [replace(a, weight=a.weight * times) if a.name in seldom else a for a in kept]
 
     more = [act for table in MORE.get(script, ()) for act in getattr(acts, table)]
     every = mine([*driver.acts(), *more])
