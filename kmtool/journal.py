@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import RawIOBase
 from json.encoder import encode_basestring as _quoted
@@ -121,7 +122,11 @@ class Journal:
 
     def size(self) -> int:
         """Return how long all parts are together, in bytes."""
-        return sum(part.stat().st_size for part in self.parts())
+        found = 0
+        for part in self.parts():
+            with suppress(FileNotFoundError):  # laid aside just now, by another process
+                found += part.stat().st_size
+        return found
 
     def lay_aside(self, limit: int = PART_MAX) -> bool:
         """Put a journal that grew too long under a number; call it as the only sender."""

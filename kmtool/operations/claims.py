@@ -24,19 +24,20 @@ def claim(shop: Shop, batch_id: int) -> int:
     for row in found:
         take = seen_keys.use_once if row["uses"] > 1 else seen_keys.take_out
         take(shop.db, row["id"], shop.now_ms())
-    counter_sales(shop)
-    for channel, number in dict.fromkeys((row["channel"], row["number"]) for row in found):
+    places = [*((row["channel"], row["number"]) for row in found), *counter_sales(shop)]
+    for channel, number in dict.fromkeys(places):
         order = orders.find(shop.db, channel, number, lock=True)
         if order is not None:
             rebind(shop, order)
     return len({row["id"] for row in found})
 
 
-def counter_sales(shop: Shop) -> None:
+def counter_sales(shop: Shop) -> list[tuple[str, str]]:
     """Sales by hand come from no channel: their orders are written again, at today's price.
 
     One whose key is not here waits until its file comes in.
     """
+    written = []
     for row in seen_keys.seen_orders(shop.db, COUNTER):
         if row["here"] or row["unknown"]:
             continue
@@ -62,3 +63,5 @@ def counter_sales(shop: Shop) -> None:
         order_id = ingest(shop, COUNTER, fact).order_id
         orders.set_line_product(shop.db, order_id, sku, len(keys))
         orders.set_released(shop.db, order_id, now)
+        written.append((COUNTER, str(row["number"])))
+    return written

@@ -152,6 +152,8 @@ def fill_waiting(shop: Shop, only: Sequence[int] = ()) -> int:
             order = orders.get(shop.db, OrderId(row["order_id"]), lock=True)
             line = next(x for x in orders.lines(shop.db, order["id"]) if x["id"] == row["line_id"])
             stopped = order["hold_reason"] or line["reason"].startswith(CHANGED)
+            sent = seen_keys.seen_of_order(shop.db, order["channel"], order["number"])
+            stopped = stopped or any(one["line_no"] == line["line_no"] for one in sent)
             if refund_blocks(order) or line["state"] != LineState.HUMAN or stopped:
                 continue
             deliveries.lock_stock(shop.db, [order["id"]])

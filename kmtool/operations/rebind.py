@@ -216,16 +216,23 @@ def _came_for(
         parcel = pack_again(shop, order, line, live, number)
     except KmError as error:
         _unwritten(shop, line, error)
+        _name(shop, line, owed, live, None)
         return
     seen_keys.carried_by(db, line["id"], [key["id"] for key in live], parcel)
-    for replacement, key in zip(owed, live, strict=False):
-        allocation = refunds.bound_to(db, line["id"], key["id"], AllocationState.EXPOSED)
-        refunds.name_replacement(db, replacement["id"], allocation, parcel)
+    _name(shop, line, owed, live, parcel)
     for effect in effects.effects_of(db, OrderId(order["id"])):
         if effect["parcel_id"] == parcel:
             _asked(shop, effect, session)
     orders.move_line(db, LineId(line["id"]), LineState.HUMAN, LineState.RESERVED, shop.now_ms())
     _now_unclear(shop, line)
+
+
+def _name(
+    shop: Shop, line: Row, owed: Sequence[Row], keys: Sequence[Row], parcel: ParcelId | None
+) -> None:
+    for replacement, key in zip(owed, keys, strict=False):
+        allocation = refunds.bound_to(shop.db, line["id"], key["id"], AllocationState.EXPOSED)
+        refunds.name_replacement(shop.db, replacement["id"], allocation, parcel)
 
 
 def _beyond(shop: Shop, line: Row) -> list[Row]:

@@ -181,7 +181,10 @@ def _must_not_be_locked_out(shop: Shop) -> None:
     """
     with ExitStack() as stack:
         try:
-            _lock_out(shop, stack)
+            if shop.db.dialect == "sqlite":
+                _lock_out(shop, stack)
+            elif not _taken(shop, partial(sessions.look_advisory, shop.db, ALONE_NUMBER)):
+                raise Locked(detail=_holder(shop.db))
         except Locked:
             raise Locked(
                 detail="the shop is being restored, copied or moved",

@@ -118,10 +118,13 @@ def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
     distance = now - round(shop.clock.monotonic() * 1000)
     known = house.meta(shop.db, _clock(shop, name))
     jumped = max(0, int(known) - distance) if known else 0
+    if known and distance - int(known) > DRIFT_MS:  # started or awake again: a jump hides in it
+        jumped = LOOK_BACK_MS
     ahead = cursor is not None and cursor > now
     if known and abs(int(known) - distance) <= DRIFT_MS and not ahead:
         return
     with shop.db.tx():
+        cursor = orders.cursor(shop.db, name)  # as it is now: a pull beside may have moved it
         house.set_meta(shop.db, _clock(shop, name), str(distance))
         if cursor is None or not (ahead or jumped > DRIFT_MS):
             return

@@ -45,6 +45,7 @@ PART = 500
 ROWS = 100
 """How many rows `Db.insert` puts into one statement."""
 _FIRST = itemgetter(0)
+KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
 
 class Moved(Exception):
@@ -357,6 +358,8 @@ def _connect_postgresql(address: str) -> Db:
         raise NotSetUp(detail="PostgreSQL does not answer: {reason}", reason=reason) from None
     raw.execute("SET TIME ZONE 'UTC'")
     raw.execute("SET lock_timeout = '10s'")
+    for name, seconds in KEEPALIVE.items():  # locks of a machine without power fall soon
+        raw.execute(f"SET {name} = {seconds}")
     raw.prepare_threshold = 3
     return Db(raw, "postgresql", "the PostgreSQL database")
 

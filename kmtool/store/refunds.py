@@ -191,8 +191,10 @@ def bound_to(db: Db, line_id: int, key_id: int, state: AllocationState) -> int:
     )
 
 
-def name_replacement(db: Db, replacement_id: int, allocation_id: int, parcel_id: ParcelId) -> None:
-    """Name the key that comes for one that was bad, and the parcel it goes in."""
+def name_replacement(
+    db: Db, replacement_id: int, allocation_id: int, parcel_id: ParcelId | None
+) -> None:
+    """Name the key that comes for one that was bad, and the parcel it goes in (if it can)."""
     db.run(
         "UPDATE replacements SET new_allocation_id = :a, parcel_id = :p"
         " WHERE id = :id AND new_allocation_id IS NULL",

@@ -91,6 +91,15 @@ def try_advisory(db: Db, token: int) -> bool:
     return bool(db.value("SELECT pg_try_advisory_lock(:t)", t=token))
 
 
+def look_advisory(db: Db, token: int) -> bool:
+    """Tell whether nobody holds an advisory lock alone; those who look do not meet each other."""
+    assert db.dialect == "postgresql"
+    if not db.value("SELECT pg_try_advisory_lock_shared(:t)", t=token):
+        return False
+    db.value("SELECT pg_advisory_unlock_shared(:t)", t=token)
+    return True
+
+
 def free_advisory(db: Db, token: int) -> None:
     """Give a PostgreSQL advisory lock back."""
     db.value("SELECT pg_advisory_unlock(:t)", t=token)

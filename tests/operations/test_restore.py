@@ -17,7 +17,7 @@ from kmtool.clock import ManualClock
 from kmtool.config import Config
 from kmtool.domain.states import COUNTER
 from kmtool.errors import InputRefused, Locked, NotFound, OlderThanJournal, Refused
-from kmtool.operations import backup, by_hand, doctor, orders, restore, sender
+from kmtool.operations import backup, by_hand, claims, doctor, orders, restore, sender
 from kmtool.operations.deliver import deliver
 from kmtool.operations.replay import replay
 from kmtool.operations.sell import SaleWish, sell
@@ -218,6 +218,27 @@ def test_a_sale_by_hand_comes_back_when_the_file_of_its_key_does(
         bring(again, "KEY-LATER-1\nKEY-LATER-2\n")
         assert orders.show(again, f"counter:{number}").assumed
         assert states(again) == {"exposed": 1, "free": 1, "void": 1} and broken(again) == []
+
+
+def test_a_sale_by_hand_whose_file_came_in_long_ago_gets_its_own_key_back(
+    shop: Shop, opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database in which only the key was taken out of its batch, the sale still lost."""
+    shelf(shop, n=1)
+    shop.db.run("UPDATE keys SET state = 'void'")
+    shop.db.run("UPDATE stock SET free = 0")
+    file = saved(shop)
+    bring(shop, "KEY-LATER-1\nKEY-LATER-2\n")
+    sell(shop, SaleWish("S1", to="demo_buyer"), lambda _message: None)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        with monkeypatch.context() as before:
+            before.setattr(claims, "counter_sales", lambda _shop: [])
+            bring(again, "KEY-LATER-1\nKEY-LATER-2\n")
+        bring(again, "KEY-X-1\nKEY-X-2\n")
+        run_on(again)
+        assert again.db.value("SELECT count(*) FROM allocations") == 1
+        assert states(again) == {"exposed": 1, "free": 3, "void": 1} and broken(again) == []
 
 
 def test_a_rehearsal_changes_nothing(shop: Shop, opener: Opener) -> None:

@@ -282,3 +282,14 @@ def test_nobody_takes_over_while_the_database_is_replaced(shop: Shop, other: Sho
         assert sessions.live(shop.db) == []
     with sending(other, "run"):
         assert len(sessions.live(shop.db)) == 1
+
+
+def test_workers_that_look_at_once_do_not_lock_each_other_out(shop: Shop, other: Shop) -> None:
+    if shop.db.dialect == "sqlite":
+        pytest.skip("one sender only on SQLite")
+    sessions.try_advisory(other.db, sender.ALONE_NUMBER)
+    assert not sessions.look_advisory(shop.db, sender.ALONE_NUMBER)
+    sessions.free_advisory(other.db, sender.ALONE_NUMBER)
+    other.db.value("SELECT pg_try_advisory_lock_shared(:t)", t=sender.ALONE_NUMBER)
+    with sending(shop, "run"):
+        assert len(sessions.live(shop.db)) == 1

@@ -8,7 +8,7 @@ from io import RawIOBase
 
 import pytest
 
-from bench import restore
+from bench import restore as restoring
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import Config
@@ -33,9 +33,9 @@ def opener(clock: ManualClock) -> Opener:
     return lambda config: open_shop(config, clock=clock)
 
 
-@pytest.mark.parametrize("how", restore.HOWS)
+@pytest.mark.parametrize("how", restoring.HOWS)
 def test_nothing_is_sold_twice_or_forgotten(how: str) -> None:
-    found = restore.run(2, 77, (how,))
+    found = restoring.run(2, 77, (how,))
     assert found.wrong == []
     assert found.points[how] == 2 and found.keys > 50
     assert found.bound_again > 0, "the point was no past one: this would prove nothing"
@@ -174,3 +174,41 @@ def test_nobody_takes_over_from_a_restore_that_stands_still(
         run_on(again)
         assert len(keys_at("A2")) == 1 and line(again, "A2")["state"] == "delivered"
         assert doctor.journal_check(again).ok and broken(again) == []
+
+
+def test_other_stock_is_no_replacement_for_one_that_was_sent(shop: Shop, opener: Opener) -> None:
+    """Its file is not here yet; another file came in first."""
+    shelf(shop, n=2)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    bad = str(shop.db.value("SELECT min(tail) FROM keys"))
+    assert replace(shop, "A1", ReplaceWish(reason="dead", key=bad)).waiting == 1
+    file = saved(shop)
+    bring(shop, "KEY-MORE-01\nKEY-MORE-02\n")
+    deliver(shop)
+    before = told("A1")
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        bring(again, "KEY-OTHER-01\nKEY-OTHER-02\n")
+        run_on(again)
+        assert told("A1") == before and line(again)["state"] == "human"
+        bring(again, "KEY-MORE-01\nKEY-MORE-02\n")
+        run_on(again)
+        assert told("A1") == before and line(again)["state"] == "delivered"
+        assert broken(again) == []
+
+
+def test_what_was_replayed_once_is_asked_about_once(shop: Shop, opener: Opener) -> None:
+    shelf(shop, n=2)
+    file = saved(shop)
+    pull(shop, order("A1"))
+    outside().faults += ["unknown"]
+    deliver(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, order("A1"))
+        deliver(again)
+        tries = again.db.value("SELECT tries FROM effects")
+        for _ in range(3):
+            operation.replay_here(again)
+        assert again.db.value("SELECT tries FROM effects") == tries
