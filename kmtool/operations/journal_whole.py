@@ -43,6 +43,13 @@ def make_whole(shop: Shop) -> int:
     return written
 
 
+def note_size(shop: Shop) -> None:
+    """Remember how long the journal is that was just replayed: it may be cut before a sender
+    starts."""
+    with shop.db.tx():
+        house.set_meta(shop.db, _mine(shop, SIZE), str(shop.journal.size()))
+
+
 def write_missing(shop: Shop, session: int) -> int:
     """Append every sending, and every release of a lent key, that the journal does not name."""
     word = last_word(shop.journal)

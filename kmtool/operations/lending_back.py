@@ -209,8 +209,13 @@ def _said(
 
 
 def _latest(rows: Sequence[Row]) -> list[Row]:
-    """Return each key once, with its latest lending."""
-    return list({row["key_id"]: row for row in rows}.values())
+    """Return each key once, with its latest lending: one from which it came back is never later
+    than one it is in, though a restore may have written it down later."""
+    latest: dict[int, Row] = {}
+    for row in rows:
+        if row["state"] != "returned" or latest.get(row["key_id"], row)["state"] == "returned":
+            latest[row["key_id"]] = row
+    return list(latest.values())
 
 
 def _index(shop: Shop, rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:

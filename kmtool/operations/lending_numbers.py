@@ -1,7 +1,8 @@
 """Numbers of lendings, counted per day: none is given out twice, whatever a restore forgot.
 
-A lending whose keys all came back is not written again when the send journal is replayed, but its
-number stands in the journal: a second lending of that number would be taken for the first one.
+A lending whose keys are not in this database is not written again when the send journal is
+replayed, but its number stands in the journal: a second lending of that number would be taken for
+the first one.
 """
 
 from __future__ import annotations

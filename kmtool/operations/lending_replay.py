@@ -2,18 +2,20 @@
 
 A key's place in the journal is its lending as long as it is lent, and stays so after the pool used
 it (its order was learned from a file, nothing was sent by us). A lending this database does not
-know is written again, so that the pool can still be read back.
+know is written again, so that the pool can still be read back, and so that a journal which loses
+that a key came back can be told so again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
 from kmtool.domain.states import AllocationState
 from kmtool.operations import lending_numbers
 from kmtool.operations.rebind import unreserve
 from kmtool.shop import Shop
 from kmtool.store import lending as store
+from kmtool.store import seen_keys
 from kmtool.store.db import Row
 
 Place = tuple[str, str, str]
@@ -24,7 +26,7 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
 
     False for a place that is no lending, or a key that went to a buyer by other proof.
     """
-    channel, number, n = place
+    channel, number, _n = place
     if not _is_pool(shop, channel):
         return False
     if store.of_key(shop.db, number, key["id"]) is not None:
@@ -33,17 +35,27 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
         return False
     for bond in bonds:
         unreserve(shop, bond)
-    now = shop.now_ms()
-    if not store.lend_again(shop.db, key["id"], now):
+    if not store.lend_again(shop.db, key["id"], shop.now_ms()):
         return False
-    lending = store.lending(shop.db, number)
-    lending_id = lending["id"] if lending else store.add(
-        shop.db, number=number, pool=channel.removeprefix(store.POOL), channel="", sku=key["sku"],
-        form=store.last_form(shop.db, channel.removeprefix(store.POOL)), lent_ms=now,
-    )  # fmt: skip
-    row = {"lending_id": lending_id, "key_id": key["id"], "n": int(n), "now": now}
-    store.add_keys(shop.db, [row])
+    store.add_keys(shop.db, [_row(shop, key, place)])
     return True
+
+
+def keep_returned(
+    shop: Shop, sent: Mapping[bytes, Collection[Place]], released: Mapping[bytes, Set[Place]]
+) -> None:
+    """Write down which keys pools had and gave back unused, where that is not known here."""
+    gone = sorted(
+        (place, fingerprint)
+        for fingerprint, places in released.items()
+        for place in places
+        if _is_pool(shop, place[0]) and place not in sent.get(fingerprint, ())
+    )
+    keys = seen_keys.keys_of(shop.db, list({fingerprint for _place, fingerprint in gone}))
+    for place, fingerprint in gone:
+        key = keys.get(fingerprint)
+        if key is not None and store.of_key(shop.db, place[1], key["id"]) is None:
+            store.add_returned(shop.db, [_row(shop, key, place)])
 
 
 def keep_numbers(shop: Shop, places: Iterable[Place]) -> None:
@@ -62,6 +74,18 @@ def came_back(shop: Shop, key: Row, sent: Set[Place], released: Set[Place]) -> N
         place = (store.POOL + row["pool"], row["number"], str(row["n"]))
         if place in released or place not in sent:
             store.move(shop.db, row, "returned", shop.now_ms(), read_id=None)
+
+
+def _row(shop: Shop, key: Row, place: Place) -> Row:
+    """Return a key's row in its lending, which is written again where it is not known."""
+    channel, number, n = place
+    pool, now = channel.removeprefix(store.POOL), shop.now_ms()
+    lending = store.lending(shop.db, number)
+    lending_id = lending["id"] if lending else store.add(
+        shop.db, number=number, pool=pool, channel="", sku=key["sku"],
+        form=store.last_form(shop.db, pool), lent_ms=now,
+    )  # fmt: skip
+    return {"lending_id": lending_id, "key_id": key["id"], "n": int(n), "now": now}
 
 
 def _is_pool(shop: Shop, channel: str) -> bool:

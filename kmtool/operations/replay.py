@@ -9,6 +9,7 @@ imported again. Nothing is replayed twice: whatever stands already is left as it
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,10 +109,13 @@ def replay(shop: Shop) -> Replayed:
     with shop.db.tx():
         numbers = {sending.session for places in word.sent.values() for sending in places.values()}
         known = machines.sessions_known(shop.db, sorted(numbers))
+        replayed = int(house.meta(shop.db, machines.REPLAYED) or 0)
+        known |= {n: sys.maxsize for n in numbers if n <= replayed}  # an earlier replay saw them
         session = _skip_sessions(shop, word.last)
         keys = seen_keys.keys_of(shop.db, list(word.sent))
         bonds = seen_keys.bonds(shop.db, [key["id"] for key in keys.values()])
         waiting = seen_keys.waiting_places(shop.db)
+        lending_replay.keep_returned(shop, word.sent, word.released)
         seen: list[Row] = []
         for fingerprint, places in word.sent.items():
             key = keys.get(fingerprint)

@@ -181,6 +181,7 @@ def settle(shop: Shop, *, trusted: bool = False) -> Settled:
         sender.close(shop, SessionId(number), "dead")
     if _has_journal(shop) or (trusted and shop.journal.parts()):
         done, taken, journal = replay(shop), 0, True
+        journal_whole.note_size(shop)
     else:
         # What it does say holds all the same; what it does not say may have been sent.
         done = replay(shop) if shop.journal.parts() else Replayed()

@@ -111,6 +111,15 @@ def add_keys(db: Db, rows: Iterable[Row]) -> None:
     )
 
 
+def add_returned(db: Db, rows: Iterable[Row]) -> None:
+    """Insert keys that a lending had and that came back unused (lending_id, key_id, n, now)."""
+    db.many(
+        "INSERT INTO lent_keys (lending_id, key_id, n, state, state_ms)"
+        " VALUES (:lending_id, :key_id, :n, 'returned', :now)",
+        rows,
+    )
+
+
 def set_file(db: Db, lending_id: int, name: str, sha256: str) -> None:
     """Remember the file that was written last."""
     db.run(

@@ -11,7 +11,7 @@ from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.errors import Broken
 from kmtool.journal import Journal, JournalEntry
-from kmtool.operations import home
+from kmtool.operations import home, lending_back
 from kmtool.operations.deliver import deliver
 from kmtool.operations.journal_whole import make_whole, missing
 from kmtool.operations.replay import last_word
@@ -19,7 +19,7 @@ from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, pull, tick
 from tests.operations.import_kit import bring
-from tests.operations.lending_kit import export, lend, read
+from tests.operations.lending_kit import FORM, export, lend, read, sound
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, run_on, saved, told
 from tests.operations.test_restore import dump_tools as dump_tools
@@ -159,3 +159,34 @@ def test_a_key_that_came_back_from_a_pool_is_sold_though_its_lending_is_forgotte
         pull(again, order("A1"))
         run_on(again)
         assert broken(again) == [] and told("A1") == before
+
+
+def test_a_restore_remembers_what_came_back_from_a_pool(
+    shop: Shop, opener: Opener, tmp_path: Path
+) -> None:
+    """Seed 1000183: after a restore only the journal knew that keys had come back; cut, it named
+    the pool for keys that were sold since, or are for sale."""
+    keys = shelf(shop, n=3)
+    file = saved(shop)
+    lend(shop, tmp_path, 3)
+    lending = shop.journal.path.read_bytes()
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(key, "未使用", "") for key in keys]), take_back=True)
+    tick(shop, 1000)
+    lend(shop, tmp_path, 1)
+    pull(shop, order("A1"))
+    deliver(shop)
+    before = told("A1")
+    back(shop, file, opener)
+    shop.journal.path.write_bytes(lending)
+    with opener(shop.config) as again:
+        pull(again, order("A1"))
+        run_on(again)
+        assert sound(again) and told("A1") == before
+        sent = last_word(again.journal).sent
+        assert [len(places) for places in sent.values()] == [1, 1]
+        tick(again, 1000)
+        unused = export(again, tmp_path, [(key, "未使用", "") for key in keys])
+        seen = lending_back.look(again, "kq", unused, form=FORM)
+        assert lending_back.settle(again, seen, take_back=True).returned == 1
+        assert sound(again)
