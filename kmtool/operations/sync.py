@@ -24,6 +24,8 @@ LONG_AGO_MS = 600_000
 LOOK_BACK_MS = 3 * 3_600_000
 """After a pause a pull begins this much earlier: had the clock been ahead at the last one, it would
 skip what changed meanwhile, and by now nothing shows that it was."""
+BEGUN = "sync_begun_"
+"""Meta: from when on a channel is read that was never reached yet, however long that takes."""
 DAY_MS = 86_400_000
 DRIFT_MS = 2_000
 """What the two clocks of a machine may drift apart before it is noted: no jump is that small."""
@@ -126,6 +128,8 @@ def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
     with shop.db.tx():
         cursor = orders.cursor(shop.db, name)  # as it is now: a pull beside may have moved it
         house.set_meta(shop.db, _clock(shop, name), str(distance))
+        if cursor is None and not house.meta(shop.db, BEGUN + name):
+            house.set_meta(shop.db, BEGUN + name, str(now - shop.config.sync.first_ms))
         if cursor is None or not (ahead or jumped > DRIFT_MS):
             return
         back = cursor - min(jumped, DAY_MS)
@@ -157,6 +161,8 @@ def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> li
         start = cursor - back_ms
     else:
         start = end - shop.config.sync.first_ms
+        begun = house.meta(shop.db, BEGUN + name)
+        start = min(start, int(begun)) if begun else start
     found: list[Window] = []
     while start < end and len(found) < MAX_WINDOWS:
         upper = min(end, start + features.window_max_ms)

@@ -8,7 +8,8 @@ import pytest
 
 from kmtool.clock import ManualClock
 from kmtool.domain.states import RefundState
-from kmtool.errors import NotFound
+from kmtool.errors import NotFound, Retriable
+from kmtool.operations import routes
 from kmtool.operations.ingest import ingest
 from kmtool.operations.sync import sync, sync_channel
 from kmtool.ports import Buyer, LineFact, RefundFact
@@ -189,3 +190,20 @@ def test_since_a_later_day_does_not_skip_the_days_before(
     assert orders.find(shop.db, "shop1", "A1") is None
     sync(shop)
     assert orders.find(shop.db, "shop1", "A1") is not None
+
+
+def test_a_channel_that_is_reached_late_is_read_from_when_it_was_first_tried(
+    shop: Shop, outside: Outside, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer away than the first look back: what was paid meanwhile is not skipped."""
+    outside.orders["A1"] = order("A1", at_ms=clock.now_ms())
+
+    def away(*_more: object) -> None:
+        raise Retriable(detail="connection refused")
+
+    with monkeypatch.context() as down:
+        down.setattr(routes, "pages", away)
+        assert sync_channel(shop, "shop1").error
+    clock.advance(2 * shop.config.sync.first_ms)
+    sync(shop)
+    assert fact_of(shop)["number"] == "A1"
