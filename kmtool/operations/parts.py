@@ -70,7 +70,7 @@ def waits_for_another(seen: Slice, effect: Row, line: Row) -> bool:
         effect["kind"] == EffectKind.HAND_OVER
         and not is_part(seen, effect)
         and any(
-            key["state"] != AllocationState.DELIVERED and key["parcel_id"] not in own
+            key["state"] == AllocationState.RESERVED and key["parcel_id"] not in own
             for key in seen.bound[line["id"]]
         )
     )

@@ -146,7 +146,8 @@ def may_arrive(
         stage.count["repeated"] += 1
         most += stage.jumped_since(same[-1].at_ms - features.grace_ms)
         most += placed.repeats
-        most += 0 if features.repeat is Repeat.QUERYABLE else placed.forgotten
+        asked = features.repeat is Repeat.QUERYABLE and not stage.count["journals"]
+        most += 0 if asked else placed.forgotten  # a journal made anew names a key, not each try
         if len(same) + 1 > most:
             stage.fail(NOT_TWICE, f"{placed.name} {same[0].marker} × {len(same) + 1}")
     wanted = placed.wanted()
