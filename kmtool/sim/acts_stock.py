@@ -188,7 +188,7 @@ def bring_again(stage: Stage) -> None:
         for number in (*sorted(sent - {owner.text}), owner.text):
             set_text(stage, number)
     for file in owner.files:
-        sold = any(stage.world.holders.get(key) for key in file.keys)
+        sold = any(stage.world.holders.get(key) or is_recorded(stage, key) for key in file.keys)
         if file.here or (file.undone and not sold):
             continue
         if take_in(stage, file) == DONE and file.undone:
