@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
-from kmtool.errors import ExampleConfig
+from kmtool.errors import AwayFromHome, ExampleConfig, told
 from kmtool.journal import Journal
 from kmtool.ports import Channel, Courier, Notifier, Supplier
-from kmtool.store import audit
+from kmtool.store import audit, machines
 from kmtool.store.db import Db
 from kmtool.vault import Vault
 
@@ -82,7 +83,28 @@ class Shop:
         now = self.clock.now_ms()
         audit.append(self.db, self.session, now, self.actor, rows, self.vault.audit_mac)
 
-    def must_be_writable(self) -> None:
-        """Refuse to write to the example that comes with the program."""
+    def must_be_writable(self, *, anywhere: bool = False) -> None:
+        """Refuse to write to the example that comes with the program, and, unless `anywhere`, at a
+        place that was given up: the shop would never hear of it where it is now."""
         if self.config.example:
             raise ExampleConfig
+        row = None if anywhere else machines.home(self.db)
+        if row is not None and row["state"] == "retired":
+            place = row["moved_to"]
+            moved = told("the shop was moved to {place}", place=place)
+            raise AwayFromHome(
+                detail=moved if place else told("this copy was given up"),
+                where=str(self.config.root),
+                mend=_there(place),
+            )
+
+
+def _there(place: str) -> str:
+    adopt = told("only if that shop is gone for good: kmtool db adopt")
+    if place.endswith(".kmmove"):
+        return told(
+            "on the other machine: kmtool db move --in {file} FOLDER; {adopt}",
+            file=Path(place).name,
+            adopt=adopt,
+        )
+    return told("work there: {place}; {adopt}", place=place, adopt=adopt) if place else adopt

@@ -63,7 +63,7 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
 
     Raises `Locked` when somebody sends here or at the old place.
     """
-    shop.must_be_writable()
+    shop.must_be_writable(anywhere=True)
     found = outlook(shop)
     with sender.alone(shop), _other_place(shop, found.was) as other:
         joins = found.joins

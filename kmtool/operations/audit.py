@@ -142,7 +142,7 @@ def anchor(shop: Shop, *, accept: str = "") -> Anchored:
     Raises `Broken` when the file was changed or cannot be written, `Locked` when another process
     is at it.
     """
-    shop.must_be_writable()
+    shop.must_be_writable(anywhere=True)
     lock = FileLock(anchors.path_of(shop).with_suffix(".anchors.lock"))
     if not lock.acquire():
         raise Locked(detail="another kmtool is writing the anchor", mend="kmtool audit anchor")
@@ -195,7 +195,7 @@ def export(shop: Shop, target: Path, wanted: Wanted, *, raw: bool, key_file: str
         )
     key_path = ""
     if key_file:
-        shop.must_be_writable()
+        shop.must_be_writable(anywhere=True)
         with shop.db.tx():
             shop.audit("audit.key", "audit", Path(key_file).name)
         text = shop.vault.audit_key().hex() + "\n"

@@ -87,7 +87,7 @@ class BackupList:
 
 def backup(shop: Shop) -> BackupResult:
     """Copy the database, prove the copy, copy the send journal beside it, prune old ones."""
-    shop.must_be_writable()
+    shop.must_be_writable(anywhere=True)
     folder = shop.config.folder("backups")
     try:
         folder.mkdir(parents=True, exist_ok=True)

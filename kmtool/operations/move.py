@@ -62,7 +62,7 @@ def move(shop: Shop, target: Path, open_it: Opener, *, keep: bool = True) -> Mov
     Raises `Refused` when the target holds something, `Locked` while somebody sends, `AwayFromHome`
     at a place that may not send.
     """
-    shop.must_be_writable()
+    shop.must_be_writable(anywhere=True)  # it says itself whether it may
     home.must_not_be_away(shop)
     database = _inside(shop)
     target = target.resolve()
@@ -95,7 +95,7 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
 
     With a passphrase the master key travels too; without one it has to be there already.
     """
-    shop.must_be_writable()
+    shop.must_be_writable(anywhere=True)  # it says itself whether it may
     home.must_not_be_away(shop)
     database = _inside(shop)
     target = target.resolve()

@@ -21,6 +21,7 @@ from kmtool.sim.ground import MASTER
 from kmtool.sim.sites import COSTS_E5, SHARED_USES
 from kmtool.sim.stage import Stage
 from kmtool.sim.supply import FORMS
+from kmtool.store import seen_keys
 from kmtool.vault import Vault
 
 FINGERPRINTS = Vault(MASTER)
@@ -61,8 +62,8 @@ def take_in(stage: Stage, file: Brought) -> str:
 
 
 def _unsold(shop: Shop, file: Brought, sold: set[str]) -> bytes:
-    """Return what the owner brings in again: not what was sold, unless the journal asks for it."""
-    named = last_word(shop.journal).sent
+    """Return what the owner brings in again: not what was sold, unless journal or shop ask."""
+    named = {*last_word(shop.journal).sent, *seen_keys.seen_fingerprints(shop.db)}
     rows = [row.strip() for row in file.data.splitlines()]
     return b"\n".join(
         row for row in rows if row.decode() not in sold or FINGERPRINTS.fingerprint(row) in named

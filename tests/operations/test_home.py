@@ -16,6 +16,7 @@ from kmtool.errors import AwayFromHome, Broken, OlderThanJournal, Refused
 from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, home
 from kmtool.operations.deliver import deliver
+from kmtool.operations.order_changes import hold
 from kmtool.operations.sell import SaleWish, sell
 from kmtool.operations.shelf import guard
 from kmtool.operations.stock_push import push_stock
@@ -25,6 +26,7 @@ from kmtool.store import machines
 from tests.conftest import START_MS, TOML
 from tests.fakes import order, world
 from tests.operations.delivery_kit import pull
+from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 
 
@@ -190,6 +192,20 @@ def test_a_place_that_was_given_up_says_where_the_shop_went(shop: Shop) -> None:
         machines.retire_homes(shop.db, "/somewhere/else", 1)
     with pytest.raises(Refused, match="moved to /somewhere/else"):
         deliver(shop)
+
+
+def test_what_would_never_be_heard_of_is_not_written_at_a_place_that_was_given_up(
+    shop: Shop,
+) -> None:
+    """Simulator, seed 80: an order was held in the old folder, and sent from the new one."""
+    pull(shop, order("A1"))
+    with shop.db.tx():
+        machines.retire_homes(shop.db, "/pack/shop.kmmove", 1)
+    with pytest.raises(AwayFromHome) as refused:
+        hold(shop, "A1", "odd")
+    assert "db move --in shop.kmmove" in refused.value.next_step()
+    with pytest.raises(AwayFromHome):
+        bring(shop, "KEY-1\n")
 
 
 def test_a_copy_tells_no_channel_what_it_has(folder: Path, tmp_path: Path) -> None:
