@@ -33,7 +33,7 @@ check: $(DEV) $(WORDS) ## lint, format, types, directions of import, documents, 
 	.venv/bin/lint-imports --no-cache
 	$(PY) tools/docs.py --check
 	$(PY) -m tools.words --check
-	$(PY) -m kmtool selftest --seed 1 --events 200000
+	$(PY) -m kmtool selftest --seed 1 --events 300000
 
 soak: $(DEV) $(WORDS) ## play ten million events of made-up shops; takes about an hour
 	$(PY) -m kmtool selftest --seed 1000000 --events 10000000 -v
