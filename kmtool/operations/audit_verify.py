@@ -221,7 +221,7 @@ def _anchored(
     except Broken as error:
         findings.add(0, 0, None, str(error.message()))
         return {}, count, newest
-    known = int(house.meta(shop.db, anchors.META) or 0)
+    known = house.number(shop.db, anchors.META) or 0
     if known > count:
         what = told(
             "{known} anchors were written, the file holds {count}", known=known, count=count

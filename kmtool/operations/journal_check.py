@@ -43,7 +43,7 @@ def must_not_be_older(shop: Shop) -> None:
 
 def older(shop: Shop) -> str:
     """Return how the database shows that it is older than the journal, empty when it does not."""
-    replayed = int(house.meta(shop.db, machines.REPLAYED) or 0)
+    replayed = house.number(shop.db, machines.REPLAYED) or 0
     tail = [entry for entry in shop.journal.tail() if entry.session > replayed]
     last: dict[int, int] = {}
     for entry in tail:

@@ -29,7 +29,7 @@ def make_whole(shop: Shop) -> int:
     if shop.db.rehearsing:
         return 0
     shop.journal.look_again()
-    known = int(house.meta(shop.db, _mine(shop, SIZE)) or 0)
+    known = house.number(shop.db, _mine(shop, SIZE)) or 0
     last = _suspicious(shop, is_shorter=shop.journal.size() < known)
     written = write_missing(shop, last) if last else 0
     size = shop.journal.size()
@@ -106,7 +106,7 @@ def _suspicious(shop: Shop, *, is_shorter: bool) -> int:
     holds. A process that was killed right before its records were written looks the same: harmless.
     """
     names = (_mine(shop, LOOKED), machines.REPLAYED)
-    looked = max(int(house.meta(shop.db, name) or 0) for name in names)
+    looked = max(house.number(shop.db, name) or 0 for name in names)
     ended = machines.last_journalled(shop.db, looked)
     if is_shorter:
         return max(ended, default=looked)

@@ -69,7 +69,7 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
         for n, some in _by_parcel(mine, live).items():
             parcels.setdefault(n, []).append((ready, some))
         bound += [row["id"] for row in mine]
-    number = session or int(house.meta(shop.db, machines.REPLAYED) or 0)
+    number = session or house.number(shop.db, machines.REPLAYED) or 0
     for n, lines in sorted(parcels.items()):
         _unclear(shop, order, n, lines, number)
     for line, sent, n in replaced:

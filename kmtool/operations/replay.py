@@ -109,7 +109,7 @@ def replay(shop: Shop) -> Replayed:
     with shop.db.tx():
         numbers = {sending.session for places in word.sent.values() for sending in places.values()}
         known = machines.sessions_known(shop.db, sorted(numbers))
-        replayed = int(house.meta(shop.db, machines.REPLAYED) or 0)
+        replayed = house.number(shop.db, machines.REPLAYED) or 0
         known |= {n: sys.maxsize for n in numbers if n <= replayed}  # an earlier replay saw them
         session = _skip_sessions(shop, word.last)
         keys = seen_keys.keys_of(shop.db, list(word.sent))

@@ -202,7 +202,7 @@ def _in_epoch(name: str, epoch: int) -> str:
 
 
 def _epoch(db: Db) -> int:
-    return int(house.meta(db, machines.EPOCH) or 0)
+    return house.number(db, machines.EPOCH) or 0
 
 
 def _taken(shop: Shop, take: Callable[[], bool]) -> bool:

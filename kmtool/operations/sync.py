@@ -118,12 +118,14 @@ def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
     """
     cursor, now = orders.cursor(shop.db, name), shop.now_ms()
     distance = now - round(shop.clock.monotonic() * 1000)
-    known = house.meta(shop.db, _clock(shop, name))
-    jumped = max(0, int(known) - distance) if known else 0
-    if known and distance - int(known) > DRIFT_MS:  # started or awake again: a jump hides in it
+    known = house.number(shop.db, _clock(shop, name))
+    jumped = 0 if known is None else max(0, known - distance)
+    if (
+        known is not None and distance - known > DRIFT_MS
+    ):  # started or awake again: a jump hides in it
         jumped = LOOK_BACK_MS
     ahead = cursor is not None and cursor > now
-    if known and abs(int(known) - distance) <= DRIFT_MS and not ahead:
+    if known is not None and abs(known - distance) <= DRIFT_MS and not ahead:
         return
     with shop.db.tx():
         cursor = orders.cursor(shop.db, name)  # as it is now: a pull beside may have moved it
@@ -161,8 +163,8 @@ def windows(shop: Shop, name: str, channel: Channel, since_ms: int | None) -> li
         start = cursor - back_ms
     else:
         start = end - shop.config.sync.first_ms
-        begun = house.meta(shop.db, BEGUN + name)
-        start = min(start, int(begun)) if begun else start
+        begun = house.number(shop.db, BEGUN + name)
+        start = start if begun is None else min(start, begun)
     found: list[Window] = []
     while start < end and len(found) < MAX_WINDOWS:
         upper = min(end, start + features.window_max_ms)

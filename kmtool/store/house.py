@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kmtool.errors import Broken
 from kmtool.store.db import Db, Row
 
 
@@ -14,6 +15,18 @@ def meta(db: Db, name: str) -> str | None:
     """Return a stored value of the house (database id, host …)."""
     value = db.value("SELECT value FROM meta WHERE name = :name", name=name)
     return None if value is None else str(value)
+
+
+def number(db: Db, name: str) -> int | None:
+    """Return a stored number of the house; raises `Broken` when somebody made it none."""
+    found = meta(db, name)
+    try:
+        return None if found is None else int(found)
+    except ValueError:
+        raise Broken(
+            detail="the value {name} in the database was changed", name=name, where=db.name,
+            mend="kmtool db restore FILE; kmtool db backups lists them",
+        ) from None  # fmt: skip
 
 
 def set_meta(db: Db, name: str, value: str) -> None:

@@ -50,10 +50,10 @@ WOO_BOOK = (400, b'{"code": "rest_invalid_param", "message": "a parameter", "dat
 
 
 class Watch(ManualClock):
-    """Wall time that moves when told to, beside seconds that really pass."""
+    """Wall time that moves when told to; the other clock moves with it, and as seconds pass."""
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.monotonic() + self.now_ms() / 1000
 
 
 @dataclass(frozen=True, slots=True)
