@@ -45,7 +45,7 @@ def recover(tape: Recording, cut: int, files: Files, folder: Path) -> list[str]:
     _world(tape, cut)
     home = os.environ.get("KMTOOL_HOME")
     os.environ["KMTOOL_HOME"] = str(folder / "home")
-    clock = ManualClock(START_MS + DAY_MS)
+    clock = ManualClock(START_MS + DAY_MS // 2)  # a shop never synced looks back one day
     try:
         config = load(folder / "shop" / "kmtool.toml")
         if not _was_created(tape, cut):
