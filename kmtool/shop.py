@@ -95,11 +95,12 @@ class Shop:
             raise AwayFromHome(
                 detail=moved if place else told("this copy was given up"),
                 where=str(self.config.root),
-                mend=_there(place),
+                mend=work_there(place),
             )
 
 
-def _there(place: str) -> str:
+def work_there(place: str) -> str:
+    """Return what to do at a place that is not the shop's home: usually, go to the other one."""
     adopt = told("only if that shop is gone for good: kmtool db adopt")
     if place.endswith(".kmmove"):
         return told(
@@ -107,4 +108,4 @@ def _there(place: str) -> str:
             file=Path(place).name,
             adopt=adopt,
         )
-    return told("work there: {place}; {adopt}", place=place, adopt=adopt) if place else adopt
+    return told("work there: {place}; {adopt}", place=place, adopt=adopt) if place else ""

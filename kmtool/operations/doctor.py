@@ -18,7 +18,7 @@ from kmtool.operations import audit_verify, backup, holds, home, sender
 from kmtool.operations import journal_check as comparing
 from kmtool.operations.house import credentials_of
 from kmtool.operations.pack import parcel_label
-from kmtool.shop import Shop
+from kmtool.shop import Shop, work_there
 from kmtool.store import doctor as store
 from kmtool.store import house, jobs, machines, maintenance, seen_keys, sessions
 from kmtool.store.doctor import INVARIANTS, Invariant
@@ -318,7 +318,7 @@ def host_check(shop: Shop) -> Check:
     found = home.away(shop)
     if found is None:
         return Check("host", True, home.host_name())
-    return Check("host", False, found.why, home.mend_of(found) or told("kmtool db adopt"))
+    return Check("host", False, found.why, work_there(found.place) or told("kmtool db adopt"))
 
 
 def _plain_credentials(shop: Shop) -> Check:

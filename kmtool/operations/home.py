@@ -23,7 +23,7 @@ from pathlib import Path
 from kmtool.config import Config, user_folder
 from kmtool.durable import write_whole
 from kmtool.errors import AwayFromHome, told
-from kmtool.shop import Shop
+from kmtool.shop import Shop, work_there
 from kmtool.store import house, machines
 from kmtool.store.db import Db, Row
 
@@ -158,21 +158,6 @@ def away(shop: Shop) -> Away | None:
     return None
 
 
-def mend_of(found: Away) -> str:
-    """Return what to do at a place from which nothing is sent: usually, go to the other one."""
-    adopt = told("only if that shop is gone for good: kmtool db adopt")
-    if found.place.endswith(".kmmove"):
-        file = Path(found.place).name
-        return told(
-            "on the other machine: kmtool db move --in {file} FOLDER; {adopt}",
-            file=file,
-            adopt=adopt,
-        )
-    if found.place:
-        return told("work there: {place}; {adopt}", place=found.place, adopt=adopt)
-    return ""
-
-
 def must_be_home(shop: Shop) -> None:
     """Refuse to send from a place that is not the shop's home; bind one that has none yet."""
     must_not_be_away(shop)
@@ -189,7 +174,9 @@ def must_not_be_away(shop: Shop) -> None:
     """
     found = away(shop)
     if found is not None:
-        raise AwayFromHome(detail=found.why, where=str(shop.config.root), mend=mend_of(found))
+        raise AwayFromHome(
+            detail=found.why, where=str(shop.config.root), mend=work_there(found.place)
+        )
 
 
 def settle(shop: Shop, how: str, *, fresh: bool = False) -> None:

@@ -120,10 +120,8 @@ def _not_ahead(shop: Shop, name: str, channel: Channel) -> None:
     distance = now - round(shop.clock.monotonic() * 1000)
     known = house.number(shop.db, _clock(shop, name))
     jumped = 0 if known is None else max(0, known - distance)
-    if (
-        known is not None and distance - known > DRIFT_MS
-    ):  # started or awake again: a jump hides in it
-        jumped = LOOK_BACK_MS
+    if known is not None and distance - known > DRIFT_MS:
+        jumped = LOOK_BACK_MS  # started or awake again: a jump may hide in it
     ahead = cursor is not None and cursor > now
     if known is not None and abs(known - distance) <= DRIFT_MS and not ahead:
         return
