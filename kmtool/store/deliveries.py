@@ -259,8 +259,8 @@ def add_parcels(
 def next_parcels(db: Db, order_ids: Sequence[int], *, lost: bool = True) -> dict[int, int]:
     """Return the number that the next parcel of some orders gets.
 
-    Past those that were sent before a restore and are not here yet (`lost`): by its number a
-    message is found on the other side, so no other message may have it.
+    Past those that were sent before a restore, whether their keys are here or not (`lost`): by its
+    number a message is found on the other side, so no other message may have it.
     """
     rows = all_in(
         db,
@@ -268,12 +268,12 @@ def next_parcels(db: Db, order_ids: Sequence[int], *, lost: bool = True) -> dict
         order_ids,
     )
     last = {row["order_id"]: row["n"] for row in rows}
-    if lost and db.value("SELECT 1 FROM seen_keys WHERE state = 'waiting' LIMIT 1") is not None:
+    if lost and db.value("SELECT 1 FROM seen_keys LIMIT 1") is not None:
         for row in all_in(
             db,
             "SELECT o.id AS order_id, max(s.parcel_n) AS n FROM seen_keys s JOIN orders o"
             " ON o.channel = s.channel AND o.number = s.number"
-            " WHERE s.state = 'waiting' AND o.id IN {in} GROUP BY o.id",
+            " WHERE o.id IN {in} GROUP BY o.id",
             order_ids,
         ):
             last[row["order_id"]] = max(last.get(row["order_id"], 0), row["n"])

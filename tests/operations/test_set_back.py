@@ -12,7 +12,7 @@ from bench import restore as restoring
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import Config
-from kmtool.domain.ids import SessionId
+from kmtool.domain.ids import OrderId, SessionId
 from kmtool.errors import Broken, Locked
 from kmtool.journal import Journal
 from kmtool.operations import doctor, sender
@@ -20,6 +20,7 @@ from kmtool.operations import restore as operation
 from kmtool.operations.deliver import deliver, deliver_all
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
+from kmtool.store import deliveries
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, states, tick
 from tests.operations.import_kit import bring
@@ -212,3 +213,18 @@ def test_what_was_replayed_once_is_asked_about_once(shop: Shop, opener: Opener) 
         for _ in range(3):
             operation.replay_here(again)
         assert again.db.value("SELECT tries FROM effects") == tries
+
+
+def test_no_message_gets_a_number_that_was_used_since_the_copy(shop: Shop, opener: Opener) -> None:
+    """Seed 1000020: a key that was sent since was bound without a parcel, its number given anew."""
+    shelf(shop, n=3)
+    pull(shop, order("A1"))
+    deliver(shop)
+    file = saved(shop)
+    replace(shop, "A1", ReplaceWish(reason="dead", all_keys=True))
+    deliver(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        order_id = OrderId(again.db.value("SELECT id FROM orders WHERE number = 'A1'"))
+        assert deliveries.next_parcels(again.db, [order_id]) == {order_id: 3}
