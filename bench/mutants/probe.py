@@ -18,6 +18,8 @@ from threading import Thread
 from typing import Any
 
 STILL_S = 120.0
+ORDINARY = 0
+"""A seed whose life is an ordinary one."""
 BOLD = frozenset(
     {"replace", "sell", "redeliver", "answer a refund", "paste", "look", "coupon", "price slip"}
 ) | {"burst", "mode", "write down", "write down what is known"}
@@ -82,8 +84,8 @@ def choose(script: str) -> None:
         return [replace(a, weight=a.weight * times) if a.name in seldom else a for a in kept]
 
     more = [act for table in MORE.get(script, ()) for act in getattr(acts, table)]
-    every = mine([*driver.acts(), *more])
-    driver.acts = lambda: every
+    every = mine([*driver.acts(ORDINARY), *more])
+    driver.acts = lambda seed: every
     driver.OTHERS = tuple(mine(OTHERS))  # type: ignore[attr-defined]
     driver.SMALL = tuple(mine(acts.SMALL))  # type: ignore[attr-defined]
 

@@ -95,7 +95,7 @@ SELDOM: tuple[Act, ...] = (
     Act(2, "slip of a pair", buyers.slip_of_a_pair),
     Act(2, "release too late", buyers.release_too_late),
 )
-"""Played where somebody asks for them (`bench.mutants`), not in ordinary lives so far."""
+"""What a shop sees once a month. Not in ordinary lives: see `played`."""
 
 RARE: tuple[Act, ...] = (
     Act(8, "refund in the same second", seldom.same_second),
@@ -119,3 +119,16 @@ LISTS: tuple[Act, ...] = (
 """What owners of lent keys do wrong with the lists of their pools."""
 
 COSTLY = frozenset(act.name for act in MACHINES)
+
+ORDINARY: tuple[Act, ...] = tuple(act for act in ACTS if act not in MACHINES)
+OF_SIXTEEN: dict[int, tuple[Act, ...]] = {
+    3: (*ORDINARY, *SELDOM, *RARE),
+    7: (*ORDINARY, *LISTS),
+    11: (*ORDINARY, *TOPUPS),
+}
+"""Of sixteen lives so many are of their own kind, without what happens to machines."""
+
+
+def played(seed: int) -> tuple[Act, ...]:
+    """Return what owners do in the life of a seed: most lives are ordinary ones."""
+    return OF_SIXTEEN.get(seed % 16, ACTS)

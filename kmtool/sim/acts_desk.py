@@ -135,6 +135,7 @@ def counter_sale(stage: Stage) -> None:
         if name in stage.world.orders and name not in stage.world.owner.forgetful:
             stage.fail(OWN_NUMBER, message.order_number)
         placed = _at_the_counter(stage, message.order_number, ware, quantity, who)
+        stage.world.owner.counter[placed.name] = stage.process.last_commit
         text = _look(stage, placed, message)
         drawn = stage.random.random()
         if drawn < 0.08:

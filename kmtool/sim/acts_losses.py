@@ -64,7 +64,8 @@ def lose_database(stage: Stage) -> None:
     for _ in range(TRIES):
         end = machines.run(
             stage, f"db restore {point.path.name}",
-            lambda it: restore.restore(stage.config, stage.clock, point.path, it),
+            lambda it: restore.restore(
+                stage.config, stage.clock, point.path, machines.noticing(stage, point, it)),
         )  # fmt: skip
         if end == DONE:
             stage.count["restores"] += 1
@@ -90,7 +91,8 @@ def _forget_orders(stage: Stage, point: Point) -> None:
     for placed in stage.world.orders.values():
         if not placed.letters or placed.letters[-1].seq > point.seq:
             stage.world.owner.forgetful.add(placed.name)
-            if placed.letters:
+            sold = stage.world.owner.counter.get(placed.name, 0) > point.seq
+            if placed.letters or sold:  # a sale that nobody knows of is never read again
                 placed.ended = placed.ended or "forgotten with the journal"
 
 

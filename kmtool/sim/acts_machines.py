@@ -156,21 +156,23 @@ def restore_backup(stage: Stage, point: Point) -> None:
         end = run(
             stage, f"db restore {point.path.name}",
             lambda it: restore.restore(
-                stage.config, stage.clock, point.path, _noticing(stage, point, it)),
+                stage.config, stage.clock, point.path, noticing(stage, point, it)),
         )  # fmt: skip
         if end == DIED:
             stage.stop_daemon()
             continue
         if end == DONE:
             stage.count["restores"] += 1
-            set_back(stage, point)
             come_home(stage)
             forgot(stage, point)
         return
 
 
-def _noticing(stage: Stage, point: Point, open_it: Opener) -> Opener:
-    """The shop is opened before it is set back, and once more when that is done."""
+def noticing(stage: Stage, point: Point, open_it: Opener) -> Opener:
+    """The shop is opened before it is set back, and once more when that is done.
+
+    What is decided from then on is decided in the database that was brought back.
+    """
     opened = [0]
 
     def again(config: Config) -> AbstractContextManager[Shop]:
@@ -262,9 +264,13 @@ def _deliver(open_it: Opener, config: Config) -> None:
 
 def set_back(stage: Stage, point: Point) -> None:
     """The owner's decisions since then are gone, and what the shop knew of its tries."""
+    stage.world.owner.back_to(point.seq)
+    _knows_less(stage, point)
+
+
+def _knows_less(stage: Stage, point: Point) -> None:
     owner = stage.world.owner
     owner.set_back = True
-    owner.back_to(point.seq)
     owner.points = [one for one in owner.points if one.seq <= point.seq]
     owner.unfinished.clear()
     owner.text_here = False
@@ -280,7 +286,7 @@ def set_back(stage: Stage, point: Point) -> None:
 def forgot(stage: Stage, point: Point) -> None:
     """The shop was set back; what the owner has in the drawer comes in again."""
     owner = stage.world.owner
-    set_back(stage, point)
+    _knows_less(stage, point)  # what was decided since it was set back stands
     acts_proofs.reconcile_stock(stage)
     acts_proofs.accept_audit(stage)
     acts_stock.bring_again(stage)

@@ -103,6 +103,8 @@ class Owner:
     """Sold when the journal was lost: only the buyers know. Left out of files brought again."""
     resorted: set[Name] = field(default_factory=set)
     """Orders that got other keys in the end, because nothing else helped: once each."""
+    counter: dict[Name, int] = field(default_factory=dict)
+    """Sales over the counter → the commit with which the shop knew of them."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kmtool.sim import acts_answers as answers
 from kmtool.sim import money, supply, topups, verdict
-from kmtool.sim.acts import ACTS, SMALL
+from kmtool.sim.acts import SMALL, played
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
 from kmtool.sim.ground import Ground
@@ -89,16 +89,16 @@ def play(
     )
 
 
-def acts() -> Sequence[Act]:
-    """Return everything a step may choose from."""
-    return (*HAPPENINGS, *SUPPLY, *ACTS)
+def acts(seed: int) -> Sequence[Act]:
+    """Return everything a step in the life of this seed may choose from."""
+    return (*HAPPENINGS, *SUPPLY, *played(seed))
 
 
 def _step(stage: Stage, number: int) -> None:
     stage.begin_step(number)
     if number == 1:
         supply.open_the_shop(stage)
-    known = acts()
+    known = acts(stage.seed)
     weights = [act.weight for act in known]
     for act in stage.random.choices(known, weights, k=stage.random.choice((1, 2, 2, 3))):
         act.run(stage)
