@@ -7,6 +7,7 @@ to its line when its file is imported again; until then the line waits for a per
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
@@ -60,6 +61,7 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
             to_person(shop, line, LOST_KEY)
             continue
         sent = [keys[bytes(row["fingerprint"])] for row in mine]
+        line = _given_up(shop, order, line, sent)
         if line["state"] == LineState.HUMAN and refunds.wanted(shop.db, line["id"]):
             replaced.append((line, sent, mine[-1]["parcel_n"]))
             bound += [row["id"] for row in mine]
@@ -193,6 +195,28 @@ def _newest(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
         seen_keys.replace_bond(shop.db, row["id"], row["key_id"], shop.now_ms())
         gone.add(row["key_id"])
     return [key for key in keys if key["id"] not in gone]
+
+
+def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
+    """Let the oldest keys of a delivered line be those that were replaced; return the line then.
+
+    Only a replacement gives a line that has all its keys another one.
+    """
+    if line["state"] != LineState.DELIVERED:
+        return line
+    db, now, owed = shop.db, shop.now_ms(), Counter(key["sku"] for key in sent)
+    before = sorted(deliveries.allocations(db, [line["id"]]), key=lambda row: int(row["id"]))
+    for row in before:
+        if not owed[row["sku"]]:
+            continue
+        owed[row["sku"]] -= 1
+        seen_keys.replace_bond(db, row["id"], row["key_id"], now)
+        same = {"order_id": order["id"], "line_id": line["id"], "sku": row["sku"]}
+        why = {"reason": ANOTHER, "actor": shop.actor, "at_ms": now}
+        refunds.add_replacement(db, {**same, **why, "old_allocation_id": row["id"]})
+    if refunds.wanted(db, line["id"]):
+        orders.move_line(db, LineId(line["id"]), LineState.DELIVERED, LineState.HUMAN, now)
+    return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
 
 
 def _came_for(

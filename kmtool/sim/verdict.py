@@ -13,7 +13,7 @@ from kmtool.domain.states import OrderStatus
 from kmtool.operations import doctor
 from kmtool.ports import Features, Message, Repeat
 from kmtool.shop import Shop
-from kmtool.sim import acts_door
+from kmtool.sim import acts_door, drawn
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import HAND, Letter, Placed, keys_in, sku_of
@@ -31,6 +31,8 @@ SAME_ADDRESS = "a message goes to the same address on every try"
 LOOKED_AT = "an order is read again before it is sent"
 ONCE_EACH = "a buyer gets a shared key once"
 SEEN = "every order is seen in the end"
+PICTURED = "every picture that a message names goes with it, and can be read"
+CARRIED = "pictures go only by who carries pictures"
 DELIVERED = "every paid order is delivered in the end"
 SHIPPED = "every delivered order is marked shipped in the end"
 HEALTHY = "the shop's doctor finds nothing broken"
@@ -61,14 +63,14 @@ def at_the_door(
     fingerprint: Callable[[bytes], bytes],
 ) -> None:
     """Ask of a message that is about to leave what must be true whatever becomes of it."""
-    text = message.text.text()
+    text = drawn.read(message)
     name = placed.name
     parcel = int(message.marker.split("-")[1])  # CODE-PARCEL, CODE-PARCEL-GENERATION
     intent = process.intended.get((*name, parcel), 0)
     for key in keys_in(text):
         if not stage.world.expose(key, name):
             stage.fail(ONE_BUYER, f"{key}: {stage.world.holders[key]}")
-        if name not in stage.sent.get(fingerprint(key.encode()), ()):
+        if name not in stage.sent.get(fingerprint(drawn.stored(key)), ()):
             stage.fail(ON_RECORD, f"{key} for {name}")
     if placed.fact.status is OrderStatus.UNPAID:
         stage.fail(NOT_PAID, f"{name}, parcel {parcel}")
@@ -87,6 +89,14 @@ def at_the_door(
     acts_door.look(stage, placed, keys_in(text), intent)
 
 
+def must_be_carried(stage: Stage, placed: Placed, features: Features, message: Message) -> None:
+    """The pictures that a message names go with it, by a courier that takes them along."""
+    if wrong := drawn.lacking(message):
+        stage.fail(PICTURED, f"{placed.name} {message.marker}: {wrong}")
+    if message.attachments and not features.attachments:
+        stage.fail(CARRIED, f"{placed.name} {message.marker}")
+
+
 def _must_go_where_it_went(stage: Stage, placed: Placed, message: Message) -> None:
     """A message that may have been seen goes nowhere else without the owner's word."""
     email, said = placed.addresses.get(message.marker, ("", 0))
@@ -103,7 +113,7 @@ def _must_be_as_changed(stage: Stage, placed: Placed, message: Message) -> None:
     if message.marker in placed.addresses:
         return
     wanted = placed.wanted()
-    for sku, n in Counter(sku_of(key) for key in keys_in(message.text.text())).items():
+    for sku, n in Counter(sku_of(key) for key in keys_in(drawn.read(message))).items():
         if n > wanted.get(sku, 0):
             stage.fail(RIGHT_KEYS, f"{placed.name} was changed to {wanted}, and {n} of {sku} leave")
 
@@ -167,9 +177,9 @@ def must_not_be_renamed(stage: Stage, placed: Placed, text: str) -> None:
     if placed.name in stage.world.owner.forgetful:
         return
     keys = {key for key in keys_in(text) if not key.startswith("T-")}
-    before = [one for one in placed.letters if one.route != HAND and keys & {*one.keys}]
-    if len(before) > placed.repeats + placed.forgotten:
-        told = f"{placed.name} {before[-1].marker} came before, with the same keys"
+    before = [x.marker for x in placed.letters if x.route != HAND and keys & {*x.keys}]
+    if len(set(before)) > placed.repeats + placed.forgotten:
+        told = f"{placed.name} {before[-1]} came before, with the same keys"
         stage.fail(NOT_TWICE, told)
 
 

@@ -228,3 +228,25 @@ def test_no_message_gets_a_number_that_was_used_since_the_copy(shop: Shop, opene
         run_on(again)
         order_id = OrderId(again.db.value("SELECT id FROM orders WHERE number = 'A1'"))
         assert deliveries.next_parcels(again.db, [order_id]) == {order_id: 3}
+
+
+def test_keys_sent_since_in_place_of_delivered_ones_are_not_beside_them(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 1000737: a key was replaced twice since the copy; its line held four of two keys."""
+    shelf(shop, n=4)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    file = saved(shop)
+    for nth in (0, 2):
+        tails = [row["tail"] for row in shop.db.all("SELECT tail FROM keys ORDER BY id")]
+        replace(shop, "A1", ReplaceWish(reason="dead", key=str(tails[nth])))
+        deliver(shop)
+    before = keys_at("A1")
+    assert len(before) == 4
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert line(again)["state"] == "delivered"
+        assert states(again) == {"delivered": 2, "defective": 2}
+        assert keys_at("A1") == before and broken(again) == []
