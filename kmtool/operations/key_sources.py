@@ -104,6 +104,34 @@ def _folder(path: Path) -> Source:
     return Source(path.name, b"", str(path), members)
 
 
+def read_any(path: Path) -> Iterator[KeyFile]:
+    """Yield the keys that a file, a folder or a zip names, texts and pictures alike.
+
+    Nothing is left out in silence: a picture that cannot be read raises `InputRefused`.
+    """
+    for source in _alone(path):
+        images = pictures.is_picture(source.data) or pictures.is_picture_name(source.name)
+        for file in read(source, Reading(images=images)):
+            if images and file.parsed.refused:
+                why = file.parsed.refused[0].reason
+                raise InputRefused(where=source.name, detail="{reason}", reason=why)
+            yield file
+
+
+def _alone(path: Path) -> Iterator[Source]:
+    """Yield every file of a folder or a zip by itself, but those that a system hides."""
+    if path.is_dir():
+        for inside in sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != "."):
+            yield from _alone(inside)
+        return
+    source = load(path)
+    if source.data.strip() and sheets.form_of(source.data) == "zip":
+        for name, data in sheets.unpack(source.data, source.name):
+            yield Source(f"{source.name}/{name}", data, str(path))
+        return
+    yield source
+
+
 def from_stream(stream: BinaryIO, name: str) -> Source:
     """Return what is piped in, up to the size a file may have."""
     data = stream.read(sheets.FILE_MAX + 1)

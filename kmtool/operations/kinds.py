@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kmtool.domain.ids import OrderId
+from kmtool.domain.ids import OrderId, ParcelId
 from kmtool.domain.states import EffectKind, LineState
 from kmtool.errors import Broken
 from kmtool.operations import parts, pictured
@@ -62,7 +62,7 @@ def message_parcel(shop: Shop, seen: Slice, effect: Row) -> Parcel:
         raise Broken(detail="the sealed text does not hold the keys that are bound now")
     mark = written.get("mark", MARK)
     message = message_of(order, marker, written["subject"], written["text"], keys, mark)
-    files = pictured.attachments(numbered)
+    files = pictured.all_named(shop, text, ParcelId(parcel["id"]), numbered)
     message = replace(message, attachments=files) if files else message
     kind = EffectKind(effect["kind"])
     return Parcel(effect["id"], kind, effect["channel"], effect["route"], message, None)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kmtool.domain.ids import OrderId, ParcelId
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, AllocationState, EffectKind
-from kmtool.operations import chain
+from kmtool.operations import chain, pictured
 from kmtool.operations.messages import MessageLine, Written, language_of, rendered, source
 from kmtool.operations.pack import (
     address_digest,
@@ -53,6 +54,7 @@ def pack_again(shop: Shop, order: Row, line: Row, keys: Sequence[Row], n: int) -
     if order["channel"] != COUNTER:
         marker = f"{order['code']}-{n}"
         message = message_of(order, marker, written.subject, written.text.text(), ())
+        message = replace(message, attachments=written.attachments)
         route = chain.carrier(shop, order_id, message)
     body = json.dumps({"subject": written.subject, "text": written.text.text()}, ensure_ascii=False)
     sealed, data_key = shop.vault.seal(Secret(body), parcel_label(order, n))
@@ -88,13 +90,15 @@ def pack_again(shop: Shop, order: Row, line: Row, keys: Sequence[Row], n: int) -
 def _written(shop: Shop, order: Row, line: Row, keys: Sequence[Row]) -> Written:
     product = products.product(shop.db, line["sku"])
     assert product is not None, "a line with keys has a product"
-    opened = tuple(open_key(shop, key) for key in keys)
-    shown = MessageLine(line["title"] or product["title"], line["sku"], product["guide"], opened)
+    opened = [(key["id"], open_key(shop, key)) for key in keys]
+    texts = tuple(pictured.shown(*one) for one in opened)
+    shown = MessageLine(line["title"] or product["title"], line["sku"], product["guide"], texts)
     channel, language = order["channel"], language_of(shop, order["channel"])
-    return rendered(
+    written = rendered(
         shop,
         (channel, order["number"], order["code"]),
         [shown],
         source(shop, "replacement_subject", channel, line["sku"], language),
         source(shop, "replacement", channel, line["sku"], language),
     )
+    return replace(written, attachments=pictured.attachments(opened))

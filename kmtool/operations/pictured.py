@@ -6,13 +6,19 @@ name. A bundle shows its parts, each under its own title.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from kmtool.domain import pictures
+from kmtool.domain.ids import ParcelId
 from kmtool.domain.secret import Secret
 from kmtool.operations.messages import MessageLine
 from kmtool.ports import Attachment
+from kmtool.shop import Shop
+from kmtool.store import pictures as store
 from kmtool.store.db import Row
+
+_NAMED = re.compile(r"\bkey-([0-9]{1,18})\.(?:png|jpg|gif)\b", re.ASCII)
 
 
 def name_of(key_id: int, opened: Secret) -> str:
@@ -35,6 +41,29 @@ def attachments(opened: Iterable[tuple[int, Secret]]) -> tuple[Attachment, ...]:
         for key_id, key in opened
         if pictures.is_picture(key.reveal())
     )
+
+
+def all_named(
+    shop: Shop, text: str, parcel_id: ParcelId, live: Sequence[tuple[int, Secret]]
+) -> tuple[Attachment, ...]:
+    """Return every picture that the sealed text of a parcel names, as the text names them.
+
+    One that was replaced since is among them, as a replaced key stands in the text: a message is
+    the same on every try.
+    """
+    names = _NAMED.findall(text)
+    if not names:
+        return ()
+    gone = sorted({int(n) for n in names} - {key_id for key_id, _key in live})
+    rows = store.replaced(shop.db, parcel_id, gone) if gone else []
+    old = [
+        (
+            row["key_id"],
+            shop.vault.open(row["sealed"], row["data_key_id"], bytes(row["fingerprint"])),
+        )
+        for row in rows
+    ]
+    return tuple(sorted(attachments([*live, *old]), key=lambda one: text.find(one.name)))
 
 
 def message_lines(

@@ -74,6 +74,7 @@ def reconcile_stock(
 def _fingerprints(shop: Shop, files: Sequence[Path]) -> set[bytes]:
     found: set[bytes] = set()
     for path in files:
-        for file in key_sources.read(key_sources.load(path), key_sources.Reading()):
+        for file in key_sources.read_any(path):
             found |= {shop.vault.fingerprint(text.encode()) for _row, text in file.parsed.keys}
+            found |= {shop.vault.fingerprint(one.data) for _row, one in file.parsed.pictures}
     return found

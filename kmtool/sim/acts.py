@@ -17,7 +17,7 @@ from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_proofs as proofs
 from kmtool.sim import acts_seldom as seldom
 from kmtool.sim import acts_stock as stock
-from kmtool.sim import topups
+from kmtool.sim import pictures, topups
 from kmtool.sim.stage import Act
 
 MACHINES: tuple[Act, ...] = (
@@ -110,6 +110,13 @@ TOPUPS: tuple[Act, ...] = (
 )
 """Orders for which a supplier charges an account."""
 
+PICTURES: tuple[Act, ...] = (
+    Act(14, "order pictures", pictures.order),
+    Act(4, "import pictures", pictures.bring),
+    Act(2, "pictures again", pictures.same_again),
+)
+"""Keys that are pictures, at channels whose couriers take them along or not."""
+
 LISTS: tuple[Act, ...] = (
     Act(4, "lend", pools.lend),
     Act(3, "list of yesterday", pools.old_list),
@@ -125,8 +132,10 @@ OF_SIXTEEN: dict[int, tuple[Act, ...]] = {
     3: (*ORDINARY, *SELDOM, *RARE),
     7: (*ORDINARY, *LISTS),
     11: (*ORDINARY, *TOPUPS),
+    15: (*ACTS, *PICTURES),
 }
-"""Of sixteen lives so many are of their own kind, without what happens to machines."""
+"""Of sixteen lives so many are of their own kind; all but those with pictures are without what
+happens to machines."""
 
 
 def played(seed: int) -> tuple[Act, ...]:

@@ -23,11 +23,12 @@ from kmtool.sim import (
     acts_orders,
     acts_proofs,
     acts_stock,
+    drawn,
     supply,
     verdict,
 )
 from kmtool.sim.acts_kit import finish, perform, ref
-from kmtool.sim.sites import COSTS_E5
+from kmtool.sim.sites import EVERY_E5
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import Placed
 
@@ -78,7 +79,7 @@ def _on_record(stage: Stage, placed: Placed) -> list[str]:
         key
         for file in stage.world.owner.files
         for key in file.keys
-        if placed.name in stage.sent.get(acts_stock.FINGERPRINTS.fingerprint(key.encode()), ())
+        if placed.name in stage.sent.get(acts_stock.FINGERPRINTS.fingerprint(drawn.stored(key)), ())
     ]
 
 
@@ -133,7 +134,7 @@ def follow(stage: Stage, command: str) -> None:
             acts_orders.release_site(stage, site)
         case ["deliver", "--by-hand", *_]:
             acts_desk.paste(stage)
-        case ["import", _, "--sku", sku] if sku in COSTS_E5:
+        case ["import", _, "--sku", sku] if sku in EVERY_E5:
             supply.bring(stage, sku, 8)
         case ["product", "set", _, "--text", _]:
             acts_stock.set_text(stage, stage.world.owner.text)

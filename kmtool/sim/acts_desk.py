@@ -6,6 +6,8 @@ pastes, forgets, pastes twice, is unsure, goes back, and his terminal dies befor
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kmtool.domain.states import COUNTER, OrderStatus, RefundState
 from kmtool.operations import by_hand, order_add
 from kmtool.operations.by_hand import Answer, Task
@@ -13,17 +15,17 @@ from kmtool.operations.order_add import OrderAdded, OrderWish
 from kmtool.operations.sell import SaleWish, sell
 from kmtool.ports import Buyer, Features, LineFact, Message, OrderFact, Repeat
 from kmtool.shop import Shop
+from kmtool.sim import drawn, pictures
 from kmtool.sim.acts_kit import perform
 from kmtool.sim.buyers import buyer
 from kmtool.sim.edges import Crash
 from kmtool.sim.ground import MASTER
-from kmtool.sim.sites import WARES
 from kmtool.sim.stage import Stage
-from kmtool.sim.verdict import ON_RECORD, ONE_BUYER, at_the_door, may_arrive
+from kmtool.sim.verdict import ON_RECORD, ONE_BUYER, at_the_door, may_arrive, must_be_carried
 from kmtool.sim.world import CURRENCY, HAND, Letter, Placed, Ware, keys_in
 from kmtool.vault import Vault
 
-BY_HAND = Features(title="by hand", kind="courier", repeat=Repeat.NONE)
+BY_HAND = Features(title="by hand", kind="courier", repeat=Repeat.NONE, attachments=True)
 OWN_NUMBER = "every sale by hand has a number of its own"
 _FINGERPRINTS = Vault(MASTER)
 
@@ -49,7 +51,8 @@ def _round(stage: Stage, *, careful: bool) -> None:
         placed = stage.world.orders.get((task.channel, task.number))
         if placed is None:
             return Answer.SKIP  # written down by a command that died: nobody asked for it yet
-        text = _look(stage, placed, task.message)
+        files = [Path(file).read_bytes() for file in task.files]
+        text = _look(stage, placed, task.message, files)
         marker = task.message.marker
         there = any(letter.marker == marker for letter in placed.letters)
         if careful:
@@ -88,9 +91,13 @@ def _answer(stage: Stage, placed: Placed, marker: str, text: str, *, there: bool
     return Answer.SENT
 
 
-def _look(stage: Stage, placed: Placed, message: Message) -> str:
-    """Ask of a message on the screen what must be true of one that leaves; return its text."""
-    text = message.text.text()
+def _look(stage: Stage, placed: Placed, message: Message, files: list[bytes] | None = None) -> str:
+    """Ask of a message on the screen what must be true of one that leaves; return what is pasted.
+
+    `files` are the pictures as they lie on the disk: the owner sends those.
+    """
+    text = drawn.read(message, files)
+    must_be_carried(stage, placed, BY_HAND, message)
     placed.addresses.pop(message.marker, None)  # whoever pastes it sees to whom
     if placed.channel in stage.world.sites:
         at_the_door(stage, stage.process, placed, message, _FINGERPRINTS.fingerprint)
@@ -98,7 +105,7 @@ def _look(stage: Stage, placed: Placed, message: Message) -> str:
     for key in keys_in(text):
         if not stage.world.expose(key, placed.name):
             stage.fail(ONE_BUYER, f"{key}: {stage.world.holders[key]}")
-        if placed.name not in stage.sent.get(_FINGERPRINTS.fingerprint(key.encode()), ()):
+        if placed.name not in stage.sent.get(_FINGERPRINTS.fingerprint(drawn.stored(key)), ()):
             stage.fail(ON_RECORD, f"{key} for {placed.name}")
     return text
 
@@ -124,7 +131,7 @@ def _die(stage: Stage, when: str) -> None:
 
 def counter_sale(stage: Stage) -> None:
     """A key sold in a chat, on the screen at once."""
-    found = stage.random.choice([ware for ware in WARES if ware.kind != "topup"])
+    found = stage.random.choice([ware for ware in pictures.listed(stage) if ware.kind != "topup"])
     ware = Ware(found.sku, found.sku, found.price_minor, 1, found.kind, found.parts)
     quantity = 1 if ware.kind == "text" else stage.random.choice((1, 1, 2))
     who = f"demo_chat_{stage.tick()}"
@@ -173,7 +180,7 @@ def _at_the_counter(stage: Stage, number: str, ware: Ware, quantity: int, who: s
 
 def write_down(stage: Stage) -> None:
     """An order by chat, for the counter: it goes the ordinary way, and is pasted."""
-    found = stage.random.choice([ware for ware in WARES if ware.kind == "key"])
+    found = stage.random.choice([ware for ware in pictures.listed(stage) if ware.kind == "key"])
     ware = Ware(found.sku, found.sku, found.price_minor, 1)
     who = f"demo_chat_{stage.tick()}"
     wish = OrderWish(COUNTER, ware.sku, ware.price_minor, buyer=who, note="by chat")

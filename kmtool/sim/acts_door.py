@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.money import e5_to_minor
-from kmtool.sim.sites import COSTS_E5
+from kmtool.sim.sites import EVERY_E5
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import CURRENCY, Placed, sku_of
 
@@ -48,7 +48,7 @@ def is_below_cost(placed: Placed) -> bool:
     for line, ware in zip(placed.fact.lines, placed.wares, strict=True):
         if ware.kind != "key":
             continue
-        e5 = COSTS_E5[ware.sku] * ware.units * line.quantity
+        e5 = EVERY_E5[ware.sku] * ware.units * line.quantity
         if line.amount_minor < e5_to_minor(e5, CURRENCY):
             return True
     return False

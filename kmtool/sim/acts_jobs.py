@@ -12,6 +12,7 @@ from kmtool.operations.stock_push import figures, may_speak, push_stock
 from kmtool.operations.sync import sync_channel
 from kmtool.shop import Shop
 from kmtool.sim.acts_kit import perform
+from kmtool.sim.sites import PICTURES
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import CURRENCY
 
@@ -37,12 +38,13 @@ def tell_stock(stage: Stage) -> None:
 def _not_more(stage: Stage, shop: Shop, site: str) -> None:
     """A figure is never above what the owner has in the drawer and nobody got."""
     world = stage.world
-    uses = dict.fromkeys(("S1", "S2", "S3"), 0)
+    uses = dict.fromkeys(("S1", "S2", "S3", "Q1"), 0)
     for file in world.owner.files:
         for key in file.keys:
             if file.sku in uses and key not in world.holders:
                 uses[file.sku] += 1
-    units = {ware.item_id: (ware.sku, ware.units) for ware in world.sites[site].wares}
+    listed = (*world.sites[site].wares, *PICTURES)
+    units = {ware.item_id: (ware.sku, ware.units) for ware in listed}
     for row, figure in figures(shop, site):
         if row["item_id"] not in units:
             continue  # a top-up lies on no shelf

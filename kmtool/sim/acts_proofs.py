@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kmtool.operations import audit, stock_back
 from kmtool.shop import Shop
+from kmtool.sim import drawn
 from kmtool.sim.acts_kit import perform
 from kmtool.sim.stage import Stage
 
@@ -14,10 +15,12 @@ def reconcile_stock(stage: Stage) -> None:
     keys = [key for key in sorted(stage.world.holders) if not key.startswith("T-")]
     keys += sorted(stage.world.owner.lent())
     keys += sorted(stage.world.owner.gone)
-    sold.write_text("\n".join(keys or ["K-NONE-000000"]), encoding="utf-8")
+    texts = [key for key in keys if not drawn.is_drawn(key)]
+    sold.write_text("\n".join(texts or ["K-NONE-000000"]), encoding="utf-8")
+    lists = [sold, *drawn.laid_down(stage.ground.root / "sold", filter(drawn.is_drawn, keys))]
 
     def work(shop: Shop) -> None:
-        stock_back.reconcile_stock(shop, [sold], "compared with the orders of all channels")
+        stock_back.reconcile_stock(shop, lists, "compared with the orders of all channels")
 
     perform(stage, "db reconcile-stock", work)
 

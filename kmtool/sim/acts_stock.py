@@ -15,12 +15,13 @@ from kmtool.operations.products import Fields
 from kmtool.operations.replay import last_word
 from kmtool.operations.templates import Place
 from kmtool.shop import Shop
+from kmtool.sim import drawn, pictures
 from kmtool.sim.acts_kit import DONE, insist, perform
 from kmtool.sim.acts_truth import Brought
 from kmtool.sim.ground import MASTER
-from kmtool.sim.sites import COSTS_E5, SHARED_USES
+from kmtool.sim.sites import EVERY_E5, PICTURED_E5, SHARED, SHARED_USES
 from kmtool.sim.stage import Stage
-from kmtool.sim.supply import FORMS
+from kmtool.sim.supply import FORMS, source_of
 from kmtool.store import seen_keys
 from kmtool.vault import Vault
 
@@ -35,10 +36,11 @@ BODIES = (
 
 def take_in(stage: Stage, file: Brought) -> str:
     """Import a file of the drawer; the same file may be imported at any time again."""
-    cost = COSTS_E5[file.sku]
+    cost = EVERY_E5[file.sku]
     terms = Terms(
-        sku=file.sku, supplier=file.supplier, cost_e5=cost, uses=file.uses, mode=file.mode
-    )
+        sku=file.sku, supplier=file.supplier, cost_e5=cost, uses=file.uses, mode=file.mode,
+        images=file.sku in PICTURED_E5,
+    )  # fmt: skip
 
     sold = stage.world.owner.sold
 
@@ -46,7 +48,7 @@ def take_in(stage: Stage, file: Brought) -> str:
         data = _unsold(shop, file, sold) if sold else file.data
         for row in data.splitlines():  # what is brought in is for sale, whatever was said before
             stage.world.owner.gone.pop(row.decode().strip(), None)
-        source = Source(file.name, data or b"\n")
+        source = source_of(file, data)
         return import_keys.run(
             shop, [source], terms, agree=lambda _: True, create=lambda _kind, _name: True
         )
@@ -66,13 +68,15 @@ def _unsold(shop: Shop, file: Brought, sold: set[str]) -> bytes:
     named = {*last_word(shop.journal).sent, *seen_keys.seen_fingerprints(shop.db)}
     rows = [row.strip() for row in file.data.splitlines()]
     return b"\n".join(
-        row for row in rows if row.decode() not in sold or FINGERPRINTS.fingerprint(row) in named
+        row
+        for row in rows
+        if row.decode() not in sold or FINGERPRINTS.fingerprint(drawn.stored(row.decode())) in named
     )
 
 
 def _file(stage: Stage, sku: str, n: int, note: str = "") -> Brought:
     found = stage.world.make_keys(sku, n, FORMS.get(sku, "K"))
-    uses = SHARED_USES if sku == "U1" else None
+    uses = SHARED_USES if sku in SHARED else None
     if uses:
         stage.world.uses.update(dict.fromkeys(found, uses))
     return Brought(f"{found[0]}{note}.txt", sku, "\n".join(found).encode(), tuple(found))
@@ -110,7 +114,9 @@ def paste_twice(stage: Stage) -> None:
 
 def wrong_file(stage: Stage) -> None:
     """A file that should not have come in is taken out again; its keys go back to whom they are."""
-    fresh = _file(stage, stage.random.choice(("S1", "S2", "S3", "U1")), 5, "-wrong")
+    fresh = _file(
+        stage, stage.random.choice(("S1", "S2", "S3", "U1", *pictures.sold(stage))), 5, "-wrong"
+    )
     fresh.undone = True
     stage.world.owner.files.append(fresh)
     take_in(stage, fresh)
@@ -155,7 +161,7 @@ def undo(stage: Stage, file: Brought) -> str:
 
 def is_recorded(stage: Stage, key: str) -> bool:
     """Tell whether the journal has a key on record: its buyer may have it, whatever was undone."""
-    return FINGERPRINTS.fingerprint(key.encode()) in stage.sent
+    return FINGERPRINTS.fingerprint(drawn.stored(key)) in stage.sent
 
 
 def new_text(stage: Stage) -> None:
@@ -188,6 +194,7 @@ def bring_again(stage: Stage) -> None:
         sent = {number for number in made if is_recorded(stage, f"T-T1-{number:06d}")}
         for number in (*sorted(sent - {owner.text}), owner.text):
             set_text(stage, number)
+    pictures.list_again(stage)
     for file in owner.files:
         sold = any(stage.world.holders.get(key) or is_recorded(stage, key) for key in file.keys)
         if file.here or (file.undone and not sold):

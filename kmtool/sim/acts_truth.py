@@ -95,6 +95,8 @@ class Owner:
     text: int = 1
     """The number of the text that is sold without limit."""
     text_here: bool = True
+    pictures_here: bool = False
+    """The shop knows the products that are pictures: False after it was set back to before."""
     rewritten: set[Name] = field(default_factory=set)
     """Orders whose messages may have been written anew after the shop was set back."""
     set_back: bool = False

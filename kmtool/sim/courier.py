@@ -7,11 +7,11 @@ nothing else in the simulator is so close to the promise.
 from __future__ import annotations
 
 from kmtool.ports import AdapterSettings, Features, Message, Receipt, Repeat, Verdict
-from kmtool.sim import border
+from kmtool.sim import border, drawn
 from kmtool.sim.ground import MASTER
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage, current
-from kmtool.sim.verdict import at_the_door, may_arrive, must_not_be_renamed
+from kmtool.sim.verdict import at_the_door, may_arrive, must_be_carried, must_not_be_renamed
 from kmtool.sim.world import Letter, Placed, keys_in
 from kmtool.vault import Vault
 
@@ -45,7 +45,8 @@ class Courier:
     def send(self, message: Message) -> Receipt:
         """Bring a message to its buyer."""
         placed = self._placed(message)
-        text = message.text.text()
+        text = drawn.read(message)
+        must_be_carried(self.stage, placed, self.features, message)
         at_the_door(self.stage, self.process, placed, message, _FINGERPRINTS.fingerprint)
 
         def deed() -> Receipt:

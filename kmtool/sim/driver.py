@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kmtool.sim import acts_answers as answers
-from kmtool.sim import money, supply, topups, verdict
+from kmtool.sim import money, pictures, supply, topups, verdict
 from kmtool.sim.acts import SMALL, played
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
@@ -120,6 +120,7 @@ def _end(stage: Stage) -> None:
         stage.clock.advance(QUIET_MS * (30 if n % 4 == SOON else 1))
         answers.quiet(stage, n)
         topups.lift(stage)
+        pictures.lift(stage, n)
         supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kmtool.domain.money import e5_to_minor
 from kmtool.shop import Shop
-from kmtool.sim.sites import COSTS_E5, SHARED_USES
+from kmtool.sim.sites import EVERY_E5, SHARED, SHARED_USES
 from kmtool.sim.stage import Stage
 from kmtool.sim.verdict import lacks
 from kmtool.sim.world import CURRENCY, Placed, sku_of
@@ -16,7 +16,6 @@ from kmtool.store import ledger, sim_money
 
 BOOKED_ONCE = "every key is booked once, at what it cost"
 OWNED = "nothing leaves a stock that it never was in"
-SHARED = "U1"
 
 
 def ask(stage: Stage, shop: Shop) -> None:
@@ -42,6 +41,6 @@ def _is_plain(stage: Stage, placed: Placed) -> bool:
 
 
 def _cost(placed: Placed) -> int:
-    costs = dict(COSTS_E5)
-    costs[SHARED] //= SHARED_USES
+    costs = dict(EVERY_E5)
+    costs |= {sku: costs[sku] // SHARED_USES for sku in SHARED}
     return e5_to_minor(sum(costs.get(sku_of(key), 0) for key in placed.got()), CURRENCY)

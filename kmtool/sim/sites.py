@@ -18,6 +18,17 @@ WARES = (
 SHARED_USES = 3
 COSTS_E5 = {"S1": 500_000, "S2": 700_000, "S3": 333_300, "U1": 300_000}
 """What a key costs."""
+PICTURES = (
+    Ware("q1", "Q1", 980),
+    Ware("qu", "QU", 700, kind="shared"),
+    Ware("qb", "QB", 2_400, kind="bundle", parts=(("S1", 1), ("Q1", 1))),
+)
+"""What is listed from the day on which the shop sells pictures: one, one that several buyers share,
+one with a text."""
+PICTURED_E5 = {"Q1": 450_000, "QU": 300_000}
+EVERY_E5 = {**COSTS_E5, **PICTURED_E5}
+SHARED = frozenset({"U1", "QU"})
+"""Of these each key serves `SHARED_USES` buyers."""
 
 
 def _channel(**more: object) -> Features:
@@ -44,17 +55,24 @@ def _courier(**more: object) -> Features:
 
 
 SITES = (
-    Site("maple", _channel(), _courier(repeat=Repeat.QUERYABLE, repeat_max=3, parallel=1), WARES),
+    Site(
+        "maple",
+        _channel(),
+        _courier(repeat=Repeat.QUERYABLE, repeat_max=3, parallel=1, attachments=True),
+        WARES,
+    ),
     Site(
         "birch",
         _channel(shipped_repeat=Repeat.IDEMPOTENT, parallel=3),
-        _courier(repeat=Repeat.IDEMPOTENT, repeat_max=3, parallel=4),
+        _courier(repeat=Repeat.IDEMPOTENT, repeat_max=3, parallel=4, attachments=True),
         WARES,
     ),
     Site(
         "cedar",
         _channel(shipped_repeat=Repeat.REPEAT_SAFE, repeat_max=4, refund_reply=False),
-        _courier(repeat=Repeat.REPEAT_SAFE, repeat_max=3, parallel=2, needs_email=True),
+        _courier(
+            repeat=Repeat.REPEAT_SAFE, repeat_max=3, parallel=2, needs_email=True, attachments=True
+        ),
         WARES,
         other=_courier(repeat=Repeat.NONE),
     ),
@@ -69,7 +87,7 @@ SITES = (
 """maple can be asked · birch knows a message by its number · cedar sends mail, which is repeated ·
 dune can neither be asked nor bears a repeat, and its orders cannot be read one by one · elm's
 messages are pasted by the owner. cedar has a
-second courier, who bears no repeat either."""
+second courier, who bears no repeat either. That one and dune's carry no pictures."""
 
 TOML = """schema = 1
 [shop]

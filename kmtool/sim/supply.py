@@ -9,12 +9,12 @@ from kmtool.operations import import_keys, order_changes, texts
 from kmtool.operations.import_records import Terms
 from kmtool.operations.key_sources import Source
 from kmtool.shop import Shop
-from kmtool.sim import verdict
+from kmtool.sim import drawn, verdict
 from kmtool.sim.acts_truth import Brought
-from kmtool.sim.sites import COSTS_E5, SHARED_USES
+from kmtool.sim.sites import COSTS_E5, EVERY_E5, PICTURED_E5, SHARED, SHARED_USES
 from kmtool.sim.stage import Act, Stage
 
-FORMS = {"U1": "U"}
+FORMS = {"U1": "U", "Q1": drawn.FORM, "QU": drawn.FORM}
 BATCH = 40
 SPARE = 5
 ANSWERS = 12
@@ -32,7 +32,7 @@ def open_the_shop(stage: Stage) -> None:
 def bring(stage: Stage, sku: str, n: int) -> list[str]:
     """Import a batch of fresh keys; return them (whether the import came through or not)."""
     keys = stage.world.make_keys(sku, n, FORMS.get(sku, "K"))
-    if sku == "U1":
+    if sku in SHARED:
         stage.world.uses.update(dict.fromkeys(keys, SHARED_USES))
     take_in(stage, sku, keys)
     return keys
@@ -40,10 +40,13 @@ def bring(stage: Stage, sku: str, n: int) -> list[str]:
 
 def take_in(stage: Stage, sku: str, keys: list[str]) -> None:
     """Import a file of keys."""
-    source = Source(f"{keys[0]}.txt", "\n".join(keys).encode())
-    uses = SHARED_USES if sku == "U1" else None
-    stage.world.owner.files.append(Brought(source.name, sku, source.data, tuple(keys), uses))
-    terms = Terms(sku=sku, supplier="sup1", cost_e5=COSTS_E5[sku])
+    uses = SHARED_USES if sku in SHARED else None
+    end = stage.random.choice(("", ".zip")) if sku in PICTURED_E5 else ".txt"
+    file = Brought(f"{keys[0]}{end}", sku, "\n".join(keys).encode(), tuple(keys), uses)
+    stage.world.owner.files.append(file)
+    source = source_of(file, file.data)
+    images = sku in PICTURED_E5
+    terms = Terms(sku=sku, supplier="sup1", cost_e5=EVERY_E5[sku], images=images)
 
     def work(shop: Shop) -> None:
         import_keys.run(
@@ -51,6 +54,13 @@ def take_in(stage: Stage, sku: str, keys: list[str]) -> None:
         )
 
     stage.command(f"import {sku} {len(keys)}", work)
+
+
+def source_of(file: Brought, data: bytes) -> Source:
+    """Return a file of the drawer as it is brought in: rows of text, or the pictures they name."""
+    if file.sku in PICTURED_E5:
+        return drawn.source(file.name, data.decode().split())
+    return Source(file.name, data or b"\n")
 
 
 def more(stage: Stage) -> None:
@@ -72,7 +82,7 @@ def settle(stage: Stage, n: int) -> None:
     left = verdict.waiting(stage)
     if n % 5 == 0:
         for sku, missing in sorted(verdict.missing(left).items()):
-            if sku in COSTS_E5:
+            if sku in EVERY_E5:
                 bring(stage, sku, missing + SPARE)
     if n % 4 == 3:
         for placed in left[:ANSWERS]:

@@ -10,7 +10,7 @@ import pytest
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_seldom as seldom
 from kmtool.sim import buyers, supply, topups
-from kmtool.sim.acts import LISTS, RARE, SELDOM, TOPUPS
+from kmtool.sim.acts import LISTS, PICTURES, RARE, SELDOM, TOPUPS
 from kmtool.sim.edges import Violation
 from kmtool.sim.ground import Ground, prepared
 from kmtool.sim.stage import Act, Stage
@@ -37,7 +37,9 @@ def stage(ground: Ground) -> Iterator[Stage]:
     made.close()
 
 
-@pytest.mark.parametrize("act", (*SELDOM, *RARE, *LISTS, *TOPUPS), ids=lambda act: act.name)
+@pytest.mark.parametrize(
+    "act", (*SELDOM, *RARE, *LISTS, *TOPUPS, *PICTURES), ids=lambda act: act.name
+)
 def test_every_seldom_act_can_be_played_on_a_quiet_shop(stage: Stage, act: Act) -> None:
     stage.begin_step(11)
     act.run(stage)
