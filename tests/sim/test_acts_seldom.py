@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from kmtool.domain.pictures import refusal as picture_refusal
+from kmtool.operations import chain
+from kmtool.operations import pictured as pictured_operation
+from kmtool.sim import acts_orders, buyers, drawn, pictures, supply, topups
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_seldom as seldom
-from kmtool.sim import buyers, supply, topups
 from kmtool.sim.acts import LISTS, PICTURES, RARE, SELDOM, TOPUPS
 from kmtool.sim.edges import Violation
 from kmtool.sim.ground import Ground, prepared
 from kmtool.sim.stage import Act, Stage
+from kmtool.sim.world import Placed
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +155,94 @@ def test_no_more_is_spent_in_a_day_than_its_limit_until_it_is_lifted(stage: Stag
         stage.clock.advance(900_000)
         stage.rounds()
     assert len(mine) == topups.DAY_MINOR // topups.CAP_MINOR + 4
+
+
+def some_pictures(stage: Stage) -> None:
+    for n in range(20, 24):
+        stage.begin_step(n)
+        pictures.order(stage)
+        stage.clock.advance(5_000)
+        stage.rounds()
+    stage.clock.advance(60_000)
+    stage.rounds(2)
+
+
+def pictured(stage: Stage) -> list[Placed]:
+    """Return the orders that got a picture, oldest first."""
+    every = stage.world.orders.values()
+    return [one for one in every if any(drawn.is_drawn(key) for key in one.got())]
+
+
+def test_pictures_go_to_their_buyers_and_not_where_nobody_carries_them(stage: Stage) -> None:
+    some_pictures(stage)
+    assert len(pictured(stage)) >= 3
+    assert not any(one.channel == pictures.BARE for one in pictured(stage))
+    pictures.order(stage)
+    pictures.lift(stage, pictures.LIFTED)
+    assert pictures.BY_HAND in stage.config.channels[pictures.BARE].couriers
+
+
+def test_a_picture_that_two_buyers_get_is_seen(stage: Stage) -> None:
+    some_pictures(stage)
+    with stage.open("hand") as shop:
+        shop.db.run(
+            "UPDATE keys SET state = 'free', uses_left = 1 WHERE sku = 'Q1' AND state = 'delivered'"
+        )
+        shop.db.run("UPDATE allocations SET state = 'withdrawn' WHERE sku = 'Q1'")
+        shop.db.run("UPDATE keys SET state = 'void' WHERE sku = 'Q1' AND state = 'free' AND id NOT"
+                    " IN (SELECT key_id FROM allocations)")  # fmt: skip
+        shop.db.run("UPDATE stock SET free = 99 WHERE sku = 'Q1'")
+    with pytest.raises(Violation, match="no key goes to two buyers: P-Q1-"):
+        some_pictures(stage)
+
+
+def test_a_picture_that_is_not_on_record_is_seen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some_pictures(stage)
+    placed = next(
+        one
+        for one in pictured(stage)
+        if one.channel != "elm" and all(drawn.is_drawn(key) for key in one.got())
+    )
+    stage.sent.clear()
+    monkeypatch.setattr(stage, "journalled", lambda *_: None)
+    acts_orders.send_again(stage, placed)
+    with pytest.raises(Violation, match="on record before it leaves: P-"):
+        stage.rounds(2)
+
+
+def test_a_message_without_its_picture_is_seen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictured_operation, "attachments", lambda _opened: ())
+    with pytest.raises(Violation, match="every picture that a message names"):
+        some_pictures(stage)
+
+
+def test_a_picture_by_a_courier_that_carries_none_is_seen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "turned_down", lambda *_: None)
+    with pytest.raises(Violation, match="only by who carries pictures"):
+        for _ in range(4):
+            some_pictures(stage)
+
+
+def test_an_order_that_does_not_say_why_its_pictures_wait_is_seen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some_pictures(stage)
+    monkeypatch.setattr(pictures, "WHY", "another reason")
+    for _ in range(3):
+        some_pictures(stage)
+    assert any(pictures._lacks_pictures(one) for one in stage.world.by_channel[pictures.BARE])
+    with pytest.raises(Violation, match="says so"):
+        pictures.lift(stage, pictures.LIFTED)
+
+
+def test_a_drawn_key_is_read_back_only_as_it_was_drawn() -> None:
+    data = drawn.picture("P-Q1-000001")
+    assert drawn.key_of(data) == "P-Q1-000001" and picture_refusal("a.png", data) == ""
+    assert drawn.key_of(data[:-1]) == drawn.key_of(b"") == ""
+    assert drawn.key_of(data.replace(b"000001", b"000002")) == "", "its dots are another's"
