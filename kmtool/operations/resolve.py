@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import AttemptState, EffectState, LineState
 from kmtool.errors import Broken, KmError, marked, told
-from kmtool.operations import chain, quotas, routes
+from kmtool.operations import chain, quotas, routes, waited
 from kmtool.operations.kinds import parcel_of
 from kmtool.operations.outcome import backoff_s, succeed
 from kmtool.operations.permit import lines_of, moved_by, must_be_live, to_human
@@ -182,8 +182,9 @@ def _conclude(
 ) -> None:
     """Draw the conclusion from an answer; it is of the moment of the question, however late."""
     verdict, asked_ms = answer
-    final_at = effect["attempt_ms"] + grace_ms
-    if verdict is Verdict.DONE or (verdict is Verdict.NOT_DONE and asked_ms >= final_at):
+    done = verdict is Verdict.DONE
+    final_at = 0 if done else waited.over_ms(shop, effect["attempt_ms"], grace_ms)
+    if verdict is not None and (done or (verdict is Verdict.NOT_DONE and asked_ms >= final_at)):
         settle(shop, effect, verdict, tally)
         return
     now = shop.now_ms()

@@ -13,7 +13,7 @@ from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import AllocationState, EffectKind, EffectState, KeyState, LineState
 from kmtool.errors import Broken, Locked, told
 from kmtool.journal import JournalEntry
-from kmtool.operations import chain, parts
+from kmtool.operations import chain, parts, waited
 from kmtool.operations.kinds import KINDS
 from kmtool.operations.outcome import finish as finish
 from kmtool.operations.permit import (
@@ -85,6 +85,7 @@ def _intend(shop: Shop, due: Sequence[Row]) -> tuple[list[Begun], list[JournalEn
         rooms.write()
         if not leaving:
             return [], []
+        waited.look(shop)  # a clock that is wrong only now would not be noticed later
         return _record(shop, seen, leaving), _entries(shop, seen, leaving)
 
 

@@ -92,7 +92,6 @@ class Stage:
         """What another actor may do while a process stands still."""
         self.step = 0
         self._sequence = 0
-        self._jumps: list[int] = []
         self.jumped_ms = 0
         """When the shop's clock was set last."""
         self._digest = hashlib.blake2b(digest_size=16)
@@ -126,14 +125,7 @@ class Stage:
         self.count["jumps"] += 1
         self.clock.jump(ms)
         self.jumped_ms = self.clock.true_ms()
-        if ms > 0:
-            self._jumps.append(self.clock.true_ms())
         self.note(f"the clock jumps by {ms // 1000} s")
-
-    def jumped_since(self, at_ms: int) -> int:
-        """Return how often the shop's clock was set forward since then: how long something is
-        waited for is all that rests on it, so that it may be sent once more."""
-        return sum(1 for one in self._jumps if one >= at_ms)
 
     def happened(self, text: str) -> None:
         """Note something that happened outside by itself."""
