@@ -154,7 +154,6 @@ def may_arrive(
             stage.fail(SAME_TEXT, f"{placed.name} {same[0].marker}")
         most = features.repeat_max if features.repeat is Repeat.REPEAT_SAFE else 1
         stage.count["repeated"] += 1
-        most += stage.jumped_since(same[-1].at_ms - features.grace_ms)
         most += placed.repeats
         asked = features.repeat is Repeat.QUERYABLE and not stage.count["journals"]
         most += 0 if asked else placed.forgotten  # a journal made anew names a key, not each try

@@ -148,7 +148,7 @@ def test_a_key_with_two_buyers_is_replaced(owner: Owner) -> None:
     owner.deliver()
     pool(owner, "已使用")
     owner.run("key", "lend-back", "kq", "pool.csv", "--yes")
-    command = "kmtool order replace A1 --key TAIL --reason TEXT"
+    command = "kmtool order replace A1 --line 1 --key TAIL --reason TEXT"
     settles(owner, command, 1000, {"TAIL": "0000", "TEXT": "used elsewhere"})
     assert len(world("shop1").received["A1"]) == 2
 

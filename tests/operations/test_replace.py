@@ -326,7 +326,7 @@ def test_all_keys_of_a_line_with_more_than_it_wants_are_replaced_by_as_many_as_w
 
 
 def test_a_key_that_is_no_good_any_more_is_replaced_before_its_message_goes(shop: Shop) -> None:
-    """Simulator, seed 466: the command that was named for it never helped."""
+    """Simulator, seeds 466, 1001078: the command that was named for it never helped."""
     shelf(shop, n=3)
     shelf(shop, "S2", n=1, item="i2")
     two = order("A1", at_ms=AT, lines=(LineFact("1", "i1", "", "t", 1, 1000),
@@ -343,8 +343,8 @@ def test_a_key_that_is_no_good_any_more_is_replaced_before_its_message_goes(shop
     assert "no longer good: …0000 (void)" in line(shop)["reason"]
     assert "another line" in line(shop, line_no="2")["reason"]
     commands = [item.command for item in status(shop).needs_you]
-    assert "kmtool order replace A1 --key TAIL --reason TEXT" in commands
-    replace(shop, "A1", changed(BAD, key="0000", line="1"))
+    assert "kmtool order replace A1 --line 1 --all --reason TEXT" in commands
+    replace(shop, "A1", changed(BAD, all_keys=True, line="1"))
     deliver(shop)
     redeliver(shop, "A1")
     deliver(shop)

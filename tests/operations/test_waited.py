@@ -1,4 +1,4 @@
-"""A try that nobody finds is repeated after a while that really passed, whatever the clock shows."""
+"""A try that nobody finds is repeated after a while that passed, whatever the clock shows."""
 
 from __future__ import annotations
 
