@@ -1,4 +1,4 @@
-"""The send journal: which keys may have left the house, written before they do.
+"""The send journal: which keys may have left, and what may have been bought, before it happens.
 
 Append-only, outside the shop folder, so that a restored or copied database can be compared with
 what was really sent. One line per record, JSON without keys:
@@ -12,6 +12,10 @@ had not begun. `n` counts the records of a session (the database counts them too
 fewer is older than the journal), `parcel` is the number by which a message can be found again.
 `upto` is the `n` of the last record of the same message: one that lacks it broke off while it was
 written, so its call had not begun, and none of its keys left.
+
+BUY names no key: it says that a purchase for a line was tried under the number with this
+`generation` (its count among the numbers of the line), so that no older copy buys it again; and
+from whom, for how much at most, and when, so that the limit of the day holds there too.
 
 A journal that grew is laid aside under a number (`….0001.log`) when a sender starts; all parts are
 read, in their order.
@@ -38,7 +42,8 @@ TAIL = 256 << 10
 
 @dataclass(slots=True)  # one for each key: a frozen one takes four times as long to make
 class JournalEntry:
-    """One key that may leave (`SEND`) or was proved not to have left (`RELEASE`)."""
+    """One key that may leave (`SEND`) or was proved not to have left (`RELEASE`); or a purchase
+    that may be made (`BUY`)."""
 
     kind: str
     channel: str
@@ -49,6 +54,10 @@ class JournalEntry:
     n: int = 0
     parcel: int = 0
     upto: int = 0
+    generation: int = 0
+    supplier: str = ""
+    amount: int = 0
+    at: int = 0
 
 
 class Journal:
@@ -203,15 +212,22 @@ class Journal:
 
     def _line(self, number: int, entry: JournalEntry) -> bytes:
         """Return a record as `json.dumps` with sorted keys writes it, five times as fast."""
-        head = (
-            f'{{"channel": {_quoted(entry.channel)}, "db": {_quoted(self._database_id)}, '
-            f'"fingerprint": {_quoted(entry.fingerprint)}, "kind": {_quoted(entry.kind)}, '
-            f'"line": {_quoted(entry.line)}'
+        head = "{"
+        if entry.generation:
+            head += f'"amount": {entry.amount}, "at": {entry.at}, '
+        head += (
+            f'"channel": {_quoted(entry.channel)}, "db": {_quoted(self._database_id)}, '
+            f'"fingerprint": {_quoted(entry.fingerprint)}, '
         )
+        if entry.generation:
+            head += f'"generation": {entry.generation}, '
+        head += f'"kind": {_quoted(entry.kind)}, "line": {_quoted(entry.line)}'
         rest = (
             f', "n": {entry.n}, "order": {_quoted(entry.order)}, "parcel": {entry.parcel}, '
             f'"seq": {number}, "session": {entry.session}'
         )
+        if entry.generation:
+            rest += f', "supplier": {_quoted(entry.supplier)}'
         rest += f', "upto": {entry.upto}}}' if entry.upto else "}"
         mac = self._digest((head + rest).encode())
         return f'{head}, "mac": "{mac}"{rest}\n'.encode()
@@ -243,6 +259,10 @@ class Journal:
             n=int(record.get("n", 0)),
             parcel=int(record.get("parcel", 0)),
             upto=int(record.get("upto", 0)),
+            generation=int(record.get("generation", 0)),
+            supplier=str(record.get("supplier", "")),
+            amount=int(record.get("amount", 0)),
+            at=int(record.get("at", 0)),
         )
 
     def _fits(self, raw: bytes, record: dict[str, object], mac: object) -> bool:

@@ -120,7 +120,9 @@ app.command("close", help=_("send nothing more of it: it was delivered otherwise
 )
 app.command("note", help=_("keep a note on an order"))(order_by_hand.note)
 app.command("account", help=_("the account that a top-up charges"))(order_account.account)
-app.command("charged", help=_("an amount charged otherwise is right"))(order_account.charged)
+app.command("charged", help=_("a charge was looked at: its amount, or an unclear outcome"))(
+    order_account.charged
+)
 
 
 def _list_view(result: OrderPage) -> Iterable[Block]:

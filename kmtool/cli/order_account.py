@@ -37,14 +37,20 @@ def account(
 def charged(
     number: Number,
     reason: Annotated[str, typer.Option(help=_("why the amount is right"))] = "",
+    amount: Annotated[
+        str, typer.Option(help=_("the outcome is unclear: it was charged, and came to this"))
+    ] = "",
+    line: Annotated[str, typer.Option(help=_("the line, if several are top-ups"))] = "",
     dry_run: doors.DryRun = False,
 ) -> None:
-    """Say that an amount charged otherwise than agreed was looked at."""
+    """Say that a purchase was looked at: charged otherwise than agreed, or charged at all."""
+    from kmtool.domain.money import parse_minor
     from kmtool.operations import purchase_records
 
     why = reason or out.ask(_("Why was another amount charged?"), flag="--reason TEXT")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = purchase_records.settle_charged(shop, number, why)
+        minor = parse_minor(amount, shop.config.shop.currency) if amount else None
+        result = purchase_records.settle_charged(shop, number, why, minor, line)
     out.show(result, _charged_view)
 
 
@@ -84,5 +90,5 @@ def _account_view(result: AccountSet) -> Iterable[Block]:
 def _charged_view(result: ChargedSettled) -> Iterable[Block]:
     from kmtool.cli.blocks import Line
 
-    told = _("order {number}: {n} differences looked at")
+    told = _("order {number}: {n} purchases looked at")
     yield Line(told.format(number=result.number, n=result.purchases), "good")

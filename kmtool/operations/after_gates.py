@@ -12,9 +12,10 @@ from kmtool.clock import local_text
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import EffectKind, EffectState, Gate, LineState
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import chain, sender, ship_files
+from kmtool.operations import chain, sender, ship_files, topup
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
+from kmtool.operations.needs_you import quoted
 from kmtool.operations.order_records import WORDS, LastTry
 from kmtool.operations.rebind import LOST_KEY
 from kmtool.operations.refunds import NO_GOOD, TWICE, all_delivered, refund_blocks, was_refused
@@ -166,14 +167,20 @@ def _for_a_person(shop: Shop, order: Row, line: Row, state: LineState) -> str:
 def _settled_by_hand(shop: Shop, line: Row, number: str) -> str:
     if line["gate"] == Gate.STOCK:  # a replacement waits for it
         return f"kmtool import FILE --sku {line['sku']}"
+    if line["gate"] == Gate.ROUTE:  # nobody carries its replacement
+        return f"kmtool deliver {number}"
     if line["reason"].startswith(TAKEN_BACK):
         return f"kmtool deliver --by-hand {number}"
     if line["reason"] == LOST_KEY:
         return f"kmtool import FILE --sku {line['sku'] or 'SKU'}"
     if line["reason"].startswith((TWICE, NO_GOOD)):
-        return f"kmtool order replace {number} --key TAIL --reason TEXT"
+        which = "--key TAIL" if all_delivered(shop, line) else "--all"
+        no = quoted(line["line_no"])
+        return f"kmtool order replace {number} --line {no} {which} --reason TEXT"
     if all_delivered(shop, line):
         return f"kmtool order release {number}"
+    if topup.is_unclear(shop, line):
+        return f"kmtool order charged {number} --amount AMOUNT --reason TEXT"
     return f"kmtool order redeliver {number}"
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from kmtool.domain.ids import LineId, OrderId, code_text
 from kmtool.domain.states import COUNTER, LineKind, LineState, OrderStatus
 from kmtool.errors import marked
-from kmtool.operations import holds, ship_files
+from kmtool.operations import bought_before, holds, ship_files
 from kmtool.operations.rebind import rebind_new
 from kmtool.operations.refunds import (
     CHANGED,
@@ -120,6 +120,7 @@ def ingest(
     refunded = _take_refunds(shop, order_id, fact)
     if channel != COUNTER:
         rebind_new(shop, orders.get(db, order_id))
+        bought_before.take_up(shop, orders.get(db, order_id))
     if not row["history"]:
         _follow_facts(shop, order_id, fact)
         if not new:

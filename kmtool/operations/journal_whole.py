@@ -8,15 +8,18 @@ lives: so the loss is made good at the next start of a sender, and before a rest
 
 from __future__ import annotations
 
+from kmtool.domain.states import PurchaseState
 from kmtool.errors import KmError
 from kmtool.journal import JournalEntry
-from kmtool.operations import home
-from kmtool.operations.replay import LastWord, last_word
+from kmtool.operations import home, topup
+from kmtool.operations.replay import LastWord, Place, last_word
 from kmtool.shop import Shop
-from kmtool.store import house, machines
+from kmtool.store import house, machines, purchases
 from kmtool.store.db import Row
 from kmtool.store.lending import POOL
 
+BUYS = "journal_names_purchases"
+"""Meta: the journal names what was bought before it did so by itself."""
 LOOKED = "journal_whole_session"
 """Meta: the journal was made whole for sessions up to this one."""
 SIZE = "journal_whole_size"
@@ -31,6 +34,8 @@ def make_whole(shop: Shop) -> int:
     shop.journal.look_again()
     known = house.number(shop.db, _mine(shop, SIZE)) or 0
     last = _suspicious(shop, is_shorter=shop.journal.size() < known)
+    if not last and _never_named(shop):
+        last = machines.last_session(shop.db)
     written = write_missing(shop, last) if last else 0
     size = shop.journal.size()
     if last or size != known:
@@ -38,6 +43,7 @@ def make_whole(shop: Shop) -> int:
             house.set_meta(shop.db, _mine(shop, SIZE), str(size))
             if last:
                 house.set_meta(shop.db, _mine(shop, LOOKED), str(last))
+                house.set_meta(shop.db, _mine(shop, BUYS), "1")
             if written:
                 shop.audit("journal_made_whole", "journal", f"{written} records it had lost")
     return written
@@ -51,11 +57,13 @@ def note_size(shop: Shop) -> None:
 
 
 def write_missing(shop: Shop, session: int) -> int:
-    """Append every sending, and every release of a lent key, that the journal does not name."""
+    """Append every sending, every purchase, and every release of a lent key, that the journal does
+    not name."""
     word = last_word(shop.journal)
     entries = [
         *(_entry("RELEASE", row, session) for row in _come_back(shop, word)),
         *(_entry("SEND", row, session) for row in missing(shop, word)),
+        *(_bought(place, row, session) for place, row in _unnamed(shop, word)),
     ]
     for start in range(0, len(entries), PART):
         shop.journal.append(entries[start : start + PART])
@@ -92,6 +100,38 @@ def _entry(kind: str, row: Row, session: int) -> JournalEntry:
         session=session,
         parcel=row["parcel_n"] or 0,
     )
+
+
+def _unnamed(shop: Shop, word: LastWord) -> list[tuple[Place, Row]]:
+    """Return the purchases that were tried and that the journal does not name."""
+    return [
+        (place, row)
+        for place, row in purchases.tried(shop.db, asked=True).items()
+        if place not in word.bought or word.bought[place].kept.generation < row["generation"]
+    ]
+
+
+def names_purchases(shop: Shop, word: LastWord) -> bool:
+    """Tell whether a journal names every account that was charged as far as this copy knows."""
+    made = (*topup.CHARGED, PurchaseState.ACCEPTED)
+    every = purchases.tried(shop.db, asked=True).items()
+    return all(place in word.bought for place, row in every if row["state"] in made)
+
+
+def _never_named(shop: Shop) -> bool:
+    """Tell whether purchases were made here before the journal named them."""
+    if house.meta(shop.db, _mine(shop, BUYS)) is not None:
+        return False
+    return bool(purchases.tried(shop.db, asked=True))
+
+
+def _bought(place: Place, row: Row, session: int) -> JournalEntry:
+    channel, number, line_no = place
+    return JournalEntry(
+        "BUY", channel, number, line_no, "", session,
+        parcel=row["parcel_n"] or 0, generation=row["generation"], supplier=row["supplier"],
+        amount=row["cap_minor"], at=row["intent_ms"],
+    )  # fmt: skip
 
 
 def _mine(shop: Shop, name: str) -> str:

@@ -1,17 +1,25 @@
-"""What a person sees of purchases: a top-up's proof, and amounts that somebody must look at."""
+"""What a person sees and says of purchases: a top-up's proof, amounts that somebody must look at,
+and that an account was charged though the supplier cannot be asked."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kmtool.domain.ids import OrderId
-from kmtool.errors import Refused
+from kmtool.domain.states import AttemptState, EffectState, PurchaseState
+from kmtool.errors import Refused, StateMoved, told
+from kmtool.operations.bought_before import effect_of
 from kmtool.operations.find_order import named
-from kmtool.operations.purchase_end import difference
+from kmtool.operations.permit import to_human
+from kmtool.operations.purchase_end import complete, difference
+from kmtool.ports import Progress, Purchased
 from kmtool.shop import Shop
-from kmtool.store import orders
+from kmtool.store import effects, orders
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
+
+UNCLEAR = frozenset({PurchaseState.INTENT, PurchaseState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +75,26 @@ def _one(row: Row) -> PurchaseShown:
     )
 
 
-def settle_charged(shop: Shop, number: str, reason: str) -> ChargedSettled:
-    """Write down that a person looked at what a supplier charged otherwise than agreed."""
+def settle_charged(
+    shop: Shop, number: str, reason: str, amount_minor: int | None = None, line_no: str = ""
+) -> ChargedSettled:
+    """Write down that a person looked at what a supplier charged otherwise than agreed.
+
+    With an amount: that a purchase whose outcome is unclear was made, and what it came to; with 0
+    that it was not made.
+    """
     shop.must_be_writable()
     order = named(shop, number)
     with shop.db.tx():
         order = orders.get(shop.db, OrderId(order["id"]), lock=True)
+        unclear = [
+            row
+            for row in store.of_order(shop.db, order["id"])
+            if row["state"] in UNCLEAR and line_no in {"", row["line_no"]}
+        ]
+        if amount_minor is not None or unclear:
+            _was_made(shop, order, unclear, amount_minor, reason)
+            return ChargedSettled(order["channel"], order["number"], 1)
         n = store.settle_unequal(shop.db, order["id"], reason, shop.now_ms())
         if not n:
             raise Refused(
@@ -82,3 +104,43 @@ def settle_charged(shop: Shop, number: str, reason: str) -> ChargedSettled:
             )
         shop.audit("charged", f"order:{order['channel']}:{order['number']}", reason[:200])
     return ChargedSettled(order["channel"], order["number"], n)
+
+
+def _was_made(
+    shop: Shop, order: Row, unclear: Sequence[Row], amount_minor: int | None, reason: str
+) -> None:
+    """Take a person's word whether the account was charged: he looked at the supplier."""
+    if len(unclear) != 1 or amount_minor is None or amount_minor < 0:
+        raise Refused(
+            detail="{n} purchases of order {number} are unclear: say which was made and what it"
+            " came to",
+            n=len(unclear),
+            number=order["number"],
+            mend="kmtool order charged {number} --amount AMOUNT --reason TEXT --line LINE",
+        )
+    purchase = unclear[0]
+    line = next(
+        row
+        for row in orders.lines(shop.db, OrderId(order["id"]))
+        if row["id"] == purchase["line_id"]
+    )
+    effect = effect_of(shop, order, line)
+    if effect is None or effect["state"] == EffectState.INFLIGHT:
+        raise StateMoved(what=told("order {number}", number=order["number"]), state="on its way")
+    store.move(
+        shop.db, purchase["id"], sorted(UNCLEAR),
+        PurchaseState.ACCEPTED if amount_minor else PurchaseState.REJECTED,
+        agreed_minor=amount_minor or None, accepted_ms=shop.now_ms(), note=reason[:300],
+    )  # fmt: skip
+    for attempt in effects.attempts_of(shop.db, [effect["id"]])[-1:]:
+        effects.move_attempt(
+            shop.db, attempt["id"], AttemptState.UNKNOWN,
+            AttemptState.OK if amount_minor else AttemptState.REJECTED, shop.now_ms(), "",
+            "a person looked there",
+        )  # fmt: skip
+    shop.audit("charged", f"order:{order['channel']}:{order['number']}", reason[:200])
+    if not amount_minor:
+        to_human(shop, effect, [line], told("{number} was not charged", number=purchase["our_no"]))
+        return
+    made = Purchased("", Progress.DONE, amount_minor, amount_minor)
+    complete(shop, effect, line, store.get(shop.db, purchase["id"]), made)

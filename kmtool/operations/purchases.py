@@ -18,7 +18,8 @@ from kmtool.errors import (
     Unknown,
     told,
 )
-from kmtool.operations import routes, topup
+from kmtool.journal import JournalEntry
+from kmtool.operations import bought_before, routes, topup
 from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
 from kmtool.operations.purchase_outcome import (
     FIRST_ASK_MS,
@@ -36,7 +37,7 @@ from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Sent
 from kmtool.ports import Features, Idempotency, Progress, Purchased, PurchaseOrder, Supplier
 from kmtool.shop import Shop
-from kmtool.store import effects, house, orders, products, sessions
+from kmtool.store import effects, house, machines, orders, products, sessions
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
 
@@ -45,6 +46,8 @@ STOPPED_MS = 15_000
 LIMIT_MS = 900_000
 ROUTE_MS = 300_000
 BY_OURS = ("ours", "both")
+LATER = 3
+"""How many later numbers are asked about where the journal was lost."""
 
 
 def run(shop: Shop, found: Sequence[Row], tally: Sent) -> None:
@@ -90,7 +93,7 @@ def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
 
 
 def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
-    """Write the intent of a purchase; None when it may not be made now.
+    """Write the intent of a purchase, then the journal; None when it may not be made now.
 
     Raises `Broken` when this session was fenced off or the disk has no room.
     """
@@ -106,6 +109,8 @@ def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
         if fresh["state"] not in WAITING or (fresh["attempt_n"] or 0) != fresh["tries"]:
             return None  # another session was faster
         line = lines_of(shop, fresh)[0]
+        if bought_before.asks_first(shop, order, fresh, line):
+            return None
         purchase = _may_buy(shop, fresh, order, line, tally)
         if purchase is None:
             return None
@@ -129,7 +134,28 @@ def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
             },
         )
         shop.audit("intent", _name(order), f"purchase {purchase['our_no']}, try {n}")
+        entry = _entry(shop, order, line, purchase, effect["parcel_n"])
+    shop.journal.append([entry])
     return purchase, attempt_id, n
+
+
+def _entry(shop: Shop, order: Row, line: Row, purchase: Row, parcel: int) -> JournalEntry:
+    """Return the journal's record of a try, counted like those of keys."""
+    assert shop.session is not None
+    return JournalEntry(
+        kind="BUY",
+        channel=order["channel"],
+        order=order["number"],
+        line=line["line_no"],
+        fingerprint=shop.vault.digest(_payload(purchase)),
+        session=int(shop.session),
+        n=machines.count_journalled(shop.db, shop.session, 1) + 1,
+        parcel=parcel,
+        generation=purchase["generation"],
+        supplier=purchase["supplier"],
+        amount=purchase["cap_minor"],
+        at=shop.now_ms(),
+    )
 
 
 def _payload(purchase: Row) -> bytes:
@@ -236,8 +262,12 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
     if features.query_by not in BY_OURS:
         _without_asking(shop, features, supplier, effect, tally)
         return
+    tried_ms = max(effect["attempt_ms"], bought_before.unproved_ms(shop))
     asked_ms = shop.now_ms()  # its answer is of this moment, however late it comes
     answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
+    later_no = 0
+    if answer is None:
+        later_no, answer = _later_number(shop, supplier, effect, purchase)
     with shop.db.tx():
         must_be_live(shop)
         orders.lock(shop.db, [effect["order_id"]])
@@ -247,27 +277,56 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
             return
         if fresh["state"] not in WAITING:
             return
-        if isinstance(answer, Purchased):
+        if later_no:
+            order = orders.get(shop.db, OrderId(effect["order_id"]))
+            line = lines_of(shop, effect)[0]
+            bought_before.ask_later_number(shop, order, effect, line, later_no)
+        elif isinstance(answer, Purchased):
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
-        elif answer is None and asked_ms >= effect["attempt_ms"] + features.grace_ms:
+        elif answer is None and asked_ms >= tried_ms + features.grace_ms:
             settle(shop, effect, AttemptState.REJECTED, "asked", "not there after the grace period")
             again(shop, effect, now)
         else:
-            left = effect["attempt_ms"] + features.grace_ms - shop.now_ms()
+            left = tried_ms + features.grace_ms - shop.now_ms()
             wait = min(ASK_MS, max(FIRST_ASK_MS, left)) if answer is None else ASK_MS
             due(shop, effect, wait, told("outcome unclear; asking again"))
             tally.unknown += 1
 
 
+def _later_number(
+    shop: Shop, supplier: Supplier, effect: Row, purchase: Row
+) -> tuple[int, OutsideError | None]:
+    """Return the count of a later number that the supplier knows, 0 when it knows none; or that it
+    could not be asked.
+
+    Without the journal nobody else knows whether this number was refused and another one bought.
+    """
+    if not bought_before.is_unproved(shop, orders.get(shop.db, OrderId(effect["order_id"]))):
+        return 0, None
+    stem, _, nth = str(purchase["our_no"]).rpartition("-")
+    for n in range(int(nth) + 1, int(nth) + 1 + LATER):
+        answer = routes.bought(supplier, purchase["supplier"], f"{stem}-{n}")
+        if answer is not None:
+            return (n, None) if isinstance(answer, Purchased) else (0, answer)
+    return 0, None
+
+
 def _without_asking(
     shop: Shop, features: Features, supplier: Supplier, effect: Row, tally: Sent
 ) -> None:
-    """A supplier that cannot be asked: placing again is safe only where it replays our number."""
-    if features.idempotency is not Idempotency.REPLAY:
+    """A supplier that cannot be asked: placing again is safe only where it replays our number.
+
+    Not for an order that is refunded meanwhile (what was not made would be made now), nor where the
+    journal was lost (another number may have been used since).
+    """
+    order, last = orders.get(shop.db, OrderId(effect["order_id"])), _purchase(shop, effect)
+    lost = bought_before.is_unproved(shop, order) and bought_before.was_made_elsewhere(last)
+    replays = features.idempotency is Idempotency.REPLAY
+    if not replays or lost or refund_blocks(order):
         with shop.db.tx():
             orders.lock(shop.db, [effect["order_id"]])
-            why = told("the outcome is unclear and this supplier cannot be asked")
+            why = told("it may have been charged, and this supplier cannot be asked: look there")
             to_human(shop, effect, lines_of(shop, effect), why)
         tally.needs_you += 1
         return

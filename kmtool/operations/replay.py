@@ -11,18 +11,20 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kmtool.domain.states import AllocationState, KeyState
 from kmtool.errors import marked
 from kmtool.journal import Journal
-from kmtool.operations import lending_replay
+from kmtool.operations import bought_before, lending_replay
+from kmtool.operations.bought_before import Buying
 from kmtool.operations.claims import counter_sales
 from kmtool.operations.home import host_name
 from kmtool.operations.rebind import line_of, rebind, resume, to_person, tried_since, unreserve
 from kmtool.shop import Shop
 from kmtool.store import house, machines, orders, seen_keys
 from kmtool.store.db import Row
+from kmtool.store.purchases import Kept
 
 _SEEN = {KeyState.EXPOSED, KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.RETURNED}
 
@@ -56,7 +58,8 @@ class Replayed:
 class LastWord:
     """What the whole journal says: fingerprint → places it was sent for and not released since,
     and those it was released from; how many records, the highest session, and the records that
-    stand where they cannot have been written (a session numbers its own from 1 on).
+    stand where they cannot have been written (a session numbers its own from 1 on); and the last
+    purchase that was tried for each line.
     """
 
     sent: dict[bytes, dict[Place, Sending]]
@@ -64,6 +67,7 @@ class LastWord:
     records: int
     last: int
     moved: tuple[int, ...] = ()
+    bought: dict[Place, Buying] = field(default_factory=dict)
 
     def places(self) -> Iterator[Place]:
         """Yield every place that a key was sent for or released from."""
@@ -79,6 +83,7 @@ def last_word(journal: Journal) -> LastWord:
     records = last = 0
     numbers: dict[int, int] = {}
     moved: list[int] = []
+    bought: dict[Place, Buying] = {}
     for entry in journal.read():
         records += 1
         if entry.n and entry.n <= numbers.get(entry.session, 0):
@@ -96,7 +101,12 @@ def last_word(journal: Journal) -> LastWord:
             released.setdefault(fingerprint, set()).update((place,) if place in known else known)
             if known.pop(place, None) is None or not known:
                 sent.pop(fingerprint, None)
-    return LastWord(sent, released, records, last, tuple(moved))
+        elif (
+            entry.kind == "BUY" and entry.generation >= bought.get(place, Buying()).kept.generation
+        ):
+            kept = Kept(entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at)
+            bought[place] = Buying(kept, entry.session, entry.n)
+    return LastWord(sent, released, records, last, tuple(moved), bought)
 
 
 def replay(shop: Shop) -> Replayed:
@@ -108,6 +118,7 @@ def replay(shop: Shop) -> Replayed:
     done = Replayed(records=word.records)
     with shop.db.tx():
         numbers = {sending.session for places in word.sent.values() for sending in places.values()}
+        numbers |= {buying.session for buying in word.bought.values()}
         known = machines.sessions_known(shop.db, sorted(numbers))
         replayed = house.number(shop.db, machines.REPLAYED) or 0
         known |= {n: sys.maxsize for n in numbers if n <= replayed}  # an earlier replay saw them
@@ -143,6 +154,7 @@ def replay(shop: Shop) -> Replayed:
                 order = orders.find(shop.db, row["channel"], row["number"], lock=True)
                 assert order is not None
                 done.bound += rebind(shop, order, session)
+        bought_before.bring_back(shop, word.bought, known)
         done.waiting, done.unknown = seen_keys.seen_figures(shop.db)
         shop.audit(
             "journal_replayed",

@@ -30,7 +30,7 @@ from kmtool.errors import (
     marked,
 )
 from kmtool.locks import FileLock
-from kmtool.operations import audit, backup, doctor, home, journal_whole, sender
+from kmtool.operations import audit, backup, bought_before, doctor, home, journal_whole, sender
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
 from kmtool.operations.journal_check import older
@@ -195,6 +195,8 @@ def _has_journal(shop: Shop) -> bool:
     if not home.owns_journal(shop):
         return False
     word = last_word(shop.journal)
+    if house.meta(shop.db, journal_whole.BUYS) and not journal_whole.names_purchases(shop, word):
+        return False
     return machines.delivered_keys(shop.db) <= {*word.sent, *word.released}
 
 
@@ -389,6 +391,7 @@ def _quarantine(shop: Shop) -> int:
             unpack(shop, effect, marked("the stock is reconciled after a restore first"))
         taken = machines.quarantine_free(shop.db, shop.now_ms())
         house.set_meta(shop.db, machines.UNPROVED, str(shop.now_ms()))
+        bought_before.lose_journal(shop)
         shop.audit("quarantine", "stock", f"{taken} keys: restored without a send journal")
     return taken
 

@@ -87,7 +87,9 @@ def too_much(shop: Shop, supplier: str, amount_minor: int) -> str:
             supplier=supplier,
             most=format_minor(settings.spend_per_order_minor, currency),
         )
-    spent = purchases.spent(shop.db, supplier, day_began_ms(shop))
+    since_ms = day_began_ms(shop)
+    spent = purchases.spent(shop.db, supplier, since_ms)
+    spent += purchases.kept_spent(shop.db, supplier, since_ms)
     if spent + amount_minor > settings.spend_per_day_minor:
         return told(
             "{spent} are spent at {supplier} today, the limit of a day is {most}",
@@ -104,17 +106,18 @@ def day_began_ms(shop: Shop) -> int:
     return day_start_ms(business_day(shop.now_ms(), zone), zone)
 
 
-def plan(shop: Shop, order: Row, line: Row) -> None:
+def plan(shop: Shop, order: Row, line: Row, generation: int = 0, number: int = 0) -> None:
     """Write down the purchase of a line that goes: its number, a parcel of its own, the effect.
 
     Inside the transaction that reserves the line. The number is made once; a line that was planned,
-    held and planned again has the same one.
+    held and planned again has the same one. `generation` and `number`: it stands again as it was
+    before a restore, with the number of its parcel where that is still free.
     """
     db, now = shop.db, shop.now_ms()
     product = products.product(db, line["sku"])
     assert product is not None, "a line without a product does not pass the gates"
-    purchase = planned(shop, order, line, product)
-    n = deliveries.next_parcels(db, [order["id"]])[order["id"]]
+    purchase = planned(shop, order, line, product, generation=generation)
+    n = number or deliveries.next_parcels(db, [order["id"]])[order["id"]]
     body = json.dumps({"our_no": purchase["our_no"], "account": purchase["account"]})
     sealed, data_key = shop.vault.seal(Secret(body), label(order, n))
     route = ROUTE + purchase["supplier"]
@@ -154,11 +157,12 @@ def plan(shop: Shop, order: Row, line: Row) -> None:
     )
 
 
-def planned(shop: Shop, order: Row, line: Row, product: Row) -> Row:
+def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0) -> Row:
     """Return the purchase that a line waits for: the one that was called off, or a new one.
 
     After a refusal it is a new one under a new number. While one may have been made there is no
-    other: who decides to repeat it repeats its number.
+    other: who decides to repeat it repeats its number. `generation` is the count of the number
+    that was used last, where this copy knows less than the send journal.
     """
     db = shop.db
     last = purchases.of_line(db, line["id"])
@@ -171,20 +175,23 @@ def planned(shop: Shop, order: Row, line: Row, product: Row) -> Row:
             where=f"order {order['number']}",
             mend="kmtool order show ORDER",
         )
-    if last is not None and last["state"] in MADE_PERHAPS:
+    if last is not None and last["generation"] < generation:
+        _is_over(shop, last)
+    elif last is not None and last["state"] in MADE_PERHAPS:
         source = PurchaseState(last["state"])
         moved = purchases.move(db, last["id"], [source], PurchaseState.PLANNED)
         assert moved and source is not PurchaseState.ACCEPTED, "it is with the supplier already"
         return purchases.get(db, last["id"])
-    if last is not None and last["state"] in {PurchaseState.CANCELLED, PurchaseState.PLANNED}:
+    elif last is not None and last["state"] in {PurchaseState.CANCELLED, PurchaseState.PLANNED}:
         same = (last["supplier"], last["item"], last["quantity"])
-        if same == (product["supplier"], product["supplier_item"], line["needed"]):
+        wanted = (product["supplier"], product["supplier_item"], line["needed"])
+        if same == wanted or last["generation"] == generation:
             source = PurchaseState(last["state"])
             purchases.move(
                 db, last["id"], [source], PurchaseState.PLANNED, account=account, cap_minor=most
             )
             return purchases.get(db, last["id"])
-    nth = 1 + (last["generation"] if last is not None else 0)
+    nth = max(generation, 1 + (last["generation"] if last is not None else 0))
     place = purchases.place_of(db, order["id"], line["id"])
     found = purchases.add(
         db,
@@ -207,6 +214,16 @@ def planned(shop: Shop, order: Row, line: Row, product: Row) -> Row:
     return purchases.get(db, found)
 
 
+def _is_over(shop: Shop, last: Row) -> None:
+    """Another number was used since: whatever this one was waiting for did not come."""
+    for sources, target in (
+        ((PurchaseState.PLANNED,), PurchaseState.CANCELLED),
+        ((PurchaseState.INTENT, PurchaseState.UNKNOWN), PurchaseState.REJECTED),
+        ((PurchaseState.ACCEPTED,), PurchaseState.FAILED),
+    ):
+        purchases.move(shop.db, last["id"], sources, target)
+
+
 def call_off(shop: Shop, lines: Sequence[Row]) -> None:
     """The parcel of these lines was undone before anything was asked: so are their purchases."""
     for line in lines:
@@ -219,6 +236,12 @@ def is_done(shop: Shop, line: Row) -> bool:
     """Tell whether the account of a top-up line was charged."""
     last = purchases.of_line(shop.db, line["id"])
     return last is not None and last["state"] in CHARGED
+
+
+def is_unclear(shop: Shop, line: Row) -> bool:
+    """Tell whether only somebody who looks there knows if the account of a line was charged."""
+    last = purchases.of_line(shop.db, line["id"]) if line["kind"] == "topup" else None
+    return last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
 
 
 def label(order: Row, n: int) -> bytes:

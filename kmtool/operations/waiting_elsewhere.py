@@ -32,6 +32,7 @@ def items(shop: Shop) -> Iterator[NeedsYou]:
     """Yield what waits elsewhere, each with the command that settles it."""
     yield from _not_through(shop)
     yield from _charged(shop)
+    yield from _unclear(shop)
     yield from _ship_files(shop)
     yield from _lent(shop)
     yield from _left_alone(shop)
@@ -67,6 +68,18 @@ def _charged(shop: Shop) -> Iterator[NeedsYou]:
         yield NeedsYou(
             what, row["charged_minor"], row["currency"], row["done_ms"], command, 1, NOT_THROUGH
         )
+
+
+def _unclear(shop: Shop) -> Iterator[NeedsYou]:
+    """Yield purchases of which nobody knows more, for lines that wait for nothing any more."""
+    for row in purchases.given_up(shop.db):
+        command = f"kmtool order charged {quoted(row['number'])} --amount AMOUNT --reason TEXT"
+        what = told("{supplier} may have charged {number}", supplier=row["supplier"],
+                    number=row["our_no"])  # fmt: skip
+        yield NeedsYou(
+            what, row["cap_minor"], row["currency"], row["since_ms"],
+            f"{command} --line {quoted(row['line_no'])}", 1, NOT_THROUGH,
+        )  # fmt: skip
 
 
 def _exceptions(shop: Shop) -> Iterator[NeedsYou]:

@@ -14,7 +14,7 @@ from kmtool.domain.gates import limit_command
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineKind, LineState, Mode, RefundState
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import refunds
+from kmtool.operations import refunds, topup
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.deliver import by_hand_routes
@@ -29,6 +29,8 @@ from kmtool.store.db import Row
 REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
 TEXT, TERMS, OTHER_KEY, LOST, SPEND = "text", "terms", "other_key", "lost", "spend"
+BOUGHT = "bought"
+OTHER_KEYS = "other_keys"
 """Causes beside states and gates."""
 
 _RELEASE = "kmtool order release {number}"
@@ -38,7 +40,17 @@ _WORDS: dict[str, tuple[int, str, str]] = {
     OTHER_KEY: (
         0,
         marked("needs you 要你处理: {reason}"),
-        "kmtool order replace {number} --key TAIL --reason TEXT",
+        "kmtool order replace {number} --line {line} --key TAIL --reason TEXT",
+    ),
+    OTHER_KEYS: (
+        0,
+        marked("needs you 要你处理: {reason}"),
+        "kmtool order replace {number} --line {line} --all --reason TEXT",
+    ),
+    BOUGHT: (
+        0,
+        marked("needs you 要你处理: {reason}"),
+        "kmtool order charged {number} --amount AMOUNT --reason TEXT --line {line}",
     ),
     LOST: (0, marked("needs you 要你处理: {reason}"), "kmtool import FILE --sku {lost}"),
     UNSURE: (
@@ -171,12 +183,17 @@ def _cause(shop: Shop, row: Row) -> tuple[str, str]:
 def _human(shop: Shop, row: Row) -> tuple[str, str]:
     if row["gate"] == Gate.STOCK:
         return REPLACEMENT, row["sku"] or ""
+    if row["gate"] == Gate.ROUTE:  # nobody carries its replacement
+        return Gate.ROUTE, _name(row)
     if str(row["reason"]).startswith(TAKEN_BACK):
         return UNSURE, _name(row)
     if str(row["reason"]).startswith((refunds.TWICE, refunds.NO_GOOD)):
-        return OTHER_KEY, _name(row)
+        some = OTHER_KEY if refunds.all_delivered(shop, row) else OTHER_KEYS
+        return some, _name(row)
     if row["reason"] == LOST_KEY:
         return LOST, row["sku"] or ""
+    if topup.is_unclear(shop, row):
+        return BOUGHT, _name(row)
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 
 

@@ -373,9 +373,9 @@ def copy_over(stage: Stage) -> None:
 
 
 def _moded(stage: Stage, config: Config) -> Config:
-    """kmtool.toml says `auto`; what the owner changed since stands."""
+    """kmtool.toml says `auto` and names no supplier; what the owner changed since stands."""
     channels = {
         name: replace(one, mode=stage.config.channels[name].mode)
         for name, one in config.channels.items()
     }
-    return replace(config, channels=channels)
+    return replace(config, channels=channels, suppliers=stage.config.suppliers)

@@ -6,10 +6,13 @@ states it counts as spent. Every change of state is a compare-and-set.
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 from kmtool.domain.states import PurchaseState
+from kmtool.store import house
 from kmtool.store.db import Db, Row, in_clause
 
 SPENT = "('intent', 'unknown', 'accepted', 'done', 'keys_received', 'reconciled')"
@@ -17,6 +20,8 @@ OPEN = "('intent', 'unknown', 'accepted')"
 _COLUMNS = ("agreed_minor", "charged_minor", "their_no", "proof", "note", "intent_ms",
             "accepted_ms", "done_ms", "account", "cap_minor")  # fmt: skip
 """What may be set with a change of state."""
+BOUGHT = "bought:"
+"""Meta: how the name of a value begins that tells of a purchase from before a restore."""
 
 
 def add(db: Db, values: Row) -> int | None:
@@ -62,6 +67,20 @@ def place_of(db: Db, order_id: int, line_id: int) -> int:
             "SELECT count(*) FROM lines WHERE order_id = :o AND id <= :l", o=order_id, l=line_id
         )
     )
+
+
+def tried(db: Db, *, asked: bool = False) -> dict[tuple[str, str, str], Row]:
+    """Return place → the newest purchase of the line, for every line that has one (`asked`: one
+    that its supplier was asked for)."""
+    chosen = " WHERE p.intent_ms IS NOT NULL" if asked else ""
+    rows = db.all(
+        "SELECT o.channel, o.number, l.line_no, p.generation, p.state, p.intent_ms, p.supplier,"
+        " p.cap_minor, r.n AS parcel_n FROM purchases p JOIN lines l ON l.id = p.line_id"
+        " JOIN orders o ON o.id = p.order_id LEFT JOIN (SELECT m.line_id, max(q.n) AS n"
+        " FROM parcel_lines m JOIN parcels q ON q.id = m.parcel_id GROUP BY m.line_id) r"
+        f" ON r.line_id = p.line_id{chosen} ORDER BY p.line_id, p.generation"
+    )
+    return {(row["channel"], row["number"], row["line_no"]): row for row in rows}
 
 
 def move(
@@ -130,6 +149,19 @@ def unequal(db: Db) -> list[Row]:
     )
 
 
+def given_up(db: Db) -> list[Row]:
+    """Return purchases that may have been made and that nobody asks about any more, of lines that
+    no person is asked about."""
+    return db.all(
+        "SELECT p.our_no, p.supplier, p.cap_minor, p.currency, p.intent_ms AS since_ms,"
+        " o.channel, o.number, l.line_no FROM purchases p JOIN lines l ON l.id = p.line_id"
+        " JOIN orders o ON o.id = p.order_id WHERE p.state IN ('intent', 'unknown')"
+        " AND l.state <> 'human' AND NOT EXISTS (SELECT 1 FROM effects e JOIN parcel_lines m"
+        " ON m.parcel_id = e.parcel_id WHERE m.line_id = l.id AND e.kind = 'purchase'"
+        " AND e.state IN ('pending', 'inflight', 'retry_at')) ORDER BY p.id"
+    )
+
+
 def settle_unequal(db: Db, order_id: int, note: str, now_ms: int) -> int:
     """Remember that a person looked at the differences of an order; return how many."""
     return db.run(
@@ -152,3 +184,65 @@ def set_account(db: Db, line_id: int, account: str) -> bool:
         )
         == 1
     )
+
+
+# ------------------------------------------------------------------ from before a restore
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of a purchase: the count of its number, its parcel, from whom, for how much at
+    most, when it was tried."""
+
+    generation: int
+    parcel: int = 0
+    supplier: str = ""
+    amount_minor: int = 0
+    at: int = 0
+
+
+def keep_bought(db: Db, place: tuple[str, str, str], kept: Kept) -> None:
+    """Keep that a purchase for a line was tried of which nothing else is here."""
+    house.set_meta(db, _name_of(place), json.dumps(astuple(kept)))
+
+
+def kept_spent(db: Db, supplier: str, since_ms: int) -> int:
+    """Return what those purchases may have cost at a supplier since a moment."""
+    rows = db.all("SELECT value FROM meta WHERE name LIKE 'bought:%'")
+    every = (Kept(*json.loads(row["value"])) for row in rows)
+    return sum(one.amount_minor for one in every if one.supplier == supplier and one.at >= since_ms)
+
+
+def forget_bought(db: Db, place: tuple[str, str, str]) -> None:
+    """Keep it no longer: the purchase stands here again."""
+    db.run("DELETE FROM meta WHERE name = :name", name=_name_of(place))
+
+
+def note_unclear(db: Db, note: str) -> None:
+    """Say of every purchase whose outcome is unclear why it is."""
+    db.run(
+        "UPDATE purchases SET note = :note WHERE state IN ('planned', 'intent', 'unknown')"
+        " AND intent_ms IS NOT NULL",
+        note=note,
+    )
+
+
+def any_bought(db: Db) -> bool:
+    """Tell whether anything is kept so (usually not)."""
+    return db.value("SELECT 1 FROM meta WHERE name LIKE 'bought:%' LIMIT 1") is not None
+
+
+def bought_places(db: Db) -> list[tuple[str, str, str]]:
+    """Return the place of every purchase that is kept so."""
+    rows = db.all("SELECT name FROM meta WHERE name LIKE 'bought:%' ORDER BY name")
+    return [tuple(json.loads(row["name"].removeprefix(BOUGHT))) for row in rows]
+
+
+def bought_at(db: Db, place: tuple[str, str, str]) -> Kept | None:
+    """Return the purchase that is kept so for a line."""
+    found = house.meta(db, _name_of(place))
+    return None if found is None else Kept(*json.loads(found))
+
+
+def _name_of(place: tuple[str, str, str]) -> str:
+    return BOUGHT + json.dumps(place)

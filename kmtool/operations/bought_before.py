@@ -1,0 +1,264 @@
+"""Purchases that were tried before the shop was set back: asked about, never simply made again.
+
+The send journal names each purchase before it is tried. What it names and this copy does not know
+is kept; as soon as its line is here, the purchase stands again under the number it had, with one
+try whose outcome is unclear. So it is found out as any unclear purchase is: by our number, by
+placing it again where the supplier returns the old one, else by a person.
+
+Without a journal nothing is known: then whatever was ordered before is asked about first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from kmtool.domain import accounts
+from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.states import (
+    AttemptState,
+    EffectKind,
+    EffectState,
+    LineKind,
+    LineState,
+    PurchaseState,
+)
+from kmtool.errors import marked
+from kmtool.operations import topup
+from kmtool.operations.permit import lines_of
+from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.shop import Shop
+from kmtool.store import deliveries, effects, house, machines, orders, products, seen_keys
+from kmtool.store import purchases as store
+from kmtool.store.db import Row
+from kmtool.store.purchases import Kept
+
+BOUGHT_BEFORE = marked("it may have been charged before this copy was made current; asking")
+UNPROVED = "purchases_unproved"
+"""Meta: when the shop was set back without a journal; what was ordered before is asked about."""
+SKEW_MS = 600_000
+"""How far a channel's clock may be from ours."""
+PLANNED = (
+    LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED,
+)  # fmt: skip
+UNTRIED = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
+OVER = frozenset({PurchaseState.REJECTED, PurchaseState.FAILED})
+UNSURE = frozenset({PurchaseState.PLANNED, PurchaseState.CANCELLED, PurchaseState.INTENT,
+                    PurchaseState.UNKNOWN})  # fmt: skip
+
+NOTHING = Kept(0)
+
+Place = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Buying:
+    """The last purchase that the journal names for a line, and which record that is."""
+
+    kept: Kept = NOTHING
+    session: int = 0
+    n: int = 0
+
+
+def bring_back(shop: Shop, bought: Mapping[Place, Buying], known: Mapping[int, int]) -> int:
+    """Take up what the journal names and this copy does not know; return how many lines.
+
+    `known`: how many records the copy knows of each session. What cannot be taken up yet waits.
+    """
+    tried = store.tried(shop.db) if bought else {}
+    for place, last in bought.items():
+        if not _stands(tried.get(place), last, known):
+            store.keep_bought(shop.db, place, last.kept)
+    count = 0
+    for channel, number in dict.fromkeys(place[:2] for place in store.bought_places(shop.db)):
+        order = orders.find(shop.db, channel, number, lock=True)
+        if order is not None:
+            count += take_up(shop, order)
+    return count
+
+
+def _stands(mine: Row | None, last: Buying, known: Mapping[int, int]) -> bool:
+    """Tell whether the copy knows of the last try that the journal names for a line."""
+    if mine is None or mine["generation"] != last.kept.generation:
+        return mine is not None and mine["generation"] > last.kept.generation
+    if PurchaseState(mine["state"]) not in UNSURE:
+        return True
+    return 0 < last.n <= known.get(last.session, 0)
+
+
+def take_up(shop: Shop, order: Row) -> int:
+    """Let an order's purchases of before stand again; return how many (usually none).
+
+    Inside a transaction, with the order's row locked. A line that cannot be bought for now (no
+    product yet, an account that does not fit) is asked about when it can.
+    """
+    if not store.any_bought(shop.db):
+        return 0
+    count = 0
+    for line in orders.lines(shop.db, OrderId(order["id"])):
+        kept = store.bought_at(shop.db, _place(order, line))
+        if kept is not None and line["kind"] == LineKind.TOPUP:
+            count += _stand_again(shop, order, line, kept)
+    if count and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
+        apply_refund(shop, OrderId(order["id"]))
+    return count
+
+
+def asks_first(shop: Shop, order: Row, effect: Row, line: Row) -> bool:
+    """Tell whether a purchase that is about to be made is asked about instead; then it is due.
+
+    The last look before the money leaves, inside the transaction of its intent.
+    """
+    kept = store.bought_at(shop.db, _place(order, line))
+    last = store.of_line(shop.db, line["id"])
+    generation = kept.generation if kept else 0
+    if not kept and last is not None and is_unproved(shop, order) and not _was_asked(shop, last):
+        generation = _next(last)
+    product = products.product(shop.db, line["sku"])
+    if not generation or product is None or _knows_more(last, generation):
+        return False
+    _unclear(shop, order, line, product, effect, kept or Kept(generation))
+    return True
+
+
+def is_unproved(shop: Shop, order: Row) -> bool:
+    """Tell whether an order is from before a restore at which the send journal was lost."""
+    since = unproved_ms(shop)
+    return bool(since and order["created_ms"] <= since + SKEW_MS)
+
+
+def unproved_ms(shop: Shop) -> int:
+    """Return when the shop was set back without a journal, 0 for never."""
+    return house.number(shop.db, UNPROVED) or 0
+
+
+def lose_journal(shop: Shop) -> None:
+    """Nothing tells what was bought since this copy was made: inside a transaction."""
+    house.set_meta(shop.db, UNPROVED, str(shop.now_ms()))
+    store.note_unclear(shop.db, BOUGHT_BEFORE)
+
+
+def was_made_elsewhere(purchase: Row | None) -> bool:
+    """Tell whether a try that is unclear is one of before, of which this copy knows nothing."""
+    return purchase is not None and purchase["note"] == BOUGHT_BEFORE
+
+
+def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, generation: int) -> None:
+    """Ask about a later number of a line from now on: the supplier knows that one."""
+    product = products.product(shop.db, line["sku"])
+    assert product is not None, "it was bought"
+    _unclear(shop, order, line, product, effect, Kept(generation))
+
+
+def _was_asked(shop: Shop, last: Row) -> bool:
+    """Tell whether a number was asked about, or used, since the journal was lost."""
+    if last["state"] in OVER:
+        return False  # the next number was not
+    return was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)
+
+
+def _next(last: Row) -> int:
+    """Return the count of the number that would be used."""
+    return int(last["generation"]) + (last["state"] in OVER)
+
+
+def _knows_more(last: Row | None, generation: int) -> bool:
+    """Tell whether the copy knows what became of the number that was tried, or a later one."""
+    if last is None or last["generation"] != generation:
+        return last is not None and (
+            last["generation"] > generation or last["state"] in topup.CHARGED
+        )
+    return PurchaseState(last["state"]) not in UNSURE
+
+
+def _stand_again(shop: Shop, order: Row, line: Row, kept: Kept) -> bool:
+    if _knows_more(store.of_line(shop.db, line["id"]), kept.generation):
+        store.forget_bought(shop.db, _place(order, line))
+        return False
+    product = products.product(shop.db, line["sku"]) if line["sku"] else None
+    if product is None or not product["supplier"] or not product["account_rule"]:
+        return False
+    if accounts.refusal(product["account_rule"], topup.account_of(product, line)):
+        return False
+    effect = effect_of(shop, order, line, UNTRIED)
+    state = LineState(line["state"])
+    if effect is None:
+        if state not in PLANNED:
+            return False
+        for source, target in (
+            (LineState.CANCELLED, LineState.NEW),
+            (LineState.NEW, LineState.READY),
+            (LineState.HELD, LineState.READY),
+            (LineState.UNMAPPED, LineState.READY),
+            (LineState.READY, LineState.RESERVED),
+        ):
+            _move(shop, line, source, target)
+        deliveries.stamp_sent(shop.db, [LineId(line["id"])], "reserved_ms", shop.now_ms())
+        n = 0 if seen_keys.has_parcel(shop.db, order["id"], kept.parcel) else kept.parcel
+        topup.plan(shop, order, line, generation=kept.generation, number=n)
+        effect = effect_of(shop, order, line, UNTRIED)
+        assert effect is not None
+    _unclear(shop, order, line, product, effect, kept)
+    return True
+
+
+def _unclear(shop: Shop, order: Row, line: Row, product: Row, effect: Row, kept: Kept) -> None:
+    """Put a try on record whose outcome is unclear, under the number that is asked about."""
+    db, now, effect_id = shop.db, shop.now_ms(), EffectId(effect["id"])
+    last = store.of_line(db, line["id"])
+    if (
+        last is None
+        or last["state"] not in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
+        or (last["generation"] < kept.generation)
+    ):
+        last = topup.planned(shop, order, line, product, generation=kept.generation)
+        store.move(
+            db, last["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=kept.at or now
+        )
+    store.move(db, last["id"], [PurchaseState.INTENT], PurchaseState.UNKNOWN, note=BOUGHT_BEFORE)
+    effects.settle_unknown(db, effect_id, "tried again since", now)
+    n = effects.begin_effect(db, effect_id, UNTRIED)
+    if n is not None:
+        session = shop.session or house.number(db, machines.REPLAYED) or 0
+        facts = {"effect_id": effect_id, "n": n, "session_id": session, "digest": ""}
+        attempt = effects.add_attempt(db, {**facts, "started_ms": now})
+        effects.move_attempt(
+            db, attempt, AttemptState.INTENT, AttemptState.UNKNOWN, now, "", "tried before"
+        )
+        effects.move_effect(
+            db, effect_id, [EffectState.INFLIGHT], EffectState.RETRY_AT, now, due_ms=now,
+            reason=BOUGHT_BEFORE,
+        )  # fmt: skip
+    for source, target in (
+        (LineState.HUMAN, LineState.RESERVED),
+        (LineState.RESERVED, LineState.SENDING),
+        (LineState.SENDING, LineState.UNKNOWN),
+    ):
+        _move(shop, line, source, target, BOUGHT_BEFORE)
+    deliveries.stamp_sent(db, [LineId(line["id"])], "sent_ms", now)
+    store.forget_bought(db, _place(order, line))
+    shop.audit(
+        "asked_first",
+        f"order:{order['channel']}:{order['number']}",
+        f"purchase {last['our_no']} may have been made before",
+    )
+
+
+def effect_of(
+    shop: Shop, order: Row, line: Row, states: Collection[EffectState] = tuple(EffectState)
+) -> Row | None:
+    """Return the newest effect in one of some states that buys a line."""
+    for effect in reversed(effects.effects_of(shop.db, OrderId(order["id"]))):
+        if effect["kind"] != EffectKind.PURCHASE or EffectState(effect["state"]) not in states:
+            continue
+        if any(row["id"] == line["id"] for row in lines_of(shop, effect)):
+            return effect
+    return None
+
+
+def _place(order: Row, line: Row) -> Place:
+    return order["channel"], order["number"], line["line_no"]
+
+
+def _move(shop: Shop, line: Row, source: LineState, target: LineState, reason: str = "") -> None:
+    orders.move_line(shop.db, LineId(line["id"]), source, target, shop.now_ms(), reason=reason)
