@@ -21,7 +21,7 @@ from kmtool.domain.states import (
     LineState,
     Mode,
 )
-from kmtool.errors import NeedsAnswer, Refused, StateMoved, marked, told
+from kmtool.errors import KmError, Locked, NeedsAnswer, NotSetUp, Refused, StateMoved, marked, told
 from kmtool.operations.debits import Charge, add_debit, amount_of, book_own_loss
 from kmtool.operations.find_order import named
 from kmtool.operations.pack_replacement import bind_and_pack
@@ -144,21 +144,32 @@ def replace(shop: Shop, number: str, wish: ReplaceWish, *, sure: bool = False) -
 def fill_waiting(shop: Shop, only: Sequence[int] = ()) -> int:
     """Bind keys to replacements that wait for stock; return how many lines go on.
 
-    One transaction per line; one that cannot be packed stays as it is, with the reason.
+    One transaction per line; one that cannot be packed stays as it is, with the reason, and keeps
+    nobody else waiting.
     """
     count = 0
     for row in store.wanted_lines(shop.db, LINES_MAX, only):
-        with shop.db.tx():
-            order = orders.get(shop.db, OrderId(row["order_id"]), lock=True)
-            line = next(x for x in orders.lines(shop.db, order["id"]) if x["id"] == row["line_id"])
-            stopped = order["hold_reason"] or line["reason"].startswith(CHANGED)
-            sent = seen_keys.seen_of_order(shop.db, order["channel"], order["number"])
-            stopped = stopped or any(one["line_no"] == line["line_no"] for one in sent)
-            if refund_blocks(order) or line["state"] != LineState.HUMAN or stopped:
-                continue
-            deliveries.lock_stock(shop.db, [order["id"]])
-            count += bool(fill(shop, order, line))
+        order_id, line_id = OrderId(row["order_id"]), LineId(row["line_id"])
+        try:
+            with shop.db.tx():
+                count += _fill_one(shop, order_id, line_id)
+        except (Locked, NotSetUp):
+            raise
+        except KmError as error:
+            _wait_for_route(shop, line_id, error)
     return count
+
+
+def _fill_one(shop: Shop, order_id: OrderId, line_id: LineId) -> bool:
+    order = orders.get(shop.db, order_id, lock=True)
+    line = next(x for x in orders.lines(shop.db, order_id) if x["id"] == line_id)
+    stopped = order["hold_reason"] or line["reason"].startswith(CHANGED)
+    sent = seen_keys.seen_of_order(shop.db, order["channel"], order["number"])
+    stopped = stopped or any(one["line_no"] == line["line_no"] for one in sent)
+    if refund_blocks(order) or line["state"] != LineState.HUMAN or stopped:
+        return False
+    deliveries.lock_stock(shop.db, [order_id])
+    return bool(fill(shop, order, line))
 
 
 def fill(shop: Shop, order: Row, line: Row) -> list[str]:
@@ -179,6 +190,22 @@ def fill(shop: Shop, order: Row, line: Row) -> list[str]:
     bind_and_pack(shop, order, line, list(zip(wanted, taken, strict=True)))
     orders.move_line(db, line_id, LineState.HUMAN, LineState.RESERVED, now)
     return [f"…{key['tail']}" for key in taken]
+
+
+def _wait_for_route(shop: Shop, line_id: LineId, error: KmError) -> None:
+    """Say why no route carries the replacement of a line; it is looked at again with the next
+    delivery."""
+    why = told("{problem}. {next_step}", problem=error, next_step=error.next_step())
+    with shop.db.tx():
+        orders.move_line(
+            shop.db,
+            line_id,
+            LineState.HUMAN,
+            LineState.HUMAN,
+            shop.now_ms(),
+            gate=Gate.ROUTE,
+            reason=why,
+        )
 
 
 def _wait_for_stock(shop: Shop, line_id: LineId, wanted: Sequence[Row]) -> None:

@@ -23,7 +23,7 @@ from kmtool.errors import KmError, marked, told
 from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.pack_replacement import pack_again
-from kmtool.operations.refunds import apply_refund, refund_blocks, take_back, unpack
+from kmtool.operations.refunds import all_delivered, apply_refund, refund_blocks, take_back, unpack
 from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, products, refunds, seen_keys
@@ -106,9 +106,10 @@ def tried_since(shop: Shop, bond: Row, parcel: int, session: int) -> None:
     """The message that waits for another try was tried since the copy was made: ask first."""
     for effect in effects.effects_of(shop.db, OrderId(bond["order_id"])):
         waits = effect["state"] in {EffectState.PENDING, EffectState.RETRY_AT}
-        again = effect["tries"] and waits and effect["reason"] != SENT_BEFORE
-        if again and effect["parcel_n"] == parcel and _carries(shop, effect, bond):
-            _put_on_record(shop, effect, session)
+        again = effect["tries"] and waits and effect["parcel_n"] == parcel
+        if again and _carries(shop, effect, bond):
+            if effect["reason"] != SENT_BEFORE:  # else another line of its message was here before
+                _put_on_record(shop, effect, session)
             line = line_of(shop, bond)
             if line["state"] == LineState.RESERVED:
                 _now_unclear(shop, line)
@@ -200,9 +201,11 @@ def _newest(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
 def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
     """Let the oldest keys of a delivered line be those that were replaced; return the line then.
 
-    Only a replacement gives a line that has all its keys another one.
+    Only a replacement gives a line that has all its keys another one. It may wait for the file in
+    which that one lies.
     """
-    if line["state"] != LineState.DELIVERED:
+    waited = line["state"] == LineState.HUMAN and line["reason"] == LOST_KEY
+    if line["state"] != LineState.DELIVERED and not (waited and all_delivered(shop, line)):
         return line
     db, now, owed = shop.db, shop.now_ms(), Counter(key["sku"] for key in sent)
     before = sorted(deliveries.allocations(db, [line["id"]]), key=lambda row: int(row["id"]))
@@ -214,7 +217,7 @@ def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
         same = {"order_id": order["id"], "line_id": line["id"], "sku": row["sku"]}
         why = {"reason": ANOTHER, "actor": shop.actor, "at_ms": now}
         refunds.add_replacement(db, {**same, **why, "old_allocation_id": row["id"]})
-    if refunds.wanted(db, line["id"]):
+    if refunds.wanted(db, line["id"]) and not waited:
         orders.move_line(db, LineId(line["id"]), LineState.DELIVERED, LineState.HUMAN, now)
     return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
 

@@ -12,6 +12,8 @@ from kmtool.operations import home
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.order_replace import ReplaceWish, replace
+from kmtool.operations.order_why import why
+from kmtool.operations.status import status
 from kmtool.operations.stock_back import reconcile_stock
 from kmtool.ports import Message
 from kmtool.shop import Shop
@@ -19,6 +21,7 @@ from kmtool.sim import drawn
 from tests import fakes
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, line, outside, pull, states, tick
+from tests.operations.stock import shelf
 from tests.operations.test_deliver_kinds import listed
 from tests.operations.test_restore import Opener, back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
@@ -130,3 +133,26 @@ def test_a_replacement_waits_for_a_route_that_carries_pictures(
     with pytest.raises(Rejected, match="carries no pictures"):
         replace(shop, "A1", BAD)
     assert line(shop)["state"] == "delivered" and states(shop) == {"delivered": 2, "free": 3}
+
+
+def test_a_waiting_replacement_that_no_route_carries_stops_nobody_else(
+    shop: Shop, sent: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace as changed
+
+    pictures(shop, drawn.source("cards", KEYS[:2]), sku="P1")
+    listed(shop, "P1")
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    assert replace(shop, "A1", BAD).waiting == 1
+    monkeypatch.setattr(fakes.Fake, "features", changed(fakes.FEATURES, attachments=False))
+    pictures(shop, drawn.source("more", KEYS[2:]), sku="P1")
+    shelf(shop, "S2", 1, item="i2")
+    pull(shop, order("A2", item="i2"))
+    assert deliver(shop).delivered == 1
+    assert "carries no pictures" in line(shop)["reason"]
+    assert [one.command for one in status(shop).needs_you] == ["kmtool deliver A1"]
+    assert why(shop, "A1").lines[0].command == "kmtool deliver A1"
+    monkeypatch.setattr(fakes.Fake, "features", changed(fakes.FEATURES, attachments=True))
+    assert deliver(shop).delivered == 1
+    assert shown(sent[-1]) == [KEYS[2]] and broken(shop) == []

@@ -19,6 +19,7 @@ from kmtool.operations import doctor, sender
 from kmtool.operations import restore as operation
 from kmtool.operations.deliver import deliver, deliver_all
 from kmtool.operations.order_replace import ReplaceWish, replace
+from kmtool.ports import LineFact
 from kmtool.shop import Shop
 from kmtool.store import deliveries
 from tests.fakes import order
@@ -128,9 +129,11 @@ def test_a_fenced_off_sender_that_wakes_after_a_restore_pulls_without_harm(
 def test_a_message_that_was_tried_again_since_the_copy_is_asked_about(
     shop: Shop, opener: Opener, *, same: bool
 ) -> None:
-    """Seeds 344, 409, 1000294: its first try had failed before the copy, the second had arrived."""
+    """Seeds 344, 409, 1000294: its first try had failed before the copy, the second had arrived.
+    Seed 1001391: of its lines only the first was asked about."""
     shelf(shop, n=2)
-    pull(shop, order("A1"))
+    ones = tuple(LineFact(n, "i1", "", "t", 1, 1000) for n in ("1", "2"))
+    pull(shop, order("A1", lines=ones, amount=2000))
     outside().faults += ["down"]
     with sender.sending(shop, "run") if same else nullcontext(shop) as mine:
         go_on = deliver_all if same else deliver
@@ -144,7 +147,8 @@ def test_a_message_that_was_tried_again_since_the_copy_is_asked_about(
     with opener(shop.config) as again:
         run_on(again)
         assert len(outside().received["A1"]) == 1
-        assert line(again)["state"] == "delivered" and broken(again) == []
+        assert {line(again, line_no=n)["state"] for n in ("1", "2")} == {"delivered"}
+        assert broken(again) == []
 
 
 def test_nobody_takes_over_from_a_restore_that_stands_still(
@@ -249,4 +253,28 @@ def test_keys_sent_since_in_place_of_delivered_ones_are_not_beside_them(
         run_on(again)
         assert line(again)["state"] == "delivered"
         assert states(again) == {"delivered": 2, "defective": 2}
+        assert keys_at("A1") == before and broken(again) == []
+
+
+def test_a_key_sent_since_for_a_delivered_one_may_lie_in_a_file_that_is_brought_in_later(
+    shop: Shop, opener: Opener
+) -> None:
+    """Seed 6000399: its line waited for the file, and then held three of two keys."""
+    shelf(shop, n=2)
+    pull(shop, order("A1", quantity=2, amount=2000))
+    deliver(shop)
+    file = saved(shop)
+    bring(shop, "KEY-S1-09000\n")
+    replace(shop, "A1", ReplaceWish(reason="dead", key="0001"))
+    deliver(shop)
+    before = keys_at("A1")
+    assert len(before) == 3
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert line(again)["state"] == "human"
+        bring(again, "KEY-S1-09000\n")
+        run_on(again)
+        assert line(again)["state"] == "delivered"
+        assert states(again) == {"delivered": 2, "defective": 1}
         assert keys_at("A1") == before and broken(again) == []
