@@ -210,6 +210,8 @@ def _again(shop: Shop, order: Row, effect: Row) -> int:
     if state in {EffectState.HUMAN, EffectState.CANCELLED}:
         _try_anew(shop, order, effect, state)
         return 1
+    if effect["parcel_id"] is not None:
+        deliveries.set_address(db, ParcelId(effect["parcel_id"]), address_digest(shop, order))
     effects.add_effect(
         db,
         {

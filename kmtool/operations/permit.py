@@ -72,7 +72,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         watched = _is_watched(shop, order)
         if watched:
             to_human(shop, effect, [], "the channel does not send by itself any more")
-        return not watched
+        return not watched and _goes_where_it_went(shop, seen, effect, [])
     if not _waits(lines):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
         return False
@@ -95,11 +95,16 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     if bad:
         _needs_another_key(shop, effect, lines, bad)
         return False
+    return _goes_where_it_went(shop, seen, effect, lines)
+
+
+def _goes_where_it_went(shop: Shop, seen: Slice, effect: Row, lines: Sequence[Row]) -> bool:
+    """A message that was tried goes nowhere else without a person's word."""
     parcel = seen.parcels[effect["parcel_id"]]
-    if effect["tries"] and parcel["address_digest"] != address_digest(shop, order):
-        to_human(shop, effect, lines, "the buyer's contact changed between two tries")
-        return False
-    return True
+    if not effect["tries"] or parcel["address_digest"] == address_digest(shop, seen.order(effect)):
+        return True
+    to_human(shop, effect, lines, "the buyer's contact changed between two tries")
+    return False
 
 
 def _waits(lines: Sequence[Row]) -> bool:

@@ -11,7 +11,9 @@ import pytest
 from kmtool.clock import ManualClock
 from kmtool.journal import Journal, JournalEntry
 from kmtool.operations.deliver import deliver
+from kmtool.operations.order_changes import redeliver
 from kmtool.operations.sync import sync
+from kmtool.ports import Buyer
 from kmtool.shop import Shop
 from kmtool.sim.clocks import SimClock
 from kmtool.sim.driver import play
@@ -133,3 +135,24 @@ def test_a_pull_after_a_pause_looks_back_over_what_a_wrong_clock_may_have_skippe
     clock.set(right + 2 * HOUR_MS)
     sync(shop)
     assert orders.find(shop.db, "shop1", "A2") is not None
+
+
+def test_a_message_sent_again_goes_to_one_address_on_all_its_tries(shop: Shop) -> None:
+    """Seed 1001798: between two tries of it the buyer moved, and the second went to the new one."""
+    shelf(shop)
+    pull(shop, order("A1"))
+    assert deliver(shop).delivered == 1
+    redeliver(shop, "A1")
+    outside().faults += ["down"]
+    deliver(shop)
+    at_ms = shop.now_ms() + 1_000
+    moved = replace(order("A1", at_ms=at_ms), buyer=Buyer("b1", "demo_buyer", "m@example.test"))
+    pull(shop, replace(moved, revision_ms=at_ms))
+    tick(shop, 600_000)
+    deliver(shop)
+    assert len(outside().received["A1"]) == 1
+    told = "SELECT reason FROM effects WHERE generation = 2"
+    assert "contact changed" in shop.db.value(told)
+    redeliver(shop, "A1")
+    deliver(shop)
+    assert len(outside().received["A1"]) == 2
