@@ -19,7 +19,7 @@ from kmtool.errors import (
     told,
 )
 from kmtool.journal import JournalEntry
-from kmtool.operations import bought_before, routes, topup
+from kmtool.operations import bought_before, routes, topup, waited
 from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
 from kmtool.operations.purchase_outcome import (
     FIRST_ASK_MS,
@@ -122,6 +122,7 @@ def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
         for source in (LineState.RESERVED, LineState.UNKNOWN):
             orders.move_line(db, LineId(line["id"]), source, LineState.SENDING, now)
         orders.stamp_line(db, LineId(line["id"]), "sent_ms", now)
+        waited.look(shop)
         attempt_id = effects.add_attempt(
             db,
             {
@@ -268,6 +269,7 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
     later_no = 0
     if answer is None:
         later_no, answer = _later_number(shop, supplier, effect, purchase)
+    over_ms = waited.over_ms(shop, tried_ms, features.grace_ms)
     with shop.db.tx():
         must_be_live(shop)
         orders.lock(shop.db, [effect["order_id"]])
@@ -284,11 +286,12 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
         elif isinstance(answer, Purchased):
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
-        elif answer is None and asked_ms >= tried_ms + features.grace_ms:
+        elif answer is None and asked_ms >= over_ms:
             settle(shop, effect, AttemptState.REJECTED, "asked", "not there after the grace period")
+            store.clear_note(shop.db, now["id"])
             again(shop, effect, now)
         else:
-            left = tried_ms + features.grace_ms - shop.now_ms()
+            left = over_ms - shop.now_ms()
             wait = min(ASK_MS, max(FIRST_ASK_MS, left)) if answer is None else ASK_MS
             due(shop, effect, wait, told("outcome unclear; asking again"))
             tally.unknown += 1
