@@ -36,7 +36,7 @@ _STILL = (EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT)
 class Turned:
     """Why a route does not carry a message now. `broken`: it carries nothing for anybody; `full`:
     its quota is used up, until `opens_ms` (None: for this order it stays so); `moved`: another one
-    carries it."""
+    carries it; `mend`: what the owner can do about it."""
 
     route: str
     reason: str
@@ -44,6 +44,7 @@ class Turned:
     full: bool = False
     opens_ms: int | None = None
     moved: bool = False
+    mend: str = ""
 
 
 def names(shop: Shop, channel: str) -> tuple[str, ...]:
@@ -103,7 +104,8 @@ def choose(
 def refused(turned: Sequence[Turned]) -> Rejected:
     """Return the error of a chain that carries a message by none of its routes."""
     who = ", ".join(one.route for one in turned)
-    return Rejected(who=who, detail="{reason}", reason=why(turned))
+    mend = turned[0].mend if turned and all(one.mend for one in turned) else ""
+    return Rejected(who=who, detail="{reason}", reason=why(turned), mend=mend)
 
 
 def refusal(shop: Shop, rooms: Rooms, message: Message, order_id: int) -> tuple[str, bool]:
@@ -139,7 +141,7 @@ def turned_down(
         most = rooms.limits(route, channel).text_max
         for message in messages:
             if message.attachments and not courier.features.attachments:
-                return Turned(route, told("it carries no pictures"))
+                return Turned(route, told("it carries no pictures"), mend=_carried(channel))
             size = len(message.text.text())
             if most is not None and size > most:
                 return Turned(
@@ -162,6 +164,13 @@ def turned_down(
         )
         return Turned(route, reason, full=True)
     return full(shop, route, found)
+
+
+def _carried(channel: str) -> str:
+    return told(
+        'let somebody carry them: couriers = […, "by_hand"] in [channels.{channel}] of kmtool.toml',
+        channel=channel,
+    )
 
 
 def full(shop: Shop, route: str, found: Room) -> Turned:

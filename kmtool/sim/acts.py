@@ -114,6 +114,7 @@ PICTURES: tuple[Act, ...] = (
     Act(14, "order pictures", pictures.order),
     Act(4, "import pictures", pictures.bring),
     Act(2, "pictures again", pictures.same_again),
+    Act(4, "a picture cannot be scanned", pictures.cannot_be_scanned),
 )
 """Keys that are pictures, at channels whose couriers take them along or not."""
 

@@ -266,8 +266,8 @@ def go_on(stage: Stage, scope: str) -> str:
     scope = next((one for one in owner.paused if scope in {one, one.partition(":")[2]}), scope)
     before = owner.paused.pop(scope, 0)
 
-    def done(_found: house.PauseResult, seq: int) -> None:
-        if before:
+    def done(found: house.PauseResult, seq: int) -> None:
+        if before and found.changed:  # else the command that died had done it, we know not when
             owner.decided(seq, lambda: owner.paused.update({scope: before}))
 
     def refused(_error: KmError) -> None:

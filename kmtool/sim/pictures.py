@@ -6,6 +6,7 @@ owner lets dune's pictures go through his own hands.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from kmtool.errors import KmError
@@ -13,8 +14,8 @@ from kmtool.operations import import_keys, order_why, products
 from kmtool.operations.import_records import Terms
 from kmtool.operations.products import Fields, Mapping
 from kmtool.shop import Shop
-from kmtool.sim import drawn, supply
-from kmtool.sim.acts_kit import DONE, perform
+from kmtool.sim import acts_orders, drawn, supply
+from kmtool.sim.acts_kit import DONE, good_keys, is_open, perform, pick
 from kmtool.sim.acts_truth import Brought
 from kmtool.sim.buyers import buyer
 from kmtool.sim.sites import EVERY_E5, PICTURED_E5, PICTURES, SHARED_USES, SITES, WARES
@@ -87,6 +88,19 @@ def same_again(stage: Stage) -> None:
         import_keys.run(shop, [source], terms, agree=lambda _: True, create=lambda *_: True)
 
     perform(stage, f"import {file.name} again", work)
+
+
+def cannot_be_scanned(stage: Stage) -> None:
+    """A buyer cannot read his picture: another one."""
+    placed = pick(stage, lambda one: is_open(one) and bool(_one_of_its_own(one)))
+    if placed is not None and not stage.depth:
+        acts_orders.give_another(stage, placed, stage.random.choice(_one_of_its_own(placed)))
+
+
+def _one_of_its_own(placed: Placed) -> list[str]:
+    """Return the pictures that a person can name by their end: no other key of the order has it."""
+    ends = Counter(key[-4:] for key in placed.got())
+    return [key for key in good_keys(placed) if drawn.is_drawn(key) and ends[key[-4:]] == 1]
 
 
 def list_again(stage: Stage) -> None:

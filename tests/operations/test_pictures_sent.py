@@ -130,8 +130,10 @@ def test_a_replacement_waits_for_a_route_that_carries_pictures(
 
     sold(shop)
     monkeypatch.setattr(fakes.Fake, "features", changed(fakes.FEATURES, attachments=False))
-    with pytest.raises(Rejected, match="carries no pictures"):
+    with pytest.raises(Rejected, match="carries no pictures") as caught:
         replace(shop, "A1", BAD)
+    assert "by_hand" in caught.value.next_step() and "shop1" in caught.value.next_step()
+    assert caught.value.code == "KM-E702"
     assert line(shop)["state"] == "delivered" and states(shop) == {"delivered": 2, "free": 3}
 
 
