@@ -25,7 +25,7 @@ from kmtool.domain.states import (
 )
 from kmtool.errors import marked
 from kmtool.operations import topup
-from kmtool.operations.permit import lines_of
+from kmtool.operations.permit import lines_of, must_be_live
 from kmtool.operations.refunds import apply_refund, refund_blocks
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, house, machines, orders, products, seen_keys
@@ -34,6 +34,8 @@ from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
 
 BOUGHT_BEFORE = marked("it may have been charged before this copy was made current; asking")
+NOT_THERE = "not there after the grace period"
+TOLD_BEFORE = marked("the buyer may have been told before this copy was made current; asking")
 UNPROVED = "purchases_unproved"
 """Meta: when the shop was set back without a journal; what was ordered before is asked about."""
 SKEW_MS = 600_000
@@ -60,15 +62,34 @@ class Buying:
     n: int = 0
 
 
+def ask_about_messages(shop: Shop) -> None:
+    """What waits to tell a buyer of his top-up may have told him since this copy was made."""
+    for effect in effects.waiting_of_kind(shop.db, EffectKind.NOTIFY):
+        ask_about(shop, EffectId(effect["id"]), TOLD_BEFORE)
+
+
 def bring_back(shop: Shop, bought: Mapping[Place, Buying], known: Mapping[int, int]) -> int:
     """Take up what the journal names and this copy does not know; return how many lines.
 
     `known`: how many records the copy knows of each session. What cannot be taken up yet waits.
     """
+    ask_about_messages(shop)
     tried = store.tried(shop.db) if bought else {}
     for place, last in bought.items():
         if not _stands(tried.get(place), last, known):
             store.keep_bought(shop.db, place, last.kept)
+    return _take_up_all(shop)
+
+
+def take_up_late(shop: Shop) -> None:
+    """Take up what could not be when its order came: its product was mapped since, for one."""
+    if store.any_bought(shop.db):
+        with shop.db.tx():
+            must_be_live(shop)
+            _take_up_all(shop)
+
+
+def _take_up_all(shop: Shop) -> int:
     count = 0
     for channel, number in dict.fromkeys(place[:2] for place in store.bought_places(shop.db)):
         order = orders.find(shop.db, channel, number, lock=True)
@@ -134,8 +155,17 @@ def unproved_ms(shop: Shop) -> int:
 
 def lose_journal(shop: Shop) -> None:
     """Nothing tells what was bought since this copy was made: inside a transaction."""
+    ask_about_messages(shop)
     house.set_meta(shop.db, UNPROVED, str(shop.now_ms()))
     store.note_unclear(shop.db, BOUGHT_BEFORE)
+
+
+def was_tried_before(shop: Shop, effect_id: EffectId) -> bool:
+    """Tell whether a purchase may be one that was made before this copy was made current."""
+    return any(
+        not attempt["digest"] and attempt["detail"] != NOT_THERE
+        for attempt in effects.attempts_of(shop.db, [effect_id])
+    )
 
 
 def was_made_elsewhere(purchase: Row | None) -> bool:
@@ -216,19 +246,7 @@ def _unclear(shop: Shop, order: Row, line: Row, product: Row, effect: Row, kept:
             db, last["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=kept.at or now
         )
     store.move(db, last["id"], [PurchaseState.INTENT], PurchaseState.UNKNOWN, note=BOUGHT_BEFORE)
-    effects.settle_unknown(db, effect_id, "tried again since", now)
-    n = effects.begin_effect(db, effect_id, UNTRIED)
-    if n is not None:
-        session = shop.session or house.number(db, machines.REPLAYED) or 0
-        facts = {"effect_id": effect_id, "n": n, "session_id": session, "digest": ""}
-        attempt = effects.add_attempt(db, {**facts, "started_ms": now})
-        effects.move_attempt(
-            db, attempt, AttemptState.INTENT, AttemptState.UNKNOWN, now, "", "tried before"
-        )
-        effects.move_effect(
-            db, effect_id, [EffectState.INFLIGHT], EffectState.RETRY_AT, now, due_ms=now,
-            reason=BOUGHT_BEFORE,
-        )  # fmt: skip
+    ask_about(shop, effect_id, BOUGHT_BEFORE)
     for source, target in (
         (LineState.HUMAN, LineState.RESERVED),
         (LineState.RESERVED, LineState.SENDING),
@@ -241,6 +259,24 @@ def _unclear(shop: Shop, order: Row, line: Row, product: Row, effect: Row, kept:
         "asked_first",
         f"order:{order['channel']}:{order['number']}",
         f"purchase {last['our_no']} may have been made before",
+    )
+
+
+def ask_about(shop: Shop, effect_id: EffectId, reason: str) -> None:
+    """Put a try of an effect on record whose outcome is unclear: asking settles it."""
+    db, now = shop.db, shop.now_ms()
+    effects.settle_unknown(db, effect_id, "tried again since", now)
+    n = effects.begin_effect(db, effect_id, UNTRIED)
+    if n is None:
+        return
+    session = shop.session or machines.last_session(db)
+    facts = {"effect_id": effect_id, "n": n, "session_id": session, "digest": ""}
+    attempt = effects.add_attempt(db, {**facts, "started_ms": now})
+    effects.move_attempt(
+        db, attempt, AttemptState.INTENT, AttemptState.UNKNOWN, now, "", "tried before"
+    )
+    effects.move_effect(
+        db, effect_id, [EffectState.INFLIGHT], EffectState.RETRY_AT, now, due_ms=now, reason=reason
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from kmtool.domain.ids import EffectId
 from kmtool.domain.states import COUNTER, AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import KmError, Locked, marked
-from kmtool.operations import purchases, routes, ship_files, watching
+from kmtool.operations import bought_before, purchases, routes, ship_files, watching
 from kmtool.operations.find_order import named
 from kmtool.operations.flow import send
 from kmtool.operations.ingest import ingest
@@ -96,6 +96,7 @@ def deliver_all(
     shop: Shop, chosen: Sequence[Row] = (), stopping: Callable[[], bool] = lambda: False
 ) -> DeliverResult:
     """Reserve and send, as the sender of this shop; `stopping` is asked after every round."""
+    bought_before.take_up_late(shop)
     reserved = reserve_due(shop, chosen or None)
     watching.observe(shop)
     only = [row["id"] for row in chosen]

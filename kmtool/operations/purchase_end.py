@@ -14,7 +14,7 @@ from kmtool.domain.money import format_minor
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, EffectKind, EffectState, LineState, PurchaseState
 from kmtool.errors import KmError, told
-from kmtool.operations import messages, topup
+from kmtool.operations import bought_before, messages, topup
 from kmtool.operations.pack import courier_name
 from kmtool.operations.permit import to_human
 from kmtool.operations.refunds import CHANGED, apply_refund, refund_blocks
@@ -57,7 +57,8 @@ def complete(shop: Shop, effect: Row, line: Row, purchase: Row, answer: Purchase
     if refund_blocks(order):
         apply_refund(shop, OrderId(order["id"]))
         return
-    _notify(shop, order, line, store.get(db, purchase["id"]))
+    before = bought_before.was_tried_before(shop, EffectId(effect["id"]))
+    _notify(shop, order, line, store.get(db, purchase["id"]), perhaps_told=before)
     mark_when_done(shop, [order])
 
 
@@ -99,8 +100,11 @@ def _deliver(shop: Shop, line: Row) -> None:
         )
 
 
-def _notify(shop: Shop, order: Row, line: Row, purchase: Row) -> None:
-    """Write down the message that tells the buyer; one that cannot be written stops nothing."""
+def _notify(shop: Shop, order: Row, line: Row, purchase: Row, *, perhaps_told: bool) -> None:
+    """Write down the message that tells the buyer; one that cannot be written stops nothing.
+
+    Where the purchase may be one from before a restore, he may have been told: that is asked first.
+    """
     if order["channel"] == COUNTER or order["channel"] not in shop.config.channels:
         return
     try:
@@ -122,7 +126,7 @@ def _notify(shop: Shop, order: Row, line: Row, purchase: Row) -> None:
         "created_ms": now,
     }
     parcel = deliveries.add_parcels(db, [row], [[]])[order["id"], n]
-    effects.add_effect(
+    effect = effects.add_effect(
         db,
         {
             "order_id": order["id"],
@@ -136,6 +140,8 @@ def _notify(shop: Shop, order: Row, line: Row, purchase: Row) -> None:
             "created_ms": now,
         },
     )
+    if effect is not None and perhaps_told:
+        bought_before.ask_about(shop, effect, bought_before.TOLD_BEFORE)
 
 
 def written(shop: Shop, order: Row, line: Row, purchase: Row) -> str:

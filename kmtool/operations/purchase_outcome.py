@@ -21,6 +21,8 @@ from kmtool.store.db import Row
 
 WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
 BACKOFF_S = (5, 15, 60, 300, 900, 3600)
+AGAIN = "placed again under its number"
+"""What is noted of a try whose outcome stays unclear, and which is repeated."""
 FIRST_ASK_MS = 2_000
 POLL_MAX_MS = 60_000
 GIVE_UP_MS = 24 * 3_600_000
@@ -44,12 +46,15 @@ def conclude(
         due(shop, effect, FIRST_ASK_MS, reason)
         tally.unknown += 1
         return
-    rejected = isinstance(answer, Rejected)
+    rejected, waits = isinstance(answer, Rejected), LineState.RESERVED
     target = PurchaseState.REJECTED if rejected else PurchaseState.PLANNED
+    if _may_be_made(shop, effect):
+        target, waits = PurchaseState.UNKNOWN, LineState.UNKNOWN
+        reason = told("not made now ({reason}), but perhaps before: look there", reason=answer)
     store.move(shop.db, purchase["id"], intent, target, note=reason[:300])
-    _move_line(shop, line, LineState.SENDING, LineState.RESERVED, reason)
+    _move_line(shop, line, LineState.SENDING, waits, reason)
     if rejected or _tried_enough(shop, effect, n):
-        to_human(shop, effect, [{**line, "state": LineState.RESERVED}], reason)
+        to_human(shop, effect, [{**line, "state": waits}], reason)
         tally.needs_you += 1
         return
     after_s = answer.after_s if isinstance(answer, Retriable) else 0.0
@@ -157,6 +162,13 @@ def due(shop: Shop, effect: Row, wait_ms: int, reason: str) -> None:
 def _move_line(shop: Shop, line: Row, source: LineState, target: LineState, reason: str) -> None:
     why = reason_of(line, reason)
     orders.move_line(shop.db, LineId(line["id"]), source, target, shop.now_ms(), reason=why)
+
+
+def _may_be_made(shop: Shop, effect: Row) -> bool:
+    """Tell whether an earlier try may have made it that could only be repeated, not asked about:
+    what is said of the repetition is no proof of the first."""
+    tries = effects.attempts_of(shop.db, [effect["id"]])
+    return any(attempt["detail"] == AGAIN for attempt in tries)
 
 
 def _tried_enough(shop: Shop, effect: Row, n: int) -> bool:

@@ -13,6 +13,7 @@ from kmtool.operations.bought_before import effect_of
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
 from kmtool.operations.purchase_end import complete, difference
+from kmtool.operations.purchase_outcome import AGAIN
 from kmtool.ports import Progress, Purchased
 from kmtool.shop import Shop
 from kmtool.store import effects, orders
@@ -20,6 +21,7 @@ from kmtool.store import purchases as store
 from kmtool.store.db import Row
 
 UNCLEAR = frozenset({PurchaseState.INTENT, PurchaseState.UNKNOWN})
+UNKNOWN = frozenset({AttemptState.INTENT, AttemptState.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +132,26 @@ def _was_made(
     store.move(
         shop.db, purchase["id"], sorted(UNCLEAR),
         PurchaseState.ACCEPTED if amount_minor else PurchaseState.REJECTED,
-        agreed_minor=amount_minor or None, accepted_ms=shop.now_ms(), note=reason[:300],
+        agreed_minor=amount_minor or None, accepted_ms=shop.now_ms(),
+        note=reason[:300],
     )  # fmt: skip
-    for attempt in effects.attempts_of(shop.db, [effect["id"]])[-1:]:
-        effects.move_attempt(
-            shop.db, attempt["id"], AttemptState.UNKNOWN,
-            AttemptState.OK if amount_minor else AttemptState.REJECTED, shop.now_ms(), "",
-            "a person looked there",
-        )  # fmt: skip
+    _settle_tries(shop, effect, made=amount_minor > 0)
     shop.audit("charged", f"order:{order['channel']}:{order['number']}", reason[:200])
     if not amount_minor:
         to_human(shop, effect, [line], told("{number} was not charged", number=purchase["our_no"]))
         return
     made = Purchased("", Progress.DONE, amount_minor, amount_minor)
     complete(shop, effect, line, store.get(shop.db, purchase["id"]), made)
+
+
+def _settle_tries(shop: Shop, effect: Row, *, made: bool) -> None:
+    """Close every try of which nobody knew what came of it: the last one made it, or none did."""
+    tries = effects.attempts_of(shop.db, [effect["id"]])
+    unclear = [one for one in tries if one["state"] in UNKNOWN or one["detail"] == AGAIN]
+    for one in unclear or tries[-1:]:
+        is_it = made and one is (unclear or tries)[-1]
+        state = AttemptState.OK if is_it else AttemptState.REJECTED
+        effects.move_attempt(
+            shop.db, one["id"], AttemptState(one["state"]), state, shop.now_ms(), "",
+            "a person looked there",
+        )  # fmt: skip

@@ -22,6 +22,7 @@ from kmtool.journal import JournalEntry
 from kmtool.operations import bought_before, routes, topup, waited
 from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
 from kmtool.operations.purchase_outcome import (
+    AGAIN,
     FIRST_ASK_MS,
     WAITING,
     accepted,
@@ -181,7 +182,8 @@ def _may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row
     assert product is not None
     store.lock_supplier(shop.db, product["supplier"])
     against = topup.refusals(shop, product, line)
-    why = against.terms or against.account or against.spend
+    spend = "" if topup.is_unclear(shop, line) else against.spend  # it is counted already
+    why = against.terms or against.account or spend
     asks = _asks(shop, order, line)
     if not why and not asks:
         return topup.planned(shop, order, line, product)
@@ -287,7 +289,7 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
         elif answer is None and asked_ms >= over_ms:
-            settle(shop, effect, AttemptState.REJECTED, "asked", "not there after the grace period")
+            settle(shop, effect, AttemptState.REJECTED, "asked", bought_before.NOT_THERE)
             store.clear_note(shop.db, now["id"])
             again(shop, effect, now)
         else:
@@ -336,10 +338,8 @@ def _without_asking(
     with shop.db.tx():
         must_be_live(shop)
         orders.lock(shop.db, [effect["order_id"]])
-        settle(shop, effect, AttemptState.REJECTED, "asked", "placed again under its number")
-        purchase = _purchase(shop, effect)
-        assert purchase is not None
-        again(shop, effect, purchase)
+        settle(shop, effect, AttemptState.REJECTED, "asked", AGAIN)
+        due(shop, effect, 0, "")  # until that is answered, it may have been made
     fresh = effects.effect(shop.db, EffectId(effect["id"]))
     _try(shop, supplier, {**effect, **fresh, "attempt_state": "rejected"}, tally)
 

@@ -7,6 +7,7 @@ truth is the suppliers' own list: one purchase for each account that was paid fo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from kmtool.clock import business_day
@@ -31,6 +32,8 @@ from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage, current
 from kmtool.sim.world import CURRENCY, Bought, Placed, Ware
 from kmtool.store import ledger, purchases
+from kmtool.store import products as listed
+from kmtool.store import suppliers as store
 
 ONCE = "an account is charged once for each order"
 PAID = "nothing is bought that is not paid, or was refunded"
@@ -145,7 +148,9 @@ def rush(stage: Stage) -> None:
 
 
 def lift(stage: Stage) -> None:
-    """The owner lets more be spent at his suppliers."""
+    """The owner lets more be spent at his suppliers, and says again what a backup did not hold."""
+    if stage.config.suppliers and stage.world.owner.set_back:
+        perform(stage, "top-ups again", _name_all)
     if stage.config.suppliers and stage.world.spend_minor != LIFTED_MINOR:
         _set_limit(stage, LIFTED_MINOR)
 
@@ -183,10 +188,23 @@ def ask(stage: Stage, shop: Shop) -> None:
         if line.account and placed.is_due and wanted and line.account not in accounts:
             stage.fail(CHARGED, f"{placed.name}: {line.account}")
     unclear = {row["our_no"] for row in purchases.given_up(shop.db)}
-    bill = sum(one.charged_minor for one in every if one.our_no not in unclear)
+    known = purchases.tried(shop.db)
+    bill = sum(
+        one.charged_minor
+        for one in every
+        if one.our_no not in unclear and not _is_forgotten(stage, one, known)
+    )
     booked = ledger.balance(shop.db, "cost:topup", CURRENCY)
     if booked != bill:
         stage.fail(BILL, f"{booked} booked, {bill} charged")
+
+
+def _is_forgotten(stage: Stage, one: Bought, known: Collection[tuple[str, str, str]]) -> bool:
+    """Nothing names what was bought since the backup where the journal was lost: an order that was
+    delivered is shown as shipped by its channel, and never looked at again."""
+    placed = _of(stage, one.account)
+    place = (*placed.name, placed.fact.lines[0].line_no)
+    return placed.name in stage.world.owner.forgetful and place not in known
 
 
 def _place(stage: Stage, name: str) -> None:
@@ -203,24 +221,28 @@ def _place(stage: Stage, name: str) -> None:
 def _is_open(stage: Stage) -> bool:
     """Add the suppliers, products and listings the first time; tell whether they are there."""
     if stage.config.suppliers:
-        return True
+        return not stage.world.owner.set_back or perform(stage, "top-ups again", _name_all) == DONE
+    calm, stage.edges.calm = stage.edges.calm, True
+    _set_limit(stage, DAY_MINOR)
+    end = perform(stage, "top-ups", _name_all)
+    stage.edges.calm = calm
+    return end == DONE
 
-    def work(shop: Shop) -> None:
-        for name, ware in WARES.items():
+
+def _name_all(shop: Shop) -> None:
+    """Add what is not here: suppliers, products, listings."""
+    for name, ware in WARES.items():
+        if store.supplier(shop.db, name) is None:
             suppliers.add(shop, name, name=name)
+        if listed.product(shop.db, ware.sku) is None:
             fields = Fields(
                 title=ware.sku, kind="topup", account_rule="phone-cn", supplier=name,
                 supplier_item=ware.item_id, cap_minor=CAP_MINOR,
             )  # fmt: skip
             products.add(shop, ware.sku, fields)
-            for site in SITES:
+        for site in SITES:
+            if listed.listing(shop.db, site, ware.item_id, "") is None:
                 products.map_listing(shop, Mapping(site, ware.item_id, "", ware.sku))
-
-    calm, stage.edges.calm = stage.edges.calm, True
-    _set_limit(stage, DAY_MINOR)
-    end = perform(stage, "top-ups", work)
-    stage.edges.calm = calm
-    return end == DONE
 
 
 def _set_limit(stage: Stage, minor: int) -> None:

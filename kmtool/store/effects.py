@@ -283,6 +283,14 @@ def with_late_proof(db: Db) -> list[Row]:
     )
 
 
+def waiting_of_kind(db: Db, kind: str) -> list[Row]:
+    """Return every effect of a kind that waits for a try."""
+    return db.all(
+        "SELECT * FROM effects WHERE kind = :kind AND state IN ('pending', 'retry_at') ORDER BY id",
+        kind=kind,
+    )
+
+
 def settle_unknown(db: Db, effect_id: EffectId, detail: str, now_ms: int) -> None:
     """Close attempts nobody can clear up, because a person decided to send the same text again."""
     db.run(

@@ -227,6 +227,11 @@ def note_unclear(db: Db, note: str) -> None:
     )
 
 
+def clear_note(db: Db, purchase_id: int) -> None:
+    """Forget why the outcome of a purchase was unclear: it was not made."""
+    db.run("UPDATE purchases SET note = '' WHERE id = :id", id=purchase_id)
+
+
 def any_bought(db: Db) -> bool:
     """Tell whether anything is kept so (usually not)."""
     return db.value("SELECT 1 FROM meta WHERE name LIKE 'bought:%' LIMIT 1") is not None

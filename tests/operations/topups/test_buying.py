@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 
 from adapters.demo_shop import DemoShop
+from adapters.demo_shop.truth import Refusal
 from adapters.suppliers import demo
 from kmtool.errors import NotFound, Refused
 from kmtool.operations import orders, products, purchase_records, routes, topup
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver, release
 from kmtool.operations.products import Fields, Mapping
+from kmtool.operations.status import status
 from kmtool.ports import Idempotency
 from kmtool.shop import Shop
 from kmtool.store import purchases
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, line, outside, pull, tick
 from tests.operations.import_kit import balances
-from tests.operations.topups.kit import PHONE, bought, settled, told, wish
+from tests.operations.topups.kit import PHONE, bought, refunded, settled, told, wish
 
 
 def test_an_account_is_charged_and_the_buyer_told(shop: Shop, lab: DemoShop) -> None:
@@ -273,3 +275,68 @@ def test_what_can_neither_be_asked_nor_repeated_is_for_a_person(
     settled(shop, 2)
     assert [r["our_no"] for r in bought(shop)] == [row["our_no"]], "a person repeats the number"
     assert len(lab.supply.orders) == 1 and broken(shop) == []
+
+
+def _sold_out(_given: dict[str, Any]) -> dict[str, Any]:
+    raise Refusal(409, 5006, "sold out")
+
+
+def test_a_refusal_of_the_repetition_is_no_proof_of_the_first(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 5000379: it was bought a second time, under another number."""
+    cannot_be_asked(shop, monkeypatch, Idempotency.REPLAY)
+    lab.fail("place", "lost_reply")
+    pull(shop, wish())
+    deliver(shop)
+    monkeypatch.setattr(lab.supply, "place", _sold_out)
+    settled(shop, 3)
+    (row,) = bought(shop)
+    assert row["state"] == "unknown" and line(shop)["state"] == "human"
+    assert "perhaps before" in line(shop)["reason"]
+    assert purchases.spent(shop.db, "toplab", 0) == 980 and broken(shop) == []
+    with pytest.raises(Refused, match="say which was made"):
+        purchase_records.settle_charged(shop, "A1", "look")
+    purchase_records.settle_charged(shop, "A1", "it is there", 980)
+    settled(shop, 2)
+    assert line(shop)["state"] == "delivered" and balances(shop)["cost:topup"] == 980
+    assert len(lab.supply.orders) == 1 and broken(shop) == []
+
+
+def test_what_was_refused_and_not_made_before_gets_another_number(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cannot_be_asked(shop, monkeypatch, Idempotency.REPLAY)
+    lab.fail("place", "closed_before")
+    lab.supply.goods["TEL-10"].left = 0
+    pull(shop, wish())
+    settled(shop, 3)
+    assert bought(shop)[0]["state"] == "unknown" and line(shop)["state"] == "human"
+    purchase_records.settle_charged(shop, "A1", "not there", 0)
+    assert bought(shop)[0]["state"] == "rejected"
+    redeliver(shop, "A1")
+    settled(shop, 2)
+    assert [row["state"] for row in bought(shop)] == ["rejected", "rejected"]
+    lab.supply.goods["TEL-10"].left = 1
+    redeliver(shop, "A1")
+    settled(shop, 2)
+    assert [row["generation"] for row in bought(shop)] == [1, 2, 3]
+    assert lab.supply.charged(PHONE) == 1 and broken(shop) == []
+
+
+def test_a_refund_while_it_is_unclear_is_never_placed_again(
+    shop: Shop, lab: DemoShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it can only be repeated, a repetition would charge what was refunded."""
+    cannot_be_asked(shop, monkeypatch, Idempotency.REPLAY)
+    lab.fail("place", "lost_reply")
+    pull(shop, wish())
+    deliver(shop)
+    pull(shop, refunded(shop))
+    settled(shop, 3)
+    assert lab.calls.count("place") == 1 and line(shop)["state"] == "refund_case"
+    command = "kmtool order charged A1 --amount AMOUNT"
+    assert any(command in one.command for one in status(shop).needs_you)
+    purchase_records.settle_charged(shop, "A1", "seen there", 980)
+    assert balances(shop)["cost:topup"] == 980 and line(shop)["state"] == "refund_case"
+    assert broken(shop) == []
