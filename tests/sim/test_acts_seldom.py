@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kmtool.domain.pictures import refusal as picture_refusal
-from kmtool.operations import chain
+from kmtool.operations import chain, house
 from kmtool.operations import pictured as pictured_operation
 from kmtool.sim import acts_orders, buyers, drawn, pictures, supply, topups
 from kmtool.sim import acts_pools as pools
@@ -246,3 +246,15 @@ def test_a_drawn_key_is_read_back_only_as_it_was_drawn() -> None:
     assert drawn.key_of(data) == "P-Q1-000001" and picture_refusal("a.png", data) == ""
     assert drawn.key_of(data[:-1]) == drawn.key_of(b"") == ""
     assert drawn.key_of(data.replace(b"000001", b"000002")) == "", "its dots are another's"
+
+
+def test_a_pause_that_a_command_ended_before_it_died_is_over(stage: Stage) -> None:
+    """Seed 6002735: given again, it had nothing to do; a copy from between is not paused."""
+    owner = stage.world.owner
+    stage.command("pause", lambda shop: house.pause(shop, "dune", "look"))
+    owner.paused["channel:dune"] = stage.tick()
+    stage.command("resume", lambda shop: house.resume(shop, "dune"))
+    between = stage.tick()
+    acts_stock.go_on(stage, "channel:dune")
+    owner.back_to(between)
+    assert owner.paused == {}
