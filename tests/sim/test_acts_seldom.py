@@ -10,7 +10,7 @@ import pytest
 from kmtool.domain.pictures import refusal as picture_refusal
 from kmtool.operations import chain, house
 from kmtool.operations import pictured as pictured_operation
-from kmtool.sim import acts_orders, buyers, drawn, pictures, supply, topups
+from kmtool.sim import acts_orders, acts_stock, buyers, drawn, pictures, supply, topups
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_seldom as seldom
 from kmtool.sim.acts import LISTS, PICTURES, RARE, SELDOM, TOPUPS
