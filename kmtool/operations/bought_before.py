@@ -63,7 +63,9 @@ class Buying:
 
 
 def ask_about_messages(shop: Shop) -> None:
-    """What waits to tell a buyer of his top-up may have told him since this copy was made."""
+    """What waits to tell a buyer of his top-up may have told him since this copy was made; so may
+    what was to be written when a purchase that is under way was done."""
+    store.note_accepted(shop.db, BOUGHT_BEFORE)
     for effect in effects.waiting_of_kind(shop.db, EffectKind.NOTIFY):
         ask_about(shop, EffectId(effect["id"]), TOLD_BEFORE)
 
@@ -160,9 +162,9 @@ def lose_journal(shop: Shop) -> None:
     store.note_unclear(shop.db, BOUGHT_BEFORE)
 
 
-def was_tried_before(shop: Shop, effect_id: EffectId) -> bool:
-    """Tell whether a purchase may be one that was made before this copy was made current."""
-    return any(
+def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
+    """Tell whether a purchase was perhaps made, or done, before this copy was made current."""
+    return was_made_elsewhere(purchase) or any(
         not attempt["digest"] and attempt["detail"] != NOT_THERE
         for attempt in effects.attempts_of(shop.db, [effect_id])
     )

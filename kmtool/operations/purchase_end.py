@@ -57,7 +57,7 @@ def complete(shop: Shop, effect: Row, line: Row, purchase: Row, answer: Purchase
     if refund_blocks(order):
         apply_refund(shop, OrderId(order["id"]))
         return
-    before = bought_before.was_tried_before(shop, EffectId(effect["id"]))
+    before = bought_before.perhaps_told(shop, EffectId(effect["id"]), purchase)
     _notify(shop, order, line, store.get(db, purchase["id"]), perhaps_told=before)
     mark_when_done(shop, [order])
 

@@ -25,6 +25,7 @@ from kmtool.sim import (
     acts_stock,
     drawn,
     supply,
+    topups,
     verdict,
 )
 from kmtool.sim.acts_kit import finish, perform, ref
@@ -154,12 +155,15 @@ def _order(stage: Stage, placed: Placed, words: list[str]) -> None:
             acts_orders.let_go(stage, placed)
         case "redeliver":
             acts_orders.send_again(stage, placed)
+        case "charged":
+            topups.look_there(stage, placed)
         case "close":
             _release_or_close(stage, placed)
         case "refund":
             _refund(stage, placed)
         case "replace":
-            wish = ReplaceWish("does not work")
+            line = words[words.index("--line") + 1] if "--line" in words else ""
+            wish = ReplaceWish("does not work", line, all_keys="--all" in words)
             placed.doubtful.update(placed.got(), _on_record(stage, placed))
             perform(stage, " ".join(words), lambda s: replace(s, words[2], wish, sure=True))
         case _:

@@ -227,6 +227,11 @@ def note_unclear(db: Db, note: str) -> None:
     )
 
 
+def note_accepted(db: Db, note: str) -> None:
+    """Say of every purchase that its supplier is at work on what may have become of it."""
+    db.run("UPDATE purchases SET note = :note WHERE state = 'accepted'", note=note)
+
+
 def clear_note(db: Db, purchase_id: int) -> None:
     """Forget why the outcome of a purchase was unclear: it was not made."""
     db.run("UPDATE purchases SET note = '' WHERE id = :id", id=purchase_id)

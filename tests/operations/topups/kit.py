@@ -23,8 +23,10 @@ options = {{ url = "{url}", read_seconds = 0.3 }}
 """
 
 
-def wish(number: str = "A1", account: str = PHONE, quantity: int = 1, **more: Any) -> OrderFact:
-    lines = (LineFact("1", "t1", "", "话费 10 元", quantity, 1000 * quantity, account),)
+def wish(
+    number: str = "A1", account: str = PHONE, quantity: int = 1, item: str = "t1", **more: Any
+) -> OrderFact:
+    lines = (LineFact("1", item, "", "话费 10 元", quantity, 1000 * quantity, account),)
     return order(number, lines=lines, **more)
 
 

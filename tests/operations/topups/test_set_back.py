@@ -16,16 +16,18 @@ from adapters.suppliers import demo
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import Config
+from kmtool.domain.states import OrderStatus
 from kmtool.errors import OlderThanJournal, Refused
-from kmtool.operations import purchase_records, restore
+from kmtool.operations import products, purchase_records, restore
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
+from kmtool.operations.products import Mapping
 from kmtool.operations.reserve import reserve_due
 from kmtool.operations.status import status
 from kmtool.ports import Idempotency
 from kmtool.shop import Shop
 from kmtool.store import copying, purchases
-from tests.operations.delivery_kit import broken, line, outside, pull
+from tests.operations.delivery_kit import broken, effects, line, outside, pull
 from tests.operations.import_kit import balances
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
@@ -319,3 +321,83 @@ def test_what_is_known_as_charged_is_replayed_without_a_word(
         settled(again, 2)
         assert line(again)["state"] == "delivered" and len(bought(again)) == 1
         assert lab.calls.count("place") == 1 and not purchases.any_bought(again.db)
+
+
+@pytest.mark.parametrize("far", ["unknown", "accepted", "untold"])
+def test_a_buyer_who_was_told_is_not_told_again(
+    shop: Shop, lab: DemoShop, opener: Opener, far: str
+) -> None:
+    """Seeds 5000011, 5000139: the message went out again, where its route can be asked."""
+    file = saved(shop)
+    lab.supply.delay_ms = 20_000 if far == "accepted" else 0
+    if far == "untold":
+        outside().faults += ["down"]
+    pull(shop, wish())
+    deliver(shop)
+    if far != "unknown":
+        file = saved(shop)
+    settled(shop, 12)
+    assert len(outside().received["A1"]) == 1
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        if far == "unknown":
+            pull(again, wish())
+        settled(again, 20)
+        assert len(outside().received["A1"]) == 1
+        assert [one["state"] for one in effects(again, "notify")] == ["done"]
+        assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+def test_a_product_that_is_mapped_late_is_asked_about_too(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    """Seed 5000171: the backup knew no product; the line was closed, its cost never booked."""
+    file = saved(shop)
+    pull(shop, wish(item="t2"))
+    products.map_listing(shop, Mapping("shop1", "t2", "", "TEL"))
+    settled(shop, 2)
+    (before,) = bought(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, replace(wish(item="t2"), status=OrderStatus.SHIPPED))
+        deliver(again)
+        assert bought(again) == [] and line(again)["sku"] is None
+        products.map_listing(again, Mapping("shop1", "t2", "", "TEL"))
+        must_be_charged_once(again, lab, "asked", before["our_no"])
+
+
+@pytest.mark.parametrize("limits", [("19.60", "100.00")])
+def test_the_limit_of_a_day_counts_what_is_not_here_yet(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    """Seed 5000171 spent more than a day's limit: what was bought since was forgotten."""
+    file = saved(shop)
+    pull(shop, wish("A1"), wish("A2", "13800138002"))
+    settled(shop, 2)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish("A3", "13800138003"))
+        settled(again, 2)
+        assert len(lab.supply.orders) == 2 and line(again, "A3")["gate"] == "price"
+        pull(again, wish("A1"), wish("A2", "13800138002"))
+        settled(again, 4)
+        assert {line(again, n)["state"] for n in ("A1", "A2")} == {"delivered"}
+        assert len(lab.supply.orders) == 2 and balances(again)["cost:topup"] == 1960
+
+
+def test_what_was_bought_before_the_journal_named_it_is_named_at_the_next_start(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    file = saved(shop)
+    pull(shop, wish())
+    settled(shop, 2)
+    (before,) = bought(shop)
+    shop.journal.path.unlink()
+    shop.db.run("DELETE FROM meta WHERE name LIKE 'journal_%'")
+    shop.db.run("UPDATE sessions SET journalled = 0")
+    deliver(shop)
+    assert [one.kind for one in shop.journal.read()] == ["BUY"]
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        must_be_charged_once(again, lab, "asked", before["our_no"])
