@@ -62,10 +62,14 @@ class Buying:
     n: int = 0
 
 
-def ask_about_messages(shop: Shop) -> None:
-    """What waits to tell a buyer of his top-up may have told him since this copy was made; so may
-    what was to be written when a purchase that is under way was done."""
-    store.note_accepted(shop.db, BOUGHT_BEFORE)
+def ask_about_all(shop: Shop) -> None:
+    """What this copy knows as unclear or under way may be done since, and its buyer told; what
+    waits to tell a buyer of his top-up may have told him."""
+    store.note_open(shop.db, BOUGHT_BEFORE)
+    for effect in effects.waiting_of_kind(shop.db, EffectKind.PURCHASE):
+        last = store.of_line(shop.db, lines_of(shop, effect)[0]["id"])
+        if last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}:
+            ask_about(shop, EffectId(effect["id"]), BOUGHT_BEFORE)
     for effect in effects.waiting_of_kind(shop.db, EffectKind.NOTIFY):
         ask_about(shop, EffectId(effect["id"]), TOLD_BEFORE)
 
@@ -75,7 +79,7 @@ def bring_back(shop: Shop, bought: Mapping[Place, Buying], known: Mapping[int, i
 
     `known`: how many records the copy knows of each session. What cannot be taken up yet waits.
     """
-    ask_about_messages(shop)
+    ask_about_all(shop)
     tried = store.tried(shop.db) if bought else {}
     for place, last in bought.items():
         if not _stands(tried.get(place), last, known):
@@ -157,9 +161,8 @@ def unproved_ms(shop: Shop) -> int:
 
 def lose_journal(shop: Shop) -> None:
     """Nothing tells what was bought since this copy was made: inside a transaction."""
-    ask_about_messages(shop)
+    ask_about_all(shop)
     house.set_meta(shop.db, UNPROVED, str(shop.now_ms()))
-    store.note_unclear(shop.db, BOUGHT_BEFORE)
 
 
 def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:

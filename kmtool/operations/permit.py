@@ -107,6 +107,20 @@ def _goes_where_it_went(shop: Shop, seen: Slice, effect: Row, lines: Sequence[Ro
     return False
 
 
+def may_tell(shop: Shop, seen: Slice, effect: Row) -> bool:
+    """What tells a buyer of something goes where its first try went, or a person decides."""
+    if effect["kind"] != EffectKind.NOTIFY:
+        return True
+    digest = address_digest(shop, seen.order(effect))
+    written = seen.parcels[effect["parcel_id"]]["address_digest"]
+    if not effect["tries"] and digest != written:
+        deliveries.set_address(shop.db, ParcelId(effect["parcel_id"]), digest)
+    if not effect["tries"] or written in {"", digest}:
+        return True
+    to_human(shop, effect, [], marked("the buyer's contact changed between two tries"))
+    return False
+
+
 def _waits(lines: Sequence[Row]) -> bool:
     """Tell whether lines wait for their message; one of them may have got another key meanwhile."""
     states = {line["state"] for line in lines}

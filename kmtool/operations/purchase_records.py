@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import AttemptState, EffectState, PurchaseState
 from kmtool.errors import Refused, StateMoved, told
-from kmtool.operations.bought_before import effect_of
+from kmtool.operations.bought_before import effect_of, was_made_elsewhere
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
 from kmtool.operations.purchase_end import complete, difference
@@ -133,7 +133,7 @@ def _was_made(
         shop.db, purchase["id"], sorted(UNCLEAR),
         PurchaseState.ACCEPTED if amount_minor else PurchaseState.REJECTED,
         agreed_minor=amount_minor or None, accepted_ms=shop.now_ms(),
-        note=reason[:300],
+        note=purchase["note"] if was_made_elsewhere(purchase) else reason[:300],
     )  # fmt: skip
     _settle_tries(shop, effect, made=amount_minor > 0)
     shop.audit("charged", f"order:{order['channel']}:{order['number']}", reason[:200])

@@ -19,6 +19,7 @@ from kmtool.operations.outcome import finish as finish
 from kmtool.operations.permit import (
     disk_must_have_room,
     may_leave,
+    may_tell,
     must_be_live,
     stopped_by,
     to_human,
@@ -106,7 +107,8 @@ def _permitted(
     if stopped:
         _put_off(shop, effect, stopped)
         return None
-    if parts.waits(shop, seen, effect) or (lines and not may_leave(shop, seen, effect)):
+    may_go = may_leave if lines else may_tell
+    if parts.waits(shop, seen, effect) or not may_go(shop, seen, effect):
         return None
     try:
         parcel = KINDS[EffectKind(effect["kind"])].compose(shop, seen, effect)

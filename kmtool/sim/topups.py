@@ -299,6 +299,12 @@ def _must_be_within(stage: Stage, name: str) -> None:
     zone = stage.config.shop.timezone
     mine = stage.world.bought[name]
     today = business_day(mine[-1].called_ms, zone)
-    spent = sum(x.charged_minor for x in mine if business_day(x.called_ms, zone) == today)
+    forgotten = stage.world.owner.forgetful  # without a journal nobody knows what they came to
+    spent = sum(
+        one.charged_minor
+        for one in mine
+        if business_day(one.called_ms, zone) == today
+        and _of(stage, one.account).name not in forgotten
+    )
     if spent > stage.world.spend_minor + 2 * CAP_MINOR:
         stage.fail(LIMIT, f"{spent} at {name} on {today}, limit {stage.world.spend_minor}")

@@ -218,18 +218,9 @@ def forget_bought(db: Db, place: tuple[str, str, str]) -> None:
     db.run("DELETE FROM meta WHERE name = :name", name=_name_of(place))
 
 
-def note_unclear(db: Db, note: str) -> None:
-    """Say of every purchase whose outcome is unclear why it is."""
-    db.run(
-        "UPDATE purchases SET note = :note WHERE state IN ('planned', 'intent', 'unknown')"
-        " AND intent_ms IS NOT NULL",
-        note=note,
-    )
-
-
-def note_accepted(db: Db, note: str) -> None:
-    """Say of every purchase that its supplier is at work on what may have become of it."""
-    db.run("UPDATE purchases SET note = :note WHERE state = 'accepted'", note=note)
+def note_open(db: Db, note: str) -> None:
+    """Say of every purchase that may have been made, or is under way, why that is not known."""
+    db.run(f"UPDATE purchases SET note = :note WHERE state IN {OPEN}", note=note)
 
 
 def clear_note(db: Db, purchase_id: int) -> None:

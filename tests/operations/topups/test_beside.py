@@ -20,7 +20,7 @@ from kmtool.operations.order_changes import hold, redeliver, release
 from kmtool.operations.order_refund import decide
 from kmtool.operations.products import Fields, Mapping
 from kmtool.operations.refund_records import Answer, Decision
-from kmtool.ports import LineFact
+from kmtool.ports import Buyer, LineFact
 from kmtool.shop import Shop
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, effects, line, outside, pull, tick
@@ -203,3 +203,22 @@ def test_by_hand_the_buyer_is_told_by_a_person(
         assert by_hand(mine, [], ask).sent == 1
         assert "10001" in seen[0] and by_hand(mine, [], ask).sent == 0
         assert broken(mine) == []
+
+
+def test_what_tells_a_buyer_goes_nowhere_else_by_itself(shop: Shop, lab: DemoShop) -> None:
+    """Seed 5001483: its first try was unclear, the buyer's address changed, it went there too."""
+    outside().faults += ["unknown"]
+    pull(shop, wish())
+    deliver(shop)
+    assert outside().faults == []
+    moved = replace(wish(revision_ms=shop.now_ms() + 1), buyer=Buyer("b1", "b", "new@example.test"))
+    tick(shop, 1_000)
+    pull(shop, moved)
+    settled(shop, 14)
+    (told_him,) = effects(shop, "notify")
+    assert told_him["state"] == "human" and "contact changed" in told_him["reason"]
+    assert told() == ""
+    redeliver(shop, "A1")
+    settled(shop, 2)
+    assert len(outside().received["A1"]) == 1 and lab.supply.charged(PHONE) == 1
+    assert broken(shop) == []

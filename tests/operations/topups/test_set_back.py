@@ -162,8 +162,9 @@ def test_a_try_since_the_backup_is_asked_about_from_then_on(
         pull(shop, wish())
         deliver(shop)
     file = saved(shop)
-    settled(shop, 3)
+    settled(shop, 25)
     (before,) = bought(shop)
+    assert len(lab.supply.orders) == 1
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_be_charged_once(again, lab, sort, before["our_no"])
@@ -239,7 +240,7 @@ def lost(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("sort", SORTS, indirect=True)
-@pytest.mark.parametrize("far", ["unknown", "planned", "refused"])
+@pytest.mark.parametrize("far", ["unknown", "planned", "tried", "refused"])
 def test_without_a_journal_all_that_was_ordered_before_is_asked_about(
     shop: Shop, lab: DemoShop, opener: Opener, sort: str, far: str
 ) -> None:
@@ -248,14 +249,19 @@ def test_without_a_journal_all_that_was_ordered_before_is_asked_about(
     if far == "planned":
         reserve_due(shop)
         file = saved(shop)
+    if far == "tried":
+        with lab.offline():
+            deliver(shop)
+        file = saved(shop)
     if far == "refused":
         refused_once(shop, lab)
-    settled(shop, 2)
+    settled(shop, 25 if far == "tried" else 2)
     before = bought(shop)[-1]
+    assert len(lab.supply.orders) == 1
     lost(shop)
     assert not back(shop, file, opener).settled.journal
     with opener(shop.config) as again:
-        if far != "planned":
+        if far in {"unknown", "refused"}:
             pull(again, wish())
         if sort == "asked":
             must_be_charged_once(again, lab, sort, before["our_no"])
@@ -323,13 +329,15 @@ def test_what_is_known_as_charged_is_replayed_without_a_word(
         assert lab.calls.count("place") == 1 and not purchases.any_bought(again.db)
 
 
-@pytest.mark.parametrize("far", ["unknown", "accepted", "untold"])
+@pytest.mark.parametrize("far", ["unknown", "unclear", "accepted", "untold"])
 def test_a_buyer_who_was_told_is_not_told_again(
     shop: Shop, lab: DemoShop, opener: Opener, far: str
 ) -> None:
-    """Seeds 5000011, 5000139: the message went out again, where its route can be asked."""
+    """Seeds 5000011, 5000139, 5001211: the message went out again, where its route can be asked."""
     file = saved(shop)
     lab.supply.delay_ms = 20_000 if far == "accepted" else 0
+    if far == "unclear":
+        lab.fail("place", "lost_reply")
     if far == "untold":
         outside().faults += ["down"]
     pull(shop, wish())
