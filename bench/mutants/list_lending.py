@@ -62,9 +62,9 @@ LENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 TOPUP,
-                '    if last is not None and last["state"] in {PurchaseState.CANCELLED,'
+                '    elif last is not None and last["state"] in {PurchaseState.CANCELLED,'
                 " PurchaseState.PLANNED}:\n",
-                '    if last is not None and last["state"] in {PurchaseState.CANCELLED}:\n',
+                '    elif last is not None and last["state"] in {PurchaseState.CANCELLED}:\n',
             ),
         ),
         "a purchase that is tried again gets a new number: the supplier sees two orders",
@@ -94,7 +94,7 @@ LENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 PURCHASES,
-                'answer is None and asked_ms >= effect["attempt_ms"] + features.grace_ms:',
+                "answer is None and asked_ms >= over_ms:",
                 "answer is None:",
             ),
         ),

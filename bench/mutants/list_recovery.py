@@ -114,4 +114,17 @@ RECOVERY: tuple[Mutant, ...] = (
         "a copied folder with the same token counts as renamed",
         Sees.ONE_BUYER,
     ),
+    Mutant(
+        "grace_by_the_wall_clock",
+        (
+            Edit(
+                "kmtool/operations/waited.py",
+                "        return max(began_ms, look(shop)) + wait_ms\n",
+                "        return began_ms + wait_ms\n",
+            ),
+        ),
+        "a clock that is set forward ends the time in which a message may still arrive",
+        Sees.NO_REPEAT,
+        "clocks",
+    ),
 )

@@ -154,4 +154,26 @@ RESTORING: tuple[Mutant, ...] = (
         "the backup takes the database's place as it is: what was sent since is not looked at",
         Sees.ONE_BUYER,
     ),
+    Mutant(
+        "delivered_line_gets_more",
+        (Edit(REBIND, "        line = _given_up(shop, order, line, sent)\n", ""),),
+        "keys that were sent in place of delivered ones lie beside them after a restore",
+        Sees.DOCTOR,
+        "returned",
+    ),
+    Mutant(
+        "one_line_is_asked_about",
+        (
+            Edit(
+                REBIND,
+                '            if effect["reason"] != SENT_BEFORE:  # else another line of its'
+                " message was here before\n                _put_on_record",
+                '            if effect["reason"] == SENT_BEFORE:\n                return\n'
+                "            if True:\n                _put_on_record",
+            ),
+        ),
+        "of a message that was tried since the copy only the first line is asked about",
+        Sees.DOCTOR,
+        "returned",
+    ),
 )

@@ -197,8 +197,8 @@ SENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 PERMIT,
-                '    if effect["tries"] and parcel["address_digest"] !=',
-                '    if not effect["id"] and parcel["address_digest"] !=',
+                '    if not effect["tries"] or parcel["address_digest"] ==',
+                '    if effect["id"] or parcel["address_digest"] ==',
             ),
         ),
         "a repeat goes to the buyer's new address without a person's word",

@@ -33,6 +33,8 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "lists": BOLD | {COSTLY},
     "rare": frozenset({COSTLY}),
     "topups": frozenset({COSTLY}),
+    "clocks": BOLD | POOLS | {COSTLY},
+    "returned": (BOLD | POOLS) - {"replace"},
 }
 """name → acts that are left out of a life of that kind (costly: all that happens to machines)"""
 MORE = {
@@ -42,6 +44,8 @@ MORE = {
     "topups": ("TOPUPS",),
 }
 """name → tables of `kmtool.sim.acts` that are played as well"""
+OFTEN = {"clocks": (frozenset({"jump", "spell"}), 10), "returned": (frozenset({"replace"}), 5)}
+"""name → acts that come up so many times as often"""
 TRACEBACK = "no command ends in a traceback"
 """The simulator's name for an error of the program that nobody expected."""
 
@@ -69,7 +73,8 @@ def choose(script: str) -> None:
     the plain part. `pools`: the same, with keys lent to pools. `lists`: keys lent to pools, read
     back by lists that are old, broken off or too early; no machine is lost.
     `rare`: as `owner`, with what happens to a shop once a year. `topups`: as `owner`, with orders
-    for which a supplier charges an account.
+    for which a supplier charges an account. `clocks`: the plain part, with wrong clocks and lost
+    answers all the time. `returned`: as `machines`, with many keys that are replaced.
     """
     from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS
@@ -80,8 +85,10 @@ def choose(script: str) -> None:
         whole = COSTLY in SCRIPTS[script]
         seldom = {"take over"} if whole else acts.COSTLY
         out = SCRIPTS[script] | (acts.COSTLY if whole else frozenset())
+        names, more_often = OFTEN.get(script, (frozenset(), 1))
+        often = {**dict.fromkeys(seldom, times), **dict.fromkeys(names, more_often)}
         kept = [act for act in found if act.name not in out]
-        return [replace(a, weight=a.weight * times) if a.name in seldom else a for a in kept]
+        return [replace(act, weight=act.weight * often.get(act.name, 1)) for act in kept]
 
     more = [act for table in MORE.get(script, ()) for act in getattr(acts, table)]
     every = mine([*driver.acts(ORDINARY), *more])
