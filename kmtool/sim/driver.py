@@ -123,7 +123,7 @@ def _end(stage: Stage) -> None:
         pictures.lift(stage, n)
         supply.settle(stage, n)
         stage.rounds()
-        left = next(verdict.unserved(stage), None)
+        left = next(verdict.unserved(stage), None) or topups.unsettled(stage)
         if left is None:
             break
         if n == ROUNDS_MAX - 1:

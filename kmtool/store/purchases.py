@@ -162,6 +162,12 @@ def given_up(db: Db) -> list[Row]:
     )
 
 
+def open_numbers(db: Db) -> list[str]:
+    """Return our numbers of purchases that may have been made or are under way."""
+    rows = db.all(f"SELECT our_no FROM purchases WHERE state IN {OPEN} ORDER BY id")
+    return [row["our_no"] for row in rows]
+
+
 def settle_unequal(db: Db, order_id: int, note: str, now_ms: int) -> int:
     """Remember that a person looked at the differences of an order; return how many."""
     return db.run(

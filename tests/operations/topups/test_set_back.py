@@ -232,50 +232,6 @@ def test_what_was_refunded_since_is_a_case_and_its_cost_is_known(
         assert line(again)["state"] == "refund_case" and broken(again) == []
 
 
-def lost(shop: Shop) -> None:
-    """Journal and home file are gone with the machine."""
-    path = shop.journal.path
-    for gone in path.parent.glob(f"{path.stem}*"):
-        gone.unlink()
-
-
-@pytest.mark.parametrize("sort", SORTS, indirect=True)
-@pytest.mark.parametrize("far", ["unknown", "planned", "tried", "refused"])
-def test_without_a_journal_all_that_was_ordered_before_is_asked_about(
-    shop: Shop, lab: DemoShop, opener: Opener, sort: str, far: str
-) -> None:
-    file = saved(shop)
-    pull(shop, wish())
-    if far == "planned":
-        reserve_due(shop)
-        file = saved(shop)
-    if far == "tried":
-        with lab.offline():
-            deliver(shop)
-        file = saved(shop)
-    if far == "refused":
-        refused_once(shop, lab)
-    settled(shop, 25 if far == "tried" else 2)
-    before = bought(shop)[-1]
-    assert len(lab.supply.orders) == 1
-    lost(shop)
-    assert not back(shop, file, opener).settled.journal
-    with opener(shop.config) as again:
-        if far in {"unknown", "refused"}:
-            pull(again, wish())
-        if sort == "asked":
-            must_be_charged_once(again, lab, sort, before["our_no"])
-        elif far != "refused":
-            must_be_charged_once(again, lab, "neither", before["our_no"])
-        else:
-            settled(again, 4)
-            assert line(again)["state"] == "human" and len(lab.supply.orders) == 1
-        later = replace(wish("A2"), created_ms=again.now_ms() + 3_600_000)
-        pull(again, later)
-        settled(again, 2)
-        assert line(again, "A2")["state"] == "delivered", "what came later is bought at once"
-
-
 @pytest.mark.parametrize("sort", ["neither"], indirect=True)
 def test_a_person_says_that_it_was_not_charged(
     shop: Shop, lab: DemoShop, opener: Opener, sort: str
@@ -297,23 +253,6 @@ def test_a_person_says_that_it_was_not_charged(
         settled(again, 2)
         assert lab.supply.charged(PHONE) == 1 and line(again)["state"] == "delivered"
         assert broken(again) == []
-
-
-def test_a_journal_that_was_deleted_names_what_was_bought_again(
-    shop: Shop, lab: DemoShop, opener: Opener
-) -> None:
-    file = saved(shop)
-    pull(shop, wish())
-    settled(shop, 2)
-    (before,) = bought(shop)
-    shop.journal.path.write_bytes(b"")
-    deliver(shop)
-    (entry,) = shop.journal.read()
-    assert (entry.kind, entry.order, entry.generation) == ("BUY", "A1", 1)
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        pull(again, wish())
-        must_be_charged_once(again, lab, "asked", before["our_no"])
 
 
 def test_what_is_known_as_charged_is_replayed_without_a_word(
@@ -391,21 +330,3 @@ def test_the_limit_of_a_day_counts_what_is_not_here_yet(
         settled(again, 4)
         assert {line(again, n)["state"] for n in ("A1", "A2")} == {"delivered"}
         assert len(lab.supply.orders) == 2 and balances(again)["cost:topup"] == 1960
-
-
-def test_what_was_bought_before_the_journal_named_it_is_named_at_the_next_start(
-    shop: Shop, lab: DemoShop, opener: Opener
-) -> None:
-    file = saved(shop)
-    pull(shop, wish())
-    settled(shop, 2)
-    (before,) = bought(shop)
-    shop.journal.path.unlink()
-    shop.db.run("DELETE FROM meta WHERE name LIKE 'journal_%'")
-    shop.db.run("UPDATE sessions SET journalled = 0")
-    deliver(shop)
-    assert [one.kind for one in shop.journal.read()] == ["BUY"]
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        pull(again, wish())
-        must_be_charged_once(again, lab, "asked", before["our_no"])

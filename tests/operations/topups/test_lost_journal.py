@@ -1,0 +1,104 @@
+"""Top-ups where the send journal was lost, cut, or from before it named purchases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from adapters.demo_shop import DemoShop
+from kmtool.operations.deliver import deliver
+from kmtool.operations.reserve import reserve_due
+from kmtool.shop import Shop
+from tests.operations.delivery_kit import line, pull
+from tests.operations.test_restore import back, saved
+from tests.operations.test_restore import dump_tools as dump_tools
+from tests.operations.topups.kit import bought, settled, wish
+from tests.operations.topups.test_set_back import (
+    SORTS,
+    Opener,
+    must_be_charged_once,
+    refused_once,
+)
+from tests.operations.topups.test_set_back import opener as opener
+from tests.operations.topups.test_set_back import sort as sort
+from tests.operations.topups.test_set_back import supplier as supplier
+
+
+def lost(shop: Shop) -> None:
+    """Journal and home file are gone with the machine."""
+    path = shop.journal.path
+    for gone in path.parent.glob(f"{path.stem}*"):
+        gone.unlink()
+
+
+@pytest.mark.parametrize("sort", SORTS, indirect=True)
+@pytest.mark.parametrize("far", ["unknown", "planned", "tried", "refused"])
+def test_without_a_journal_all_that_was_ordered_before_is_asked_about(
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str, far: str
+) -> None:
+    file = saved(shop)
+    pull(shop, wish())
+    if far == "planned":
+        reserve_due(shop)
+        file = saved(shop)
+    if far == "tried":
+        with lab.offline():
+            deliver(shop)
+        file = saved(shop)
+    if far == "refused":
+        refused_once(shop, lab)
+    settled(shop, 25 if far == "tried" else 2)
+    before = bought(shop)[-1]
+    assert len(lab.supply.orders) == 1
+    lost(shop)
+    assert not back(shop, file, opener).settled.journal
+    with opener(shop.config) as again:
+        if far in {"unknown", "refused"}:
+            pull(again, wish())
+        if sort == "asked":
+            must_be_charged_once(again, lab, sort, before["our_no"])
+        elif far != "refused":
+            must_be_charged_once(again, lab, "neither", before["our_no"])
+        else:
+            settled(again, 4)
+            assert line(again)["state"] == "human" and len(lab.supply.orders) == 1
+        later = replace(wish("A2"), created_ms=again.now_ms() + 3_600_000)
+        pull(again, later)
+        settled(again, 2)
+        assert line(again, "A2")["state"] == "delivered", "what came later is bought at once"
+
+
+def test_a_journal_that_was_deleted_names_what_was_bought_again(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    file = saved(shop)
+    pull(shop, wish())
+    settled(shop, 2)
+    (before,) = bought(shop)
+    shop.journal.path.write_bytes(b"")
+    deliver(shop)
+    (entry,) = shop.journal.read()
+    assert (entry.kind, entry.order, entry.generation) == ("BUY", "A1", 1)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        must_be_charged_once(again, lab, "asked", before["our_no"])
+
+
+def test_what_was_bought_before_the_journal_named_it_is_named_at_the_next_start(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    file = saved(shop)
+    pull(shop, wish())
+    settled(shop, 2)
+    (before,) = bought(shop)
+    shop.journal.path.unlink()
+    shop.db.run("DELETE FROM meta WHERE name LIKE 'journal_%'")
+    shop.db.run("UPDATE sessions SET journalled = 0")
+    deliver(shop)
+    assert [one.kind for one in shop.journal.read()] == ["BUY"]
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        must_be_charged_once(again, lab, "asked", before["our_no"])
