@@ -13,6 +13,9 @@ fewer is older than the journal), `parcel` is the number by which a message can 
 `upto` is the `n` of the last record of the same message: one that lacks it broke off while it was
 written, so its call had not begun, and none of its keys left.
 
+BAD names a key that the SEND records of its message bring another one in place of: a copy from
+before counts that key as given up, and no other.
+
 BUY names no key: it says that a purchase for a line was tried under the number with this
 `generation` (its count among the numbers of the line), so that no older copy buys it again; and
 from whom, for how much at most, and when, so that the limit of the day holds there too.
@@ -42,8 +45,8 @@ TAIL = 256 << 10
 
 @dataclass(slots=True)  # one for each key: a frozen one takes four times as long to make
 class JournalEntry:
-    """One key that may leave (`SEND`) or was proved not to have left (`RELEASE`); or a purchase
-    that may be made (`BUY`)."""
+    """One key that may leave (`SEND`), was proved not to have left (`RELEASE`), or was given up
+    for another (`BAD`); or a purchase that may be made (`BUY`)."""
 
     kind: str
     channel: str

@@ -63,6 +63,7 @@ def write_missing(shop: Shop, session: int) -> int:
     entries = [
         *(_entry("RELEASE", row, session) for row in _come_back(shop, word)),
         *(_entry("SEND", row, session) for row in missing(shop, word)),
+        *(_entry("BAD", row, session) for row in _given_up(shop, word)),
         *(_bought(place, row, session) for place, row in _unnamed(shop, word)),
     ]
     for start in range(0, len(entries), PART):
@@ -87,6 +88,16 @@ def _come_back(shop: Shop, word: LastWord) -> list[Row]:
         for row in machines.come_back(shop.db, POOL)
         if (row["channel"], row["number"], str(row["line_no"]))
         in word.sent.get(bytes(row["fingerprint"]), {})
+    ]
+
+
+def _given_up(shop: Shop, word: LastWord) -> list[Row]:
+    """Return the keys that others were sent in place of, where the journal does not say so."""
+    return [
+        row
+        for row in machines.given_up(shop.db)
+        if bytes(row["fingerprint"])
+        not in word.bad.get((row["channel"], row["number"], str(row["line_no"])), ())
     ]
 
 

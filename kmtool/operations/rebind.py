@@ -8,7 +8,7 @@ to its line when its file is imported again; until then the line waits for a per
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
 from kmtool.domain.states import (
@@ -16,17 +16,16 @@ from kmtool.domain.states import (
     AttemptState,
     EffectKind,
     EffectState,
-    LineKind,
     LineState,
 )
 from kmtool.errors import KmError, marked, told
+from kmtool.operations import bonds_again
 from kmtool.operations.facts import gather
 from kmtool.operations.pack import pack
 from kmtool.operations.pack_replacement import pack_again
 from kmtool.operations.refunds import all_delivered, apply_refund, refund_blocks, take_back, unpack
-from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders, products, refunds, seen_keys
+from kmtool.store import deliveries, effects, house, machines, orders, refunds, seen_keys
 from kmtool.store.db import Row
 
 SENT_BEFORE = marked("its keys were sent before this copy was made current; asking")
@@ -55,22 +54,21 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
     for line_no in dict.fromkeys(row["line_no"] for row in waiting):
         mine = [row for row in waiting if row["line_no"] == line_no]
         line = here.get(line_no)
-        if line is None:
+        if line is None or not _are_here(shop, line, mine, keys):
             continue
-        if any(bytes(row["fingerprint"]) not in keys for row in mine):
-            to_person(shop, line, LOST_KEY)
+        bound += [row["id"] for row in mine]
+        mine = _counting(shop, line, mine, keys)
+        if not mine:
             continue
         sent = [keys[bytes(row["fingerprint"])] for row in mine]
         line = _given_up(shop, order, line, sent)
         if line["state"] == LineState.HUMAN and refunds.wanted(shop.db, line["id"]):
             replaced.append((line, sent, mine[-1]["parcel_n"]))
-            bound += [row["id"] for row in mine]
             continue
         live = _bind(shop, line, sent)
         ready = _prepared(shop, order, line, live) if live else line
         for n, some in _by_parcel(mine, live).items():
             parcels.setdefault(n, []).append((ready, some))
-        bound += [row["id"] for row in mine]
     number = session or house.number(shop.db, machines.REPLAYED) or 0
     for n, lines in sorted(parcels.items()):
         _unclear(shop, order, n, lines, number)
@@ -80,6 +78,21 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
     if bound and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
         apply_refund(shop, OrderId(order["id"]))
     return len(bound)
+
+
+def _are_here(shop: Shop, line: Row, seen: Sequence[Row], keys: Mapping[bytes, Row]) -> bool:
+    """Tell whether all keys of a line are in this database; else it waits for their file."""
+    found = all(bytes(row["fingerprint"]) in keys for row in seen)
+    if not found:
+        to_person(shop, line, LOST_KEY)
+    return found
+
+
+def _counting(shop: Shop, line: Row, seen: Sequence[Row], keys: Mapping[bytes, Row]) -> list[Row]:
+    """Bind the keys of a line that were given up since; return the others."""
+    gone = [keys[bytes(row["fingerprint"])] for row in seen if row["replaced"]]
+    bonds_again.bind_given_up(shop, line, gone)
+    return [row for row in seen if not row["replaced"]]
 
 
 def rebind_new(shop: Shop, order: Row) -> None:
@@ -167,43 +180,23 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
                 unreserve(shop, {**row, "order_id": line["order_id"]})
         line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
     lost = line["state"] == LineState.HUMAN and not deliveries.allocations(db, [line["id"]])
-    _bonds(shop, line, keys)
+    bonds_again.bind(shop, line, keys)
     if line["state"] == LineState.CLOSED:
         return []
     if LineState(line["state"]) not in WAITING and not lost:
         to_person(shop, line, ANOTHER)
         return []
-    return _newest(shop, line, keys)
-
-
-def _bonds(shop: Shop, line: Row, keys: Sequence[Row]) -> None:
-    for key in keys:
-        values = {name: key[name] for name in ("batch_id", "sku", "mode", "currency")}
-        exclusive = int(key["uses"] <= 1)
-        bond = {
-            "line_id": line["id"],
-            "key_id": key["id"],
-            "exclusive": exclusive,
-            "now": shop.now_ms(),
-        }
-        seen_keys.bind(shop.db, {**values, **bond, "cost_e5": _cost_e5(shop, key)})
-
-
-def _newest(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
-    """End the oldest bonds of a line beyond what it wants; return which of some keys count."""
-    gone = set()
-    for row in _beyond(shop, line):
-        seen_keys.replace_bond(shop.db, row["id"], row["key_id"], shop.now_ms())
-        gone.add(row["key_id"])
-    return [key for key in keys if key["id"] not in gone]
+    return bonds_again.newest(shop, line, keys)
 
 
 def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
     """Let the oldest keys of a delivered line be those that were replaced; return the line then.
 
     Only a replacement gives a line that has all its keys another one. It may wait for the file in
-    which that one lies.
+    which that one lies. A journal that names what was given up has the last word.
     """
+    if refunds.wanted(shop.db, line["id"]):
+        return line
     waited = line["state"] == LineState.HUMAN and line["reason"] == LOST_KEY
     if line["state"] != LineState.DELIVERED and not (waited and all_delivered(shop, line)):
         return line
@@ -222,6 +215,27 @@ def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
     return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
 
 
+def give_up(shop: Shop, bad: Mapping[bonds_again.Place, Collection[bytes]]) -> None:
+    """Keys that count in this copy were given up since: their lines lack one until it is here."""
+    for bond, key in bonds_again.given_up_since(shop, bad):
+        _give_up(shop, bond, key)
+
+
+def _give_up(shop: Shop, bond: Row, key: Row) -> None:
+    db, now, line = shop.db, shop.now_ms(), line_of(shop, bond)
+    seen_keys.replace_bond(db, bond["id"], key["id"], now)
+    state = LineState(line["state"])
+    if state in {LineState.CLOSED, LineState.CANCELLED, LineState.REFUND_CASE}:
+        return
+    same = {"order_id": line["order_id"], "line_id": line["id"], "sku": key["sku"]}
+    why = {"reason": ANOTHER, "actor": shop.actor, "at_ms": now}
+    refunds.add_replacement(db, {**same, **why, "old_allocation_id": bond["id"]})
+    if state is LineState.DELIVERED:
+        orders.move_line(db, LineId(line["id"]), state, LineState.HUMAN, now)
+    elif state is not LineState.HUMAN:
+        to_person(shop, line, ANOTHER)
+
+
 def _came_for(
     shop: Shop, order: Row, what: tuple[Row, Sequence[Row]], n: int, session: int
 ) -> None:
@@ -231,8 +245,8 @@ def _came_for(
     """
     db, (line, sent) = shop.db, what
     owed = refunds.wanted(db, line["id"])
-    _bonds(shop, line, sent)
-    live = _newest(shop, line, sent)
+    bonds_again.bind(shop, line, sent)
+    live = bonds_again.newest(shop, line, sent)
     number = _free_number(shop, order, n)
     if len(live) < len(owed):  # a sending that is not whole on record had not begun: send anew
         for key in live:
@@ -260,33 +274,6 @@ def _name(
     for replacement, key in zip(owed, keys, strict=False):
         allocation = refunds.bound_to(shop.db, line["id"], key["id"], AllocationState.EXPOSED)
         refunds.name_replacement(shop.db, replacement["id"], allocation, parcel)
-
-
-def _beyond(shop: Shop, line: Row) -> list[Row]:
-    """Return the oldest bonds of a line beyond what it wants of each product."""
-    wanted: dict[str, int] = {}
-    if line["sku"] and line["kind"] == LineKind.KEY and line["needed"]:
-        wanted = {line["sku"]: line["needed"]}
-    elif line["kind"] == LineKind.BUNDLE:
-        wanted = {
-            part["sku"]: 1 if part["kind"] == LineKind.TEXT else part["units"] * line["needed"]
-            for part in products.bundle_parts(shop.db, line["sku"])
-        }
-    rows = sorted(deliveries.allocations(shop.db, [line["id"]]), key=lambda row: int(row["id"]))
-    found: list[Row] = []
-    for sku, n in wanted.items():
-        mine = [row for row in rows if row["sku"] == sku]
-        found += mine[: max(0, len(mine) - n)]
-    return found
-
-
-def _cost_e5(shop: Shop, key: Row) -> int:
-    """Return what a key costs the line it goes to: one that several share costs each a share."""
-    if key["uses"] <= 1:
-        return int(key["cost_e5"])
-    taken = len(seen_keys.bonds(shop.db, [key["id"]]).get(key["id"], ()))
-    left = max(0, key["uses"] - taken - 1)
-    return share_e5({**key, "uses_left": left}, key["cost_e5"], key["currency"])
 
 
 def _by_parcel(seen: Sequence[Row], keys: Sequence[Row]) -> dict[int, list[Row]]:

@@ -20,7 +20,15 @@ from kmtool.operations import bought_before, lending_replay
 from kmtool.operations.bought_before import Buying
 from kmtool.operations.claims import counter_sales
 from kmtool.operations.home import host_name
-from kmtool.operations.rebind import line_of, rebind, resume, to_person, tried_since, unreserve
+from kmtool.operations.rebind import (
+    give_up,
+    line_of,
+    rebind,
+    resume,
+    to_person,
+    tried_since,
+    unreserve,
+)
 from kmtool.shop import Shop
 from kmtool.store import house, machines, orders, seen_keys
 from kmtool.store.db import Row
@@ -59,7 +67,7 @@ class LastWord:
     """What the whole journal says: fingerprint → places it was sent for and not released since,
     and those it was released from; how many records, the highest session, and the records that
     stand where they cannot have been written (a session numbers its own from 1 on); and the last
-    purchase that was tried for each line.
+    purchase that was tried for each line, and the keys of it that others were sent in place of.
     """
 
     sent: dict[bytes, dict[Place, Sending]]
@@ -68,6 +76,7 @@ class LastWord:
     last: int
     moved: tuple[int, ...] = ()
     bought: dict[Place, Buying] = field(default_factory=dict)
+    bad: dict[Place, set[bytes]] = field(default_factory=dict)
 
     def places(self) -> Iterator[Place]:
         """Yield every place that a key was sent for or released from."""
@@ -84,6 +93,7 @@ def last_word(journal: Journal) -> LastWord:
     numbers: dict[int, int] = {}
     moved: list[int] = []
     bought: dict[Place, Buying] = {}
+    bad: dict[Place, set[bytes]] = {}
     for entry in journal.read():
         records += 1
         if entry.n and entry.n <= numbers.get(entry.session, 0):
@@ -96,6 +106,8 @@ def last_word(journal: Journal) -> LastWord:
             sent.setdefault(fingerprint, {})[place] = Sending(
                 place, entry.session, entry.parcel, entry.n
             )
+        elif entry.kind == "BAD":
+            bad.setdefault(place, set()).add(fingerprint)
         elif entry.kind == "RELEASE":
             known = sent.get(fingerprint, {})
             released.setdefault(fingerprint, set()).update((place,) if place in known else known)
@@ -106,7 +118,7 @@ def last_word(journal: Journal) -> LastWord:
         ):
             kept = Kept(entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at)
             bought[place] = Buying(kept, entry.session, entry.n)
-    return LastWord(sent, released, records, last, tuple(moved), bought)
+    return LastWord(sent, released, records, last, tuple(moved), bought, bad)
 
 
 def replay(shop: Shop) -> Replayed:
@@ -142,10 +154,12 @@ def replay(shop: Shop) -> Replayed:
                     continue
                 if key is not None and not _cleared(shop, key, held, (places, gone), done):
                     continue
-                seen.append(_seen(fingerprint, sending, shop.now_ms()))
+                is_bad = fingerprint in word.bad.get(sending.place, ())
+                seen.append(_seen(fingerprint, sending, is_bad, shop.now_ms()))
                 if key is not None:
                     lending_replay.came_back(shop, key, places.keys(), gone)
                     _take_out(shop, key, done)
+        give_up(shop, word.bad)
         lending_replay.keep_numbers(shop, word.places())
         seen_keys.remember_seen(shop.db, seen)
         counter_sales(shop)
@@ -172,7 +186,7 @@ def _skip_sessions(shop: Shop, last: int) -> int:
     return number
 
 
-def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
+def _seen(fingerprint: bytes, sending: Sending, is_bad: bool, now: int) -> Row:
     channel, number, line_no = sending.place
     return {
         "fingerprint": fingerprint,
@@ -181,6 +195,7 @@ def _seen(fingerprint: bytes, sending: Sending, now: int) -> Row:
         "line_no": line_no,
         "parcel_n": sending.parcel,
         "session_id": sending.session,
+        "replaced": int(is_bad),
         "seen_ms": now,
     }
 

@@ -30,7 +30,7 @@ from kmtool.operations.routes import Parcel
 from kmtool.operations.tries import WAITING, Begun, Slice, look
 from kmtool.operations.tries import Sent as Sent
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, line_moves, machines, orders
+from kmtool.store import deliveries, effects, house, line_moves, machines, orders, refunds
 from kmtool.store.db import Moved, Row, all_moved
 from kmtool.store.unswept import unswept
 
@@ -252,16 +252,19 @@ def _entries(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Journ
     """Return the journal's records, numbered by what this session will have journalled with them:
     a database that knows fewer is an old copy."""
     assert shop.session is not None
-    found: list[tuple[_Leaving, Row, Row, int]] = []
+    found: list[tuple[_Leaving, Row, Row, int, str]] = []
+    again = [one.effect["parcel_id"] for one in leaving if one.effect["kind"] == EffectKind.REPLACE]
+    bad = refunds.given_up(shop.db, again) if again else {}
     for one in leaving:
         lines = {line["id"]: line for line in one.lines}
-        keys = seen.keys_of(one.effect)
+        keys = [(key, "SEND") for key in seen.keys_of(one.effect)]
+        keys += [(key, "BAD") for key in bad.get(one.effect["parcel_id"], ())]
         upto = len(found) + len(keys)
-        found += [(one, lines[key["line_id"]], key, upto) for key in keys]
+        found += [(one, lines[key["line_id"]], key, upto, kind) for key, kind in keys]
     before = machines.count_journalled(shop.db, shop.session, len(found)) if found else 0
     return [
         JournalEntry(
-            kind="SEND",
+            kind=kind,
             channel=one.order["channel"],
             order=one.order["number"],
             line=line["line_no"],
@@ -271,5 +274,5 @@ def _entries(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> list[Journ
             parcel=one.effect["parcel_n"],
             upto=before + upto,
         )
-        for n, (one, line, key, upto) in enumerate(found, before + 1)
+        for n, (one, line, key, upto, kind) in enumerate(found, before + 1)
     ]

@@ -101,6 +101,18 @@ def sessions_known(db: Db, numbers: Sequence[int]) -> dict[int, int]:
     return found
 
 
+def given_up(db: Db) -> list[Row]:
+    """Return the keys that others were sent in place of: fingerprint, place and parcel of these."""
+    return db.all(
+        "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n"
+        " FROM replacements r JOIN allocations b ON b.id = r.new_allocation_id"
+        " JOIN allocations a ON a.id = r.old_allocation_id JOIN keys k ON k.id = a.key_id"
+        " JOIN lines l ON l.id = r.line_id JOIN orders o ON o.id = r.order_id"
+        " LEFT JOIN parcels p ON p.id = r.parcel_id"
+        " WHERE b.exposed_ms IS NOT NULL ORDER BY r.id"
+    )
+
+
 def count_journalled(db: Db, session: SessionId, n: int) -> int:
     """Add n records to what a session journals; return the number before them."""
     return (

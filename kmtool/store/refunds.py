@@ -204,6 +204,20 @@ def name_replacement(
     )
 
 
+def given_up(db: Db, parcel_ids: Sequence[int]) -> dict[int, list[Row]]:
+    """Return parcel → the keys that it brings others in place of: line_id, fingerprint."""
+    marks, params = in_clause(parcel_ids)
+    found: dict[int, list[Row]] = {}
+    for row in db.all(
+        "SELECT r.parcel_id, r.line_id, k.fingerprint FROM replacements r"
+        " JOIN allocations a ON a.id = r.old_allocation_id JOIN keys k ON k.id = a.key_id"
+        f" WHERE r.parcel_id IN {marks} ORDER BY r.id",
+        **params,
+    ):
+        found.setdefault(int(row["parcel_id"]), []).append(row)
+    return found
+
+
 def unname_replacements(db: Db, parcel_id: ParcelId) -> None:
     """Forget the keys of a parcel that was undone before anybody could see it."""
     db.run(

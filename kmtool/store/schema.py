@@ -11,7 +11,7 @@ from kmtool.store.schema_delivery import DELIVERY
 from kmtool.store.schema_holds import HOLDS
 from kmtool.store.schema_kinds import KINDS
 from kmtool.store.schema_lending import LENDING
-from kmtool.store.schema_machines import MACHINES
+from kmtool.store.schema_machines import MACHINES, REPLACED
 from kmtool.store.schema_refunds import REFUNDS
 from kmtool.store.schema_rollups import ROLLUPS
 from kmtool.store.schema_routes import ROUTES
@@ -193,4 +193,5 @@ MIGRATIONS: tuple[tuple[str, tuple[str | dict[str, str], ...]], ...] = (
     ("0013_holds", HOLDS),
     ("0014_lending", LENDING),
     ("0015_watching", WATCHING),
+    ("0016_replaced", REPLACED),
 )

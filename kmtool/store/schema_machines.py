@@ -41,3 +41,9 @@ MACHINES: tuple[str | dict[str, str], ...] = (
     ) {strict}""",
     "ALTER TABLE sessions ADD COLUMN journalled {int} NOT NULL DEFAULT 0",
 )
+
+REPLACED: tuple[str | dict[str, str], ...] = (
+    "ALTER TABLE seen_keys ADD COLUMN replaced {int} NOT NULL DEFAULT 0",
+    "CREATE INDEX seen_keys_place ON seen_keys (channel, number)",
+)
+"""Which of the keys that were sent before a restore others were sent in place of."""

@@ -126,7 +126,7 @@ def replace_bond(db: Db, allocation_id: int, key_id: int, now_ms: int) -> None:
     db.run("UPDATE allocations SET state = 'replaced' WHERE id = :id", id=allocation_id)
     db.run(
         "UPDATE keys SET state = 'defective', state_ms = :now WHERE id = :id"
-        " AND state IN ('exposed', 'delivered')",
+        " AND state IN ('exposed', 'delivered') AND uses <= 1",
         now=now_ms,
         id=key_id,
     )
@@ -147,8 +147,8 @@ def remember_seen(db: Db, rows: Iterable[Row]) -> None:
     """Remember keys as sent for a line; one that is known as such stays as it is."""
     db.many(
         "INSERT INTO seen_keys (fingerprint, channel, number, line_no, parcel_n, session_id,"
-        " state, seen_ms) VALUES (:fingerprint, :channel, :number, :line_no, :parcel_n,"
-        " :session_id, 'waiting', :seen_ms)"
+        " state, replaced, seen_ms) VALUES (:fingerprint, :channel, :number, :line_no, :parcel_n,"
+        " :session_id, 'waiting', :replaced, :seen_ms)"
         " ON CONFLICT (fingerprint, channel, number, line_no) DO NOTHING",
         rows,
     )
