@@ -40,6 +40,8 @@ class Process:
         self.last_commit = 0
         self.acted = False
         """It was troubled by a fault: what it says afterwards may be unusual."""
+        self.sends = False
+        """It is the sender, or was: its session stands."""
         self.taken_over = 0
         """Sequence of the commit by which another sender took over from it; 0: nobody did."""
         self.intended: dict[tuple[str, str, int], int] = {}

@@ -25,9 +25,10 @@ def take_over(stage: Stage) -> None:
     def work(shop: Shop) -> None:
         if sender.take_over(shop):
             for one in stage.senders():
-                if one is not stage.process:
+                if one is not stage.process and one.sends:  # else it begins after this one
                     one.taken_over = one.taken_over or stage.process.last_commit
         with sender.sending(replace(shop, actor="daemon"), "run") as mine:
+            stage.process.sends = True
             sync(mine)
             deliver_all(mine)
 

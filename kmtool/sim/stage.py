@@ -307,6 +307,7 @@ class Stage:
                 opened = open_shop(self.config, clock=self.clock, means=process.means())
                 shop = replace(stack.enter_context(opened), actor="daemon")
                 self._daemon_shop = self._start(shop, stack)
+                process.sends = True
         except Crash as crash:
             self.end_daemon()
             if isinstance(crash, PowerCut) and self._processes:
