@@ -155,11 +155,14 @@ _UNTOUCHED = (
     "batch_id = :id AND state = :state"
     " AND NOT EXISTS (SELECT 1 FROM allocations a WHERE a.key_id = keys.id)"
     " AND NOT EXISTS (SELECT 1 FROM lent_keys t WHERE t.key_id = keys.id)"
+    " AND NOT EXISTS (SELECT 1 FROM seen_keys s WHERE s.fingerprint = keys.fingerprint)"
 )
+"""No buyer may have it: not even one whose order is not here yet, but whose key was sent before a
+restore (of a shared key only some uses went there, and it stays for sale)."""
 
 
 def untouched(db: Db, batch_id: int, state: str) -> dict[str, int]:
-    """Return SKU → how many keys of a batch are in `state` and were never given to a line."""
+    """Return SKU → how many keys of a batch are in `state` and were never given to anybody."""
     rows = db.all(
         f"SELECT sku, count(*) AS n FROM keys WHERE {_UNTOUCHED} GROUP BY sku ORDER BY sku",
         id=batch_id,

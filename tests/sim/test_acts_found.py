@@ -10,9 +10,9 @@ import pytest
 
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
-from kmtool.errors import OlderThanJournal
+from kmtool.errors import OlderThanJournal, Refused
 from kmtool.journal import JournalEntry
-from kmtool.operations import doctor, lending, lending_back, products, restore, texts
+from kmtool.operations import doctor, keys, lending, lending_back, products, restore, texts
 from kmtool.operations.by_hand import Answer, by_hand
 from kmtool.operations.deliver import deliver
 from kmtool.operations.key_sources import Source
@@ -83,6 +83,23 @@ def test_a_shared_key_brought_in_again_keeps_the_uses_that_nobody_has(shop: Shop
     assert (line(shop)["state"], line(shop, "A2")["state"]) == ("unknown", "unknown")
     costs = shop.db.all("SELECT cost_e5 FROM allocations ORDER BY id")
     assert [row["cost_e5"] for row in costs] == [334_000, 333_000]
+
+
+def test_a_shared_key_that_was_sent_stays_when_its_file_is_taken_out_again(shop: Shop) -> None:
+    """Seed 1001391: its order was not here yet, and never found its key again."""
+    products.add(shop, "S1", Fields(uses=3))
+    products.map_listing(shop, Mapping("shop1", "i1", "", "S1"))
+    sent_before(shop, "KEY-SHARED-1", "A1")
+    bring(shop, "KEY-SHARED-1\nKEY-SHARED-2\n", cost_e5=1_000_000)
+    assert keys.undoable(shop, "B20261122-01").removable == 1
+    undone = keys.undo(shop, "B20261122-01")
+    assert [one.key for one in undone.staying] == ["…ED-1"] and free(shop) == 2
+    with pytest.raises(Refused, match="no key of batch"):
+        keys.undo(shop, "B20261122-01")
+    pull(shop, order("A1"))
+    run_on(shop)
+    assert line(shop)["state"] == "delivered" and keys_at("A1") == {"KEY-SHARED-1"}
+    assert free(shop) == 2 and broken(shop) == []
 
 
 def test_a_text_set_again_goes_on_where_it_was_sent_before(shop: Shop) -> None:
