@@ -123,8 +123,8 @@ RECOVERY: tuple[Mutant, ...] = (
                 "        return began_ms + wait_ms\n",
             ),
         ),
-        "a clock that is set forward ends the time in which a message may still arrive",
-        Sees.NO_REPEAT,
+        "a clock that is set forward ends the time in which what was sent may still arrive",
+        Sees.MONEY,
         "clocks",
     ),
 )

@@ -42,6 +42,7 @@ MORE = {
     "lists": ("LISTS",),
     "rare": ("SELDOM", "RARE"),
     "topups": ("TOPUPS",),
+    "clocks": ("TOPUPS",),
 }
 """name → tables of `kmtool.sim.acts` that are played as well"""
 OFTEN = {"clocks": (frozenset({"jump", "spell"}), 10), "returned": (frozenset({"replace"}), 5)}
@@ -74,7 +75,7 @@ def choose(script: str) -> None:
     back by lists that are old, broken off or too early; no machine is lost.
     `rare`: as `owner`, with what happens to a shop once a year. `topups`: as `owner`, with orders
     for which a supplier charges an account. `clocks`: the plain part, with wrong clocks and lost
-    answers all the time. `returned`: as `machines`, with many keys that are replaced.
+    answers all the time, and top-ups. `returned`: as `machines`, with many keys that are replaced.
     """
     from kmtool.sim import acts, driver
     from kmtool.sim.others import OTHERS
