@@ -67,12 +67,20 @@ def let_go(stage: Stage, placed: Placed) -> str:
 
 
 def _held_again(stage: Stage, placed: Placed, before: int, *, was: bool) -> None:
-    """What was released since a past point is not; a hold of before stands there again.
-
-    What was on record as sent by then goes out again with the keys it had.
-    """
+    """What was released since a past point is not; a hold of before stands there again."""
     placed.held = before
-    if not was and not any(placed.name in places for places in stage.sent.values()):
+    if not was:
+        _asked_about_again(stage, placed)
+
+
+def _asked_about_again(stage: Stage, placed: Placed) -> None:
+    """What was released since a past point is not; but what was on record as sent by then may be at
+    its buyer, and goes out again with the keys it had: those were let go."""
+    if not any(placed.name in places for places in stage.sent.values()) and not any(
+        (entry.kind, entry.channel, entry.order) == ("SEND", *placed.name)
+        for journal in stage.journals.values()  # a record that nobody forced is read all the same
+        for entry in journal.read()
+    ):
         stage.world.owner.released.discard(placed.name)
 
 
@@ -104,7 +112,7 @@ def let_rest_go(stage: Stage, placed: Placed, line_no: str = "") -> str:
     def back() -> None:
         placed.held = before
         if not was:
-            stage.world.owner.released.discard(placed.name)
+            _asked_about_again(stage, placed)
         placed.quantity.clear()
         placed.quantity.update(quantity)
         placed.rest_of = ()

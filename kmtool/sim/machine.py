@@ -255,6 +255,7 @@ class SimJournal(Journal):
             raise OSError(errno.EIO, "Input/output error")
         super()._force(file)
         stage.disk.forced(self.path)
+        stage.journals[self.path] = self
         stage.journalled(self._process, _records(self._written))
 
 

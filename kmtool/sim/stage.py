@@ -21,12 +21,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from kmtool.app import open_shop
 from kmtool.config import Config
 from kmtool.errors import Broken, KmError, TakenOver
-from kmtool.journal import JournalEntry
+from kmtool.journal import Journal, JournalEntry
 from kmtool.operations.deliver import deliver_all
 from kmtool.operations.recovery import recovered, refusal
 from kmtool.operations.sender import sending
@@ -86,6 +87,8 @@ class Stage:
         """Lines of journals that were read before (they hold their own proof)."""
         self.sent: dict[bytes, set[Name]] = {}
         """fingerprint → orders: what the journal has on the disk."""
+        self.journals: dict[Path, Journal] = {}
+        """The journals of this life, each as a process knew it."""
         self.stands_at = ""
         """Where a process stands still while another acts."""
         self.others: list[Act] = []

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 
 import pytest
 
+from kmtool.operations import order_changes
+from kmtool.operations.deliver import deliver
+from kmtool.operations.sync import sync
+from kmtool.ports import Buyer
 from kmtool.sim import acts_machines as machines
 from kmtool.sim import acts_orders as orders
 from kmtool.sim import acts_stock as stock
 from kmtool.sim import buyers, supply
 from kmtool.sim.acts import ACTS
-from kmtool.sim.edges import Violation
+from kmtool.sim.acts_kit import DONE
+from kmtool.sim.edges import Crash, Violation
 from kmtool.sim.ground import Ground, prepared
+from kmtool.sim.machine import SimJournal
 from kmtool.sim.stage import Act, Stage
 
 
@@ -58,6 +65,38 @@ def test_a_decision_is_taken_back_when_the_shop_is_set_back(stage: Stage) -> Non
     machines.restore_backup(stage, point)
     assert bad not in placed.excused
     assert stage.count["restores"] == 1
+
+
+def test_what_was_let_go_and_journalled_stays_let_go_when_the_shop_is_set_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 1002480: the process died before it forced the record; the message may have left."""
+    machines.keep_backup(stage)
+    (point,) = stage.world.owner.points
+    stage.begin_step(4)
+    site = stage.world.sites["birch"]
+    one, other = (stage.world.place("birch", [(site.wares[0], 1)], Buyer()) for _ in range(2))
+    stage.clock.advance(5_000)
+    stage.end_daemon()
+    stage.command("sync", sync)
+    assert {orders.let_go(stage, placed) for placed in (one, other)} == {DONE}
+    stage.command(
+        "hold", lambda shop: order_changes.hold(shop, f"birch:{other.fact.number}", "odd")
+    )
+
+    def dies(journal: SimJournal, _file: RawIOBase) -> None:
+        journal._process.die()
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SimJournal, "_force", dies)
+        stage.command("deliver", deliver)
+    assert not one.letters and not any(one.name in names for names in stage.sent.values())
+    machines.restore_backup(stage, point)
+    released = stage.world.owner.released
+    assert one.name in released and other.name not in released
+    stage.rounds(3)
+    assert one.letters and stage.violations == []
 
 
 def test_a_key_taken_out_of_sale_that_leaves_is_seen(stage: Stage) -> None:
