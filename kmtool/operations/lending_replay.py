@@ -44,7 +44,10 @@ def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:
 def keep_returned(
     shop: Shop, sent: Mapping[bytes, Collection[Place]], released: Mapping[bytes, Set[Place]]
 ) -> None:
-    """Write down which keys pools had and gave back unused, where that is not known here."""
+    """Write down which keys pools had and gave back unused, where that is not known here.
+
+    A key that is not here may come in again: the journal may have lost by then that it came back.
+    """
     gone = sorted(
         (place, fingerprint)
         for fingerprint, places in released.items()
@@ -52,10 +55,16 @@ def keep_returned(
         if _is_pool(shop, place[0]) and place not in sent.get(fingerprint, ())
     )
     keys = seen_keys.keys_of(shop.db, list({fingerprint for _place, fingerprint in gone}))
+    absent = []
     for place, fingerprint in gone:
         key = keys.get(fingerprint)
-        if key is not None and store.of_key(shop.db, place[1], key["id"]) is None:
+        if key is None:
+            channel, number, n = place
+            absent.append({"fingerprint": fingerprint, "channel": channel, "number": number,
+                           "line_no": n, "now": shop.now_ms()})  # fmt: skip
+        elif store.of_key(shop.db, place[1], key["id"]) is None:
             store.add_returned(shop.db, [_row(shop, key, place)])
+    seen_keys.remember_returned(shop.db, absent)
 
 
 def keep_numbers(shop: Shop, places: Iterable[Place]) -> None:

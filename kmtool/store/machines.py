@@ -8,6 +8,7 @@ from kmtool.clock import NEVER_MS
 from kmtool.domain.ids import SessionId
 from kmtool.errors import Refused
 from kmtool.store.db import Db, Row, in_clause
+from kmtool.store.seen_keys import RETURNED
 
 REPLAYED = "replayed_session"
 """Meta: sessions up to this one were compared with the journal by a replay."""
@@ -195,13 +196,26 @@ def sendings(db: Db, pool: str) -> list[Row]:
 
 
 def come_back(db: Db, pool: str) -> list[Row]:
-    """Return the keys that came back from a pool unused, with their place there."""
+    """Return the keys that came back from a pool unused, with their place there.
+
+    Some are not in this database (any more): a replay of the journal told of them.
+    """
     rows = db.all(
         "SELECT k.fingerprint, d.pool, d.number, t.n AS line_no FROM lent_keys t"
         " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
         " WHERE t.state = 'returned' ORDER BY t.lending_id, t.n"
     )
-    return [{**row, "channel": pool + row["pool"], "parcel_n": 0} for row in rows]
+    gone = db.all(
+        "SELECT s.fingerprint, s.channel, s.number, s.line_no FROM seen_keys s"
+        " WHERE s.channel LIKE :p AND NOT EXISTS (SELECT 1 FROM lent_keys t"
+        "  JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
+        "  WHERE k.fingerprint = s.fingerprint AND d.number = s.number) ORDER BY s.id",
+        p=RETURNED + pool + "%",
+    )
+    return [
+        *({**row, "channel": pool + row["pool"], "parcel_n": 0} for row in rows),
+        *({**row, "channel": row["channel"].removeprefix(RETURNED), "parcel_n": 0} for row in gone),
+    ]
 
 
 def delivered_keys(db: Db) -> set[bytes]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from kmtool.store.db import Db, Row, in_clause
 
+RETURNED = "returned:"
+"""How the place begins from which a key came back that is not in this database."""
 _ASK = 500
 """How many keys one question names."""
 
@@ -151,6 +153,20 @@ def remember_seen(db: Db, rows: Iterable[Row]) -> None:
         " :session_id, 'waiting', :replaced, :seen_ms)"
         " ON CONFLICT (fingerprint, channel, number, line_no) DO NOTHING",
         rows,
+    )
+
+
+def remember_returned(db: Db, rows: Iterable[Row]) -> None:
+    """Remember that keys came back from their places (fingerprint, channel, number, line_no, now).
+
+    Nothing waits for them: such a place is an order of no channel, its name has a colon.
+    """
+    db.many(
+        "INSERT INTO seen_keys (fingerprint, channel, number, line_no, parcel_n, session_id,"
+        " state, replaced, seen_ms, bound_ms) VALUES (:fingerprint, :channel, :number, :line_no,"
+        " 0, 0, 'bound', 0, :now, :now)"
+        " ON CONFLICT (fingerprint, channel, number, line_no) DO NOTHING",
+        [{**row, "channel": RETURNED + row["channel"]} for row in rows],
     )
 
 

@@ -190,3 +190,30 @@ def test_a_restore_remembers_what_came_back_from_a_pool(
         seen = lending_back.look(again, "kq", unused, form=FORM)
         assert lending_back.settle(again, seen, take_back=True).returned == 1
         assert sound(again)
+
+
+def test_a_restore_remembers_what_came_back_though_its_file_is_not_here(
+    shop: Shop, opener: Opener, tmp_path: Path
+) -> None:
+    """Seed 1002565: the keys that had come back were younger than the copy. When their file was
+    brought in again, the journal had lost that, and named the pool beside their buyers."""
+    file = saved(shop)
+    keys = shelf(shop, n=3)
+    texts = "".join(f"{key}\n" for key in keys)
+    lend(shop, tmp_path, 3)
+    lending = shop.journal.path.read_bytes()
+    tick(shop, 1000)
+    read(shop, export(shop, tmp_path, [(key, "未使用", "") for key in keys]), take_back=True)
+    pull(shop, order("A1"))
+    deliver(shop)
+    before = told("A1")
+    for _ in range(2):
+        back(shop, file, opener)
+    with opener(shop.config) as again:
+        bring(again, texts, cost_e5=500_000)
+        pull(again, order("A1"))
+        again.journal.path.write_bytes(lending)
+        run_on(again)
+        assert sound(again) and told("A1") == before
+        sent = last_word(again.journal).sent
+        assert [len(places) for places in sent.values()] == [1]
