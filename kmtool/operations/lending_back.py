@@ -20,7 +20,7 @@ from kmtool import sheets
 from kmtool.domain.ids import LineId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import LineState
-from kmtool.errors import InputRefused, NotFound, Refused, told
+from kmtool.errors import Broken, InputRefused, NotFound, Refused, TakenOver, told
 from kmtool.operations import pool_forms
 from kmtool.operations.lending import COUNT_MAX, entries
 from kmtool.operations.pack import open_key
@@ -137,11 +137,23 @@ def settle(shop: Shop, seen: Seen, *, take_back: bool) -> ReadBack:
         return _result(seen, [], len(seen.unused) if take_back else 0)
     with sending(shop, "lend_back", by_hand=True) as mine:
         read_id = _remember(mine, seen)
-        orders = [
-            bind(mine, seen.pool, number, keys, read_id) for number, keys in _by_order(seen.used)
-        ]
-        _quarantine(mine, seen.clashes)
-        returned = _take_back(mine, seen, read_id) if take_back else 0
+        try:
+            return _book(mine, seen, read_id, take_back=take_back)
+        except TakenOver:
+            raise
+        except Broken as error:
+            raise Broken(
+                detail="{problem}; the list was read in part, what was booked from it stands",
+                problem=error.facts.get("detail", error.message()),
+                where=seen.file,
+                mend="make room, then repeat the same command",
+            ) from error
+
+
+def _book(shop: Shop, seen: Seen, read_id: int, *, take_back: bool) -> ReadBack:
+    orders = [bind(shop, seen.pool, number, keys, read_id) for number, keys in _by_order(seen.used)]
+    _quarantine(shop, seen.clashes)
+    returned = _take_back(shop, seen, read_id) if take_back else 0
     return _result(seen, [name for name in orders if name], returned)
 
 

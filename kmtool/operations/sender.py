@@ -5,6 +5,7 @@
   dead session. Whoever starts marks such sessions dead and turns their open attempts `unknown`
   (compare-and-set; a refund case stays one).
 - An orderly end, Ctrl-C included, does the same for its own attempts before the session is `ended`.
+  Where that cannot be written (a full disk) the session is left to whoever starts next.
 - `by_hand` sessions (a person shows keys) live beside the sender: they lock their token only.
 - Whoever replaces, copies or moves the database holds another lock, at which they all look once
   their row stands: it either sees their session, or they see that it is at work.
@@ -20,7 +21,7 @@ import os
 import platform
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from pathlib import Path
 from kmtool.config import Config
 from kmtool.domain.ids import EffectId, LineId, ParcelId, SessionId
 from kmtool.domain.states import AttemptState, EffectState, LineState
-from kmtool.errors import Locked, marked, told
+from kmtool.errors import KmError, Locked, marked, told
 from kmtool.locks import FileLock
 from kmtool.operations import home, journal_check, journal_whole
 from kmtool.operations.refunds import reason_of
@@ -71,7 +72,8 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             sweep(mine)
             yield mine
         finally:
-            close(mine, session, "ended")
+            with suppress(KmError):  # what was done stands and is told; the next start buries it
+                close(mine, session, "ended")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from kmtool.operations import lending, lending_back
 from kmtool.operations.lending import LendWish, Lent
 from kmtool.operations.lending_back import ReadBack
 from kmtool.shop import Shop
-from kmtool.sim.acts_kit import DONE, perform
+from kmtool.sim.acts_kit import DIED, REFUSED, perform
 from kmtool.sim.acts_truth import Pool
 from kmtool.sim.stage import Stage
 from kmtool.sim.verdict import ONE_BUYER
@@ -105,15 +105,20 @@ def part_of_a_list(stage: Stage) -> None:
 
 def came_back_used(stage: Stage) -> None:
     """Between the list and the taking out the pool gives one more key out. The next list, read at
-    once, says so: that key may not be sold any more."""
+    once, says so: that key may not be sold any more. Of a command that died the owner does not know
+    what it did: he takes the keys out there. One that was refused did nothing: they lie there on.
+    """
     pool = _pool(stage)
     if not pool.lying:
         lend(stage)
     path, lying = _export(stage, _rows(pool)), list(pool.lying)
-    if not lying or _read(stage, path, take=True) != DONE:
+    end = _read(stage, path, take=True) if lying else REFUSED
+    if end == REFUSED:
+        return
+    pool.lying.clear()
+    if end == DIED:
         return
     key, number = stage.random.choice(lying), f"Q{stage.tick()}"
-    pool.lying.clear()
     if stage.world.holders.get(key):
         return
     pool.given[key] = number

@@ -10,13 +10,14 @@ import pytest
 from kmtool.clock import ManualClock
 from kmtool.domain.keyfiles import JOINER
 from kmtool.domain.states import OrderStatus
-from kmtool.errors import ConfigError, InputRefused, NotFound, Refused, UsageError
+from kmtool.errors import Broken, ConfigError, InputRefused, NotFound, Refused, UsageError
 from kmtool.operations import doctor, lending, lending_back, pool_forms
 from kmtool.operations.deliver import deliver
 from kmtool.operations.lending import LendWish
 from kmtool.operations.replay import replay
 from kmtool.shop import Shop
-from kmtool.store import house, settlements
+from kmtool.store import house, sessions, settlements
+from kmtool.store import lending as store
 from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, pull, states, tick
 from tests.operations.lending_kit import FORM, cards, export, lend, read, sound
@@ -309,3 +310,39 @@ def test_a_replay_lends_again_what_an_older_database_has_free(shop: Shop, tmp_pa
     seen = lending_back.look(shop, "kq", path, form=FORM)
     assert lending_back.settle(shop, seen, take_back=False).orders == ("pool-kq:T1",)
     assert sound(shop)
+
+
+def test_keys_that_came_back_are_told_though_the_disk_is_full_by_then(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 1002695: an owner who was told that nothing was written left them in the pool."""
+    keys = shelf(shop, n=2)
+    lend(shop, tmp_path, 2)
+    tick(shop, 1000)
+    list_of_them = export(shop, tmp_path, [(key, "未使用", "") for key in keys])
+    with monkeypatch.context() as full:
+        full.setattr(sessions, "finish", _is_full)
+        assert read(shop, list_of_them, take_back=True).returned == 2
+    assert states(shop) == {"free": 2} and sound(shop)
+
+
+def test_a_list_that_is_read_in_part_says_that_some_of_it_stands(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = shelf(shop, n=3)
+    lend(shop, tmp_path, 3)
+    tick(shop, 1000)
+    rows = [(keys[0], "已使用", "Q1"), *((key, "未使用", "") for key in keys[1:])]
+    path = export(shop, tmp_path, rows)
+    with monkeypatch.context() as full:
+        full.setattr(store, "back", _is_full)
+        with pytest.raises(Broken, match=r"full.*what was booked from it stands") as caught:
+            read(shop, path, take_back=True)
+    assert caught.value.code == "KM-E101" and "repeat" in caught.value.next_step()
+    assert states(shop) == {"delivered": 1, "lent": 2}
+    found = read(shop, path, take_back=True)
+    assert (found.known, found.returned) == (1, 2) and sound(shop)
+
+
+def _is_full(*_: object) -> bool:
+    raise Broken(detail="database or disk is full; nothing was half-written")

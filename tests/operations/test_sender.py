@@ -293,3 +293,27 @@ def test_workers_that_look_at_once_do_not_lock_each_other_out(shop: Shop, other:
     other.db.value("SELECT pg_try_advisory_lock_shared(:t)", t=sender.ALONE_NUMBER)
     with sending(shop, "run"):
         assert len(sessions.live(shop.db)) == 1
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_was_done_is_told_though_the_session_cannot_be_ended(
+    shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    """Seed 1002695: the disk was full by then, and a command that was done was told as failed."""
+    shelf(shop)
+    pull(shop, order("A1", at_ms=AT))
+    with monkeypatch.context() as full, sending(shop, "deliver", by_hand=by_hand) as mine:
+        reserve_due(mine)
+        begun_by(mine)
+        full.setattr(sessions, "finish", _is_full)
+    assert [row["id"] for row in sessions.live(shop.db)] == [mine.session]
+    assert line(shop)["state"] == "sending"
+    with pytest.raises(ValueError, match="of its own"), sending(other, "deliver") as second:
+        assert [row["id"] for row in sessions.live(shop.db)] == [second.session]
+        assert line(shop)["state"] == "unknown"
+        monkeypatch.setattr(sessions, "finish", _is_full)
+        raise ValueError("of its own")
+
+
+def _is_full(*_: object) -> bool:
+    raise Broken(detail="database or disk is full; nothing was half-written")

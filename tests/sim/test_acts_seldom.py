@@ -14,6 +14,7 @@ from kmtool.sim import acts_orders, acts_stock, buyers, drawn, pictures, supply,
 from kmtool.sim import acts_pools as pools
 from kmtool.sim import acts_seldom as seldom
 from kmtool.sim.acts import LISTS, PICTURES, RARE, SELDOM, TOPUPS
+from kmtool.sim.acts_kit import DIED, REFUSED
 from kmtool.sim.edges import Violation
 from kmtool.sim.ground import Ground, prepared
 from kmtool.sim.stage import Act, Stage
@@ -76,6 +77,19 @@ def test_a_key_that_came_back_used_is_not_for_sale(stage: Stage) -> None:
     assert len(stage.world.owner.pools[pools.NAME].given) == 1
     with stage.open("look") as shop:
         assert shop.db.value("SELECT count(*) FROM keys WHERE state = 'quarantine'") == 1
+
+
+@pytest.mark.parametrize(("end", "left"), [(REFUSED, 2), (DIED, 0)])
+def test_keys_stay_in_a_pool_only_when_their_owner_knows_that_they_are_lent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, end: str, left: int
+) -> None:
+    """Seed 1002695: a command that died may have made them free, one that was refused did not."""
+    monkeypatch.setattr(stage.random, "choice", lambda some: some[0])
+    pools.lend(stage)
+    monkeypatch.setattr(pools, "_read", lambda *_args, **_more: end)
+    pools.came_back_used(stage)
+    pool = stage.world.owner.pools[pools.NAME]
+    assert (len(pool.lying), len(pool.given)) == (left, 0)
 
 
 def test_what_leaves_as_it_was_before_its_change_is_seen(stage: Stage) -> None:
