@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from kmtool.domain.ids import LineId, OrderId, code_text
-from kmtool.domain.states import COUNTER, LineKind, LineState, OrderStatus
+from kmtool.domain.states import COUNTER, LineKind, LineState, OrderStatus, RefundState
 from kmtool.errors import marked
 from kmtool.operations import bought_before, holds, ship_files
 from kmtool.operations.rebind import rebind_new
@@ -139,10 +139,16 @@ def _made(db: Db, values: Row) -> tuple[Row, bool]:
 
 
 def _is_newer(row: Row, fact: OrderFact, read_ms: int) -> bool:
-    """A later revision; or the same one (clocks of a second), unless a later answer is known."""
+    """A later revision; or the same one (clocks of a second), unless a later answer is known.
+
+    A clock that was set back makes an answer look older than it is: one that says to send nothing
+    counts all the same, until the next one.
+    """
     if fact.revision_ms != row["revision_ms"]:
         return bool(fact.revision_ms > row["revision_ms"])
-    return not 0 < row["facts_ms"] - read_ms < SAME_PULL_MS
+    stands = row["refund"] == RefundState.NONE and row["status"] != OrderStatus.CLOSED
+    stops = fact.refund is not RefundState.NONE or fact.status is OrderStatus.CLOSED
+    return (stands and stops) or not 0 < row["facts_ms"] - read_ms < SAME_PULL_MS
 
 
 def _asks_anew(row: Row, values: Row) -> bool:

@@ -65,6 +65,13 @@ def insist(
     return end
 
 
+def forget(stage: Stage, name: str) -> None:
+    """Give a command no more that died on the way: the owner wants the opposite by now."""
+    owner = stage.world.owner
+    kept = [one for one in owner.unfinished if one[0].partition(" again")[0] != name]
+    owner.unfinished = kept
+
+
 def finish(stage: Stage) -> None:
     """Give the commands again that died on the way."""
     owner = stage.world.owner

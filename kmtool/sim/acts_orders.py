@@ -10,7 +10,7 @@ from kmtool.operations import order_add, order_changes, order_close, order_refun
 from kmtool.operations.order_changes import OrderChanged
 from kmtool.operations.order_replace import Replaced, ReplaceWish
 from kmtool.operations.refund_records import Answer, Bearer, Decided, Decision, Fate
-from kmtool.sim.acts_kit import DIED, good_keys, insist, is_open, perform, pick, ref
+from kmtool.sim.acts_kit import DIED, forget, good_keys, insist, is_open, perform, pick, ref
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import Placed
 
@@ -20,6 +20,8 @@ def hold(stage: Stage) -> None:
     placed = pick(stage, lambda one: is_open(one) and not one.held and not one.letters)
     if placed is None:
         return
+
+    forget(stage, f"release {ref(placed)}")
 
     def done(_changed: OrderChanged, seq: int) -> None:
         placed.held = seq
@@ -48,6 +50,7 @@ def release(stage: Stage) -> None:
 def let_go(stage: Stage, placed: Placed) -> str:
     """Release one order; it may leave from the moment the command is given."""
     owner = stage.world.owner
+    forget(stage, f"hold {ref(placed)}")
     before, was = placed.held, placed.name in owner.released
     placed.held = 0
     owner.released.add(placed.name)

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from kmtool.clock import ManualClock
+from kmtool.domain.states import RefundState
 from kmtool.journal import Journal, JournalEntry
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.sync import sync
-from kmtool.ports import Buyer
+from kmtool.ports import Buyer, RefundFact
 from kmtool.shop import Shop
 from kmtool.sim.clocks import SimClock
 from kmtool.sim.driver import play
@@ -156,3 +157,22 @@ def test_a_message_sent_again_goes_to_one_address_on_all_its_tries(shop: Shop) -
     redeliver(shop, "A1")
     deliver(shop)
     assert len(outside().received["A1"]) == 2
+
+
+def test_a_refund_in_the_second_of_its_order_counts_though_the_clock_was_set_back(
+    shop: Shop,
+) -> None:
+    """Seed 1000579: the answer that told of it looked older than the one before, and was left."""
+    clock = SimClock(shop.now_ms())
+    mine = replace(shop, clock=clock)
+    shelf(shop)
+    paid = order("A1", at_ms=clock.now_ms())
+    clock.advance(5_000)
+    world("shop1").orders["A1"] = paid
+    sync(mine)
+    clock.jump(-300_000)
+    clock.advance(60_000)
+    back = (RefundFact("R1", paid.total_minor, "done", clock.now_ms()),)
+    world("shop1").orders["A1"] = replace(paid, refund=RefundState.FULL, refunds=back)
+    assert deliver(mine).delivered == 0
+    assert outside().received.get("A1", []) == []
