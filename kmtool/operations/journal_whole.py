@@ -114,10 +114,22 @@ def _entry(kind: str, row: Row, session: int) -> JournalEntry:
 
 
 def _unnamed(shop: Shop, word: LastWord) -> list[tuple[Place, Row]]:
-    """Return the purchases that were tried and that the journal does not name."""
+    """Return the purchases that were tried and that the journal does not name; those of which
+    only a replay told are among them."""
+    kept = {
+        place: purchases.bought_at(shop.db, place) for place in purchases.bought_places(shop.db)
+    }
+    told = {
+        place: {
+            "generation": one.generation, "parcel_n": one.parcel, "supplier": one.supplier,
+            "cap_minor": one.amount_minor, "intent_ms": one.at,
+        }
+        for place, one in kept.items() if one is not None
+    }  # fmt: skip
+    every = {**told, **purchases.tried(shop.db, asked=True)}
     return [
         (place, row)
-        for place, row in purchases.tried(shop.db, asked=True).items()
+        for place, row in every.items()
         if place not in word.bought or word.bought[place].kept.generation < row["generation"]
     ]
 

@@ -104,7 +104,11 @@ def sessions_known(db: Db, numbers: Sequence[int]) -> dict[int, int]:
 
 def given_up(db: Db) -> list[Row]:
     """Return the keys that others were sent in place of: fingerprint, place and parcel of these."""
-    return db.all(
+    waiting = db.all(
+        "SELECT fingerprint, channel, number, line_no, parcel_n FROM seen_keys"
+        " WHERE state = 'waiting' AND replaced = 1 ORDER BY id"
+    )
+    return waiting + db.all(
         "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n"
         " FROM replacements r JOIN allocations b ON b.id = r.new_allocation_id"
         " JOIN allocations a ON a.id = r.old_allocation_id JOIN keys k ON k.id = a.key_id"
@@ -165,7 +169,8 @@ def last_journalled(db: Db, after: int, limit: int = 8) -> dict[int, int]:
 def sendings(db: Db, pool: str) -> list[Row]:
     """Return every key that may have left and was not proved unsent, with its place, as sent.
 
-    The place of a lent key is its lending, whose channel begins with `pool`.
+    The place of a lent key is its lending, whose channel begins with `pool`. What a replay told of
+    is among them, though its order or its file is not here yet.
     """
     rows = db.all(
         "SELECT k.fingerprint, o.channel, o.number, l.line_no, p.n AS parcel_n, a.exposed_ms"
@@ -181,8 +186,14 @@ def sendings(db: Db, pool: str) -> list[Row]:
         " JOIN lendings d ON d.id = t.lending_id JOIN keys k ON k.id = t.key_id"
         " WHERE t.state <> 'returned' ORDER BY t.lending_id, t.n"
     )
+    waiting = db.all(
+        "SELECT fingerprint, channel, number, line_no, parcel_n, 0 AS exposed_ms FROM seen_keys"
+        " WHERE state = 'waiting' AND channel NOT LIKE :p ORDER BY id",
+        p=RETURNED + "%",
+    )
     return [
         *rows,
+        *waiting,
         *(
             {
                 **row,

@@ -9,7 +9,7 @@ from kmtool.clock import ManualClock
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
-from tests.fakes import order
+from tests.fakes import order, world
 from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, tick
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
@@ -107,3 +107,31 @@ def test_a_bad_key_may_lie_in_a_file_that_is_brought_in_later(shop: Shop, opener
         run_on(again)
         assert tails(again, "replaced") == {"9000"} and keys_at("A1") == before
         assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+def test_what_waits_for_its_order_is_named_by_a_journal_that_is_made_whole(
+    shop: Shop, opener: Opener
+) -> None:
+    """Set back twice, and the journal lost in between: the keys went to somebody else."""
+    shelf(shop, n=4)
+    file = saved(shop)
+    one = order("A1", quantity=2, amount=2000)
+    pull(shop, one)
+    deliver(shop)
+    bad(shop, "0001")
+    before = keys_at("A1")
+    del world("shop1").orders["A1"]
+    back(shop, file, opener)
+    shop.journal.path.unlink()
+    with opener(shop.config) as mended:
+        pull(mended, order("A2"))
+        deliver(mended)
+        assert keys_at("A2").isdisjoint(before)
+        kinds = [entry.kind for entry in mended.journal.read() if entry.order == "A1"]
+        assert sorted(kinds) == ["BAD", "SEND", "SEND", "SEND"]
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, one)
+        run_on(again)
+        assert tails(again, "replaced") == {"0001"} and keys_at("A1") == before
+        assert broken(again) == []

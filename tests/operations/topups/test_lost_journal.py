@@ -102,3 +102,22 @@ def test_what_was_bought_before_the_journal_named_it_is_named_at_the_next_start(
     with opener(shop.config) as again:
         pull(again, wish())
         must_be_charged_once(again, lab, "asked", before["our_no"])
+
+
+def test_a_purchase_of_which_only_a_replay_told_is_named_again(
+    shop: Shop, lab: DemoShop, opener: Opener
+) -> None:
+    """Seed 1000747: set back twice, and the journal deleted in between: charged twice."""
+    file = saved(shop)
+    pull(shop, wish())
+    settled(shop, 2)
+    (before,) = bought(shop)
+    back(shop, file, opener)
+    shop.journal.path.write_bytes(b"")
+    with opener(shop.config) as mended:
+        deliver(mended)
+        assert [one.kind for one in mended.journal.read()] == ["BUY"]
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        must_be_charged_once(again, lab, "asked", before["our_no"])
