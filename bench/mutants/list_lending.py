@@ -38,7 +38,7 @@ LENDING: tuple[Mutant, ...] = (
     ),
     Mutant(
         "clash_stays_on_sale",
-        (Edit(BACK, "        _quarantine(mine, seen.clashes)\n", ""),),
+        (Edit(BACK, "    _quarantine(shop, seen.clashes)\n", ""),),
         "a key that came back and was given out there all the same is sold",
         Sees.ONE_BUYER,
         "lists",

@@ -107,7 +107,8 @@ REFUND: tuple[Mutant, ...] = (
         (
             Edit(
                 INGEST,
-                '    return not 0 < row["facts_ms"] - read_ms < SAME_PULL_MS\n',
+                '    return (stands and stops) or not 0 < row["facts_ms"] - read_ms'
+                " < SAME_PULL_MS\n",
                 "    return False\n",
             ),
         ),

@@ -32,7 +32,7 @@ def take_over(stage: Stage) -> None:
             sync(mine)
             deliver_all(mine)
 
-    pauses = (500, 5_000, 25_000, 90_000)
+    pauses = (500, 5_000, 25_000, 50_000)
     if not stage.stands_at.startswith("call"):  # from the first byte on nobody can hold it back
         pauses = (500, 25_000, 90_000, 400_000)
     stage.clock.advance(stage.random.choice(pauses))

@@ -49,6 +49,9 @@ LOOKS = 5
 """Of so many starts one looks at all promises."""
 DEEP = 2
 """How many processes may stand still one inside the other."""
+STILL_MAX_MS = 55_000
+"""So long may a process stand still between its last look at the clock and its call: nobody could
+hold back a call that begins later than that (`docs/reliability.md`)."""
 COUNTED = ("outside", "acts", "calls", "commits", "journal", "crashes", "restarts", "jumps")
 """What counts as an event; `Stage.count` holds other figures too."""
 
@@ -226,11 +229,14 @@ class Stage:
         self.note(f"{process.name} stands still at {where}: {act.name}")
         mine, self.random = self.random, self.edges.random
         stood, self.stands_at = self.stands_at, where
+        since_ms = self.clock.true_ms()
         try:
             act.run(self)
         finally:
             self.random, self.stands_at = mine, stood
         process.check()
+        if where == "call before" and self.clock.true_ms() - since_ms > STILL_MAX_MS:
+            self.strike("crash", where, process)
         self.note(f"{process.name} goes on")
 
     # ------------------------------------------------------------------ processes
