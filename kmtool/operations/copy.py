@@ -17,6 +17,7 @@ from kmtool.config import Config
 from kmtool.durable import write_whole
 from kmtool.errors import Broken, ConfigError, InputRefused, Refused, told
 from kmtool.operations import config_text, home, sender
+from kmtool.operations.journal_check import last_chance
 from kmtool.shop import Shop
 from kmtool.store import machines, transfer
 from kmtool.store.db import Db, connect
@@ -49,6 +50,8 @@ def copy(shop: Shop, target: str, *, switch: bool = False, keep: bool = True) ->
     place = _target(shop, target)
     with ExitStack() as stack:
         stack.enter_context(sender.alone(shop))
+        if switch and keep:
+            last_chance(shop)
         fresh = isinstance(place, Path) and not place.exists()
         other = connect(place, create=True)
         stack.callback(other.close)

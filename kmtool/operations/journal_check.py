@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kmtool.domain.states import KeyState
 from kmtool.errors import OlderThanJournal, told
 from kmtool.journal import JournalEntry
-from kmtool.operations import journal_whole
+from kmtool.operations import home, journal_whole
 from kmtool.operations.replay import LastWord, Place, last_word
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
@@ -124,3 +124,12 @@ def _unnumbered(shop: Shop, tail: list[JournalEntry]) -> str:
 
 def _place(place: Place) -> str:
     return told("{order} line {line}", order=f"{place[0]}:{place[1]}", line=place[2])
+
+
+def last_chance(present: Shop | None) -> None:
+    """Make the journal whole before the database that knows what it lost is replaced or leaves.
+
+    A replay takes what it finds in the journal for all there is.
+    """
+    if present is not None and home.read_home(present.journal.path) and not older(present):
+        journal_whole.make_whole(present)

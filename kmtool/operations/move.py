@@ -21,6 +21,7 @@ from kmtool.domain.secret import Secret
 from kmtool.durable import copy_whole, keep_name
 from kmtool.errors import Broken, FileMissing, InputRefused, NotSetUp, Refused, marked, told
 from kmtool.operations import home, sender
+from kmtool.operations.journal_check import last_chance
 from kmtool.operations.restore import Figures, figures_of, settle
 from kmtool.shop import Shop
 from kmtool.store import copying, house, machines
@@ -68,6 +69,8 @@ def move(shop: Shop, target: Path, open_it: Opener, *, keep: bool = True) -> Mov
     target = target.resolve()
     _must_be_free(shop, target)
     with sender.alone(shop):
+        if keep:
+            last_chance(shop)
         files = list(_files(shop.config))
         done = Moved(str(target), figures_of(shop), len(files) + 1, False, False, keep)
         if not keep:
@@ -108,6 +111,8 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
             mend="give a passphrase when you are asked",
         )
     with sender.alone(shop):
+        if keep:
+            last_chance(shop)
         for left in (shop.config.root / "shop").glob(".move-*"):  # its process was killed
             shutil.rmtree(left, ignore_errors=True)
         if target.exists():

@@ -33,7 +33,7 @@ from kmtool.locks import FileLock
 from kmtool.operations import audit, backup, bought_before, doctor, home, journal_whole, sender
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
-from kmtool.operations.journal_check import older
+from kmtool.operations.journal_check import last_chance, older
 from kmtool.operations.refunds import unpack
 from kmtool.operations.replay import Replayed, last_word, replay
 from kmtool.shop import Shop
@@ -111,7 +111,7 @@ def outlook(config: Config, file: Path, open_it: Opener) -> Outlook:
         present = _opened(config, open_it, stack)
         shop = stack.enter_context(_copy(config, file, open_it))
         _must_be_same_shop(file, shop, present)
-        _make_whole(present)
+        last_chance(present)
         there = None if present is None else figures_of(present)
         return Outlook(str(file), figures_of(shop), there, home.owns_journal(shop))
 
@@ -129,7 +129,7 @@ def restore(
         if keep:
             alone = sender.alone(present) if present else sender.locked_out(config)
             stack.enter_context(alone)
-            _make_whole(present)
+            last_chance(present)
         with _copy(config, file, open_it) as shop:
             _must_be_same_shop(file, shop, present)
             settled, figures = settle(shop), figures_of(shop)
@@ -198,12 +198,6 @@ def _has_journal(shop: Shop) -> bool:
     if house.meta(shop.db, journal_whole.BUYS) and not journal_whole.names_purchases(shop, word):
         return False
     return machines.delivered_keys(shop.db) <= {*word.sent, *word.released}
-
-
-def _make_whole(present: Shop | None) -> None:
-    """The database that is there knows what its journal may have lost: the last chance to ask."""
-    if present is not None and home.read_home(present.journal.path) and not older(present):
-        journal_whole.make_whole(present)
 
 
 def drill(shop: Shop, open_it: Opener) -> Drill:

@@ -12,6 +12,7 @@ import pytest
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.config import load
+from kmtool.domain.secret import Secret
 from kmtool.errors import AwayFromHome, Broken, InputRefused, Locked, Refused
 from kmtool.operations import doctor, move, sender
 from kmtool.operations.adopt import adopt
@@ -223,3 +224,28 @@ def test_a_difference_is_noticed_and_nothing_kept(
         copy(shop, target)
     if "://" not in target:
         assert not Path(target).exists()
+
+
+@pytest.mark.parametrize("how", ["move", "pack", "copy"])
+def test_what_the_journal_lost_is_on_record_before_the_shop_leaves(
+    shop: Shop, clock: ManualClock, tmp_path: Path, how: str
+) -> None:
+    """Seed 1005183: it was cut, then the shop moved; a later restore sold the keys again."""
+    if shop.db.dialect == "postgresql":
+        pytest.skip("there a shop is no file that moves")
+    full(shop)
+    pull(shop, order("LAST"))
+    assert deliver(shop).delivered == 1
+    whole = shop.journal.path.read_bytes().splitlines(keepends=True)
+    shop.journal.path.write_bytes(b"".join(whole[:-1]))
+    if how == "move":
+        move.move(
+            shop,
+            tmp_path.parent / f"{tmp_path.name}-there",
+            lambda config: open_shop(config, clock=clock),
+        )
+    elif how == "pack":
+        move.pack(shop, tmp_path / "shop.kmmove", Secret("a made-up pass"))
+    else:
+        copy(shop, "shop/other.db", switch=True)
+    assert "LAST" in {entry.order for entry in shop.journal.read()}
