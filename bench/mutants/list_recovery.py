@@ -57,7 +57,7 @@ RECOVERY: tuple[Mutant, ...] = (
         (
             Edit(SENDER, "        journal_whole.make_whole(shop)\n", ""),
             Edit(
-                "kmtool/operations/restore.py",
+                "kmtool/operations/journal_check.py",
                 "        journal_whole.make_whole(present)\n",
                 "        pass\n",
             ),

@@ -96,7 +96,11 @@ RESTORING: tuple[Mutant, ...] = (
                 "    return machines.delivered_keys(shop.db) <= {*word.sent, *word.released}\n",
                 "    return bool(word)\n",
             ),
-            Edit(RESTORE, "        journal_whole.make_whole(present)\n", "        pass\n"),
+            Edit(
+                "kmtool/operations/journal_check.py",
+                "        journal_whole.make_whole(present)\n",
+                "        pass\n",
+            ),
             Edit(
                 "kmtool/operations/home.py",
                 "    if file is None or not shop.journal.path.exists():\n        return False\n",
