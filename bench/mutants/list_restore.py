@@ -159,13 +159,6 @@ RESTORING: tuple[Mutant, ...] = (
         Sees.ONE_BUYER,
     ),
     Mutant(
-        "delivered_line_gets_more",
-        (Edit(REBIND, "        line = _given_up(shop, order, line, sent)\n", ""),),
-        "keys that were sent in place of delivered ones lie beside them after a restore",
-        Sees.DOCTOR,
-        "returned",
-    ),
-    Mutant(
         "one_line_is_asked_about",
         (
             Edit(
