@@ -50,21 +50,32 @@ def packed(stage: Stage) -> None:
     run(stage, "db move ../out.kmmove --without-key --yes")
 
 
+UNDONE = {
+    r"CREATE TABLE (\w+)": r"DROP TABLE \1",
+    r"CREATE INDEX (\w+)": r"DROP INDEX \1",
+    r"ALTER TABLE (\w+) ADD COLUMN (\w+)": r"ALTER TABLE \1 DROP COLUMN \2",
+}
+
+
 def older(stage: Stage) -> None:
     """The database as the version before the newest migration left it."""
     name, statements = MIGRATIONS[-1]
-    made = [
-        found[1]
-        for text in statements
-        if isinstance(text, str) and (found := re.match(r"CREATE TABLE (\w+)", text))
-    ]
-    assert made, f"{name} makes no table: take another way back in time"
+    back = [undone for text in statements if isinstance(text, str) and (undone := _undone(text))]
+    assert len(back) == len(statements), f"{name} is not undone: take another way back in time"
     db = connect(stage.shop / "shop" / "shop.db")
     with db.tx():
-        for table in reversed(made):
-            db.run(f"DROP TABLE {table}")
+        for text in reversed(back):
+            db.run(text)
         db.run("DELETE FROM _sqlite_migrations WHERE name = :name", name=name)
     db.close()
+
+
+def _undone(text: str) -> str:
+    """Return what takes a statement of a migration back, empty where nothing here does."""
+    for done, undone in UNDONE.items():
+        if found := re.match(done, text):
+            return found.expand(undone)
+    return ""
 
 
 def run(stage: Stage, line: str) -> None:

@@ -145,7 +145,12 @@ class Stage:
         try:
             rows = db.all("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
             names = [row["name"] for row in rows if row["name"] not in TRIES]
-            return {name: db.all(f"SELECT * FROM {name} ORDER BY 1, 2") for name in names}
+            found = {name: db.all(f"SELECT * FROM {name} ORDER BY 1, 2") for name in names}
+            # The journal that was looked at is whole, whatever becomes of the command.
+            found["meta"] = [
+                row for row in found["meta"] if not row["name"].startswith("journal_whole")
+            ]
+            return found
         finally:
             db.close()
 
