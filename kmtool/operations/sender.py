@@ -126,14 +126,22 @@ def take_over(shop: Shop) -> list[Row]:
     except Locked:
         if not found:
             raise
-        raise Locked(  # it stands still in the middle of a change: only its end frees the file
-            detail=_holder(shop.db),
-            mend="end its process ({pid}), by force if need be; then: kmtool run",
-            pid=found[0]["pid"],
-        ) from None
+        raise _stands_still(shop, found[0]) from None
     for row in found:
-        close(shop, SessionId(row["id"]), "dead")
+        try:
+            close(shop, SessionId(row["id"]), "dead")
+        except Locked:
+            raise _stands_still(shop, row) from None
     return found
+
+
+def _stands_still(shop: Shop, row: Row) -> Locked:
+    """A sender that stands still in the middle of a change: only its end frees the database."""
+    return Locked(
+        detail=_holder(shop.db),
+        mend="end its process ({pid}), by force if need be; then: kmtool run",
+        pid=row["pid"],
+    )
 
 
 def senders(shop: Shop) -> list[Row]:

@@ -255,6 +255,22 @@ def test_a_sender_that_stands_still_with_the_database_locked_is_named(
     assert str(os.getpid()) in refused.value.next_step()
 
 
+def test_a_worker_that_stands_still_in_a_change_is_named_when_its_session_is_to_be_ended(
+    shop: Shop, other: Shop
+) -> None:
+    """A daemon that was stopped while it wrote its intents: the row of its session is its own."""
+    if shop.db.dialect != "postgresql":
+        pytest.skip("on SQLite the whole file is locked")
+    with sending(shop, "run") as mine:
+        with mine.db.tx():
+            assert mine.session is not None and sessions.is_live(mine.db, mine.session, lock=True)
+            other.db.run("SET lock_timeout = '200ms'")
+            with pytest.raises(Locked) as told:
+                sender.take_over(other)
+        assert f"end its process ({os.getpid()})" in told.value.next_step()
+        assert str(os.getpid()) in str(told.value)
+
+
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_nobody_begins_to_send_or_show_keys_while_the_database_is_replaced(
     shop: Shop, other: Shop, by_hand: bool
