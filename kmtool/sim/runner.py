@@ -6,6 +6,7 @@ The lives lie in a temporary folder of their own; nothing of the owner's is open
 from __future__ import annotations
 
 import gc
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -31,6 +32,9 @@ SET_BACK = ("restores", "clones", "moves", "losses")
 AHEAD = 8
 """How many lives wait for each processor: none stands still while a long one holds the others up.
 """
+
+SWEEP_EVERY = 4
+"""After so many lives a process looks for garbage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def _counting(events: int) -> Iterator[int]:
 def _alone(seed: int, base: Path) -> Generator[Life, None, None]:
     with _sparing_the_collector(), prepared(base) as ground:
         while True:
-            yield play(seed, ground)
+            yield _swept(play(seed, ground))
             seed += 1
 
 
@@ -163,6 +167,7 @@ class _Asked(Protocol):
 
 
 _own: ExitStack = ExitStack()
+_played = itertools.count(1)
 _grounds: list[Ground] = []
 _over: list[_Asked] = []
 
@@ -194,6 +199,13 @@ def _play(seed: int) -> Life | None:
     life = play(seed, _grounds[-1])
     if life.rule:
         _grounds.clear()
+    return _swept(life)
+
+
+def _swept(life: Life) -> Life:
+    """Collect the garbage of some lives at once: left to itself the heap gets holes and grows."""
+    if next(_played) % SWEEP_EVERY == 0:
+        gc.collect()
     return life
 
 
