@@ -15,11 +15,12 @@ from kmtool.domain.states import AttemptState, LineState, Mode, PurchaseState
 from kmtool.errors import (
     KmError,
     OutsideError,
+    Retriable,
     Unknown,
     told,
 )
 from kmtool.journal import JournalEntry
-from kmtool.operations import bought_before, routes, topup, waited
+from kmtool.operations import awake, bought_before, routes, topup, waited
 from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
 from kmtool.operations.purchase_outcome import (
     AGAIN,
@@ -77,6 +78,7 @@ def _purchase(shop: Shop, effect: Row) -> Row | None:
 
 def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
     """Intent, network, outcome of one purchase."""
+    until = shop.clock.monotonic() + supplier.features.grace_ms / 2_000
     begun = begin(shop, effect, tally)
     if begun is None:
         return
@@ -89,7 +91,11 @@ def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
         cap_minor=purchase["cap_minor"],
         currency=purchase["currency"],
     )
-    answer = routes.buy(supplier, purchase["supplier"], wish)
+    answer: Purchased | OutsideError
+    if shop.clock.monotonic() > until:  # others may have asked meanwhile, and bought it
+        answer = Retriable(after_s=0.0, who=purchase["supplier"], detail=awake.WHY)
+    else:
+        answer = routes.buy(supplier, purchase["supplier"], wish)
     finish(shop, effect, (attempt_id, n), answer, tally)
 
 

@@ -24,6 +24,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         (5000075, "charged again after a restore without the journal"),
         (5000171, "the day's limit forgot what was bought since; a product was mapped late"),
         (5000379, "a refusal of the repetition was taken for a proof"),
+        (1002779, "it stood still behind its intent, another bought it, and it woke and bought it"),
         (5002827, "nobody was asked what came of a purchase"),
     ],
 )
