@@ -45,13 +45,11 @@ T = TypeVar("T")
 
 START_MS = 1_795_305_600_000
 TRACE = 60
-LOOKS = 5
-"""Of so many starts one looks at all promises."""
+LOOKS = 5  # of so many starts one looks at all promises
 DEEP = 2
 """How many processes may stand still one inside the other."""
 STILL_MAX_MS = 55_000
-"""So long may a process stand still between its last look at the clock and its call: nobody could
-hold back a call that begins later than that (`docs/reliability.md`)."""
+"""So long may a process stand still right before its call (`docs/reliability.md`)."""
 COUNTED = ("outside", "acts", "calls", "commits", "journal", "crashes", "restarts", "jumps")
 """What counts as an event; `Stage.count` holds other figures too."""
 
@@ -90,6 +88,7 @@ class Stage:
         """Lines of journals that were read before (they hold their own proof)."""
         self.sent: dict[bytes, set[Name]] = {}
         """fingerprint → orders: what the journal has on the disk."""
+        self.begun: dict[tuple[str, str, int], int] = {}  # message → commit of its first intent
         self.journals: dict[Path, Journal] = {}
         """The journals of this life, each as a process knew it."""
         self.stands_at = ""
@@ -219,7 +218,9 @@ class Stage:
             name = (entry.channel, entry.order)
             if entry.kind == "SEND":
                 self.sent.setdefault(bytes.fromhex(entry.fingerprint), set()).add(name)
-                process.intended[entry.channel, entry.order, entry.parcel] = process.last_commit
+                message = (entry.channel, entry.order, entry.parcel)
+                process.intended[message] = process.last_commit
+                self.begun.setdefault(message, process.last_commit)
         self._digest.update(b"j%d" % len(entries))
 
     def _let_other_act(self, where: str, process: Process) -> None:
@@ -235,7 +236,7 @@ class Stage:
         finally:
             self.random, self.stands_at = mine, stood
         process.check()
-        if where == "call before" and self.clock.true_ms() - since_ms > STILL_MAX_MS:
+        if self.clock.true_ms() - since_ms > STILL_MAX_MS and where == "call before":
             self.strike("crash", where, process)
         self.note(f"{process.name} goes on")
 

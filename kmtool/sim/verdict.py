@@ -80,7 +80,7 @@ def at_the_door(
         stage.fail(NOT_HELD, f"{name}, parcel {parcel}")
     if process.taken_over and intent > process.taken_over:
         stage.fail(FENCED, f"{name}, parcel {parcel}")
-    if placed.told_changed and intent > placed.told_changed:
+    if placed.told_changed and stage.begun.get((*name, parcel), intent) > placed.told_changed:
         _must_be_as_changed(stage, placed, message)
     _must_go_where_it_went(stage, placed, message)
     if keys_in(text):  # what tells of a charged account follows the money, whatever came since
