@@ -14,6 +14,9 @@ AttemptId = NewType("AttemptId", int)
 SessionId = NewType("SessionId", int)
 AllocationId = NewType("AllocationId", int)
 
+Place = tuple[str, str, str]
+"""A line by its outside ids: channel, order number, line number; it outlives a database."""
+
 _CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 

@@ -16,6 +16,7 @@ from kmtool.config import Config
 from kmtool.errors import KmError, Locked, Refused
 from kmtool.operations import audit, home, journal_whole, sender
 from kmtool.operations.journal_check import older
+from kmtool.operations.move import clear_unfinished
 from kmtool.operations.replay import last_word
 from kmtool.operations.restore import Figures, Settled, figures_of, settle
 from kmtool.shop import Shop
@@ -67,6 +68,8 @@ def adopt(shop: Shop, *, journal_complete: bool = False) -> Adopted:
     found = outlook(shop)
     with sender.alone(shop), _other_place(shop, found.was) as other:
         joins = found.joins
+        if not shop.db.rehearsing:
+            clear_unfinished(shop)
         if other is not None and not shop.db.rehearsing:
             _make_whole(replace(shop, config=_at(shop, Path(found.was)), db=other))
         settled = Settled(True) if joins else settle(shop, trusted=journal_complete)

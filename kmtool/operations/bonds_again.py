@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import AllocationState, LineKind
 from kmtool.operations.shared import share_e5
 from kmtool.shop import Shop
 from kmtool.store import deliveries, products, refunds, seen_keys
 from kmtool.store.db import Row
 
-Place = tuple[str, str, str]
 SEEN = frozenset({AllocationState.EXPOSED, AllocationState.DELIVERED})
 
 

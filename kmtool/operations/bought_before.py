@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kmtool.domain import accounts
-from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.ids import EffectId, LineId, OrderId, Place
 from kmtool.domain.states import (
     AttemptState,
     EffectKind,
@@ -49,8 +49,6 @@ UNSURE = frozenset({PurchaseState.PLANNED, PurchaseState.CANCELLED, PurchaseStat
                     PurchaseState.UNKNOWN})  # fmt: skip
 
 NOTHING = Kept(0)
-
-Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import KeyState
 from kmtool.errors import OlderThanJournal, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import home, journal_whole
-from kmtool.operations.replay import LastWord, Place, last_word
+from kmtool.operations.replay import LastWord, last_word
 from kmtool.shop import Shop
 from kmtool.store import doctor as store
 from kmtool.store import house, machines, seen_keys

@@ -8,11 +8,12 @@ lives: so the loss is made good at the next start of a sender, and before a rest
 
 from __future__ import annotations
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import PurchaseState
 from kmtool.errors import KmError
 from kmtool.journal import JournalEntry
 from kmtool.operations import home, topup
-from kmtool.operations.replay import LastWord, Place, last_word
+from kmtool.operations.replay import LastWord, last_word
 from kmtool.shop import Shop
 from kmtool.store import house, machines, purchases
 from kmtool.store.db import Row

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import AllocationState
 from kmtool.operations import lending_numbers
 from kmtool.operations.rebind import unreserve
@@ -17,8 +18,6 @@ from kmtool.shop import Shop
 from kmtool.store import lending as store
 from kmtool.store import seen_keys
 from kmtool.store.db import Row
-
-Place = tuple[str, str, str]
 
 
 def stands(shop: Shop, key: Row, bonds: Sequence[Row], place: Place) -> bool:

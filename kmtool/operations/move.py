@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ _SHOP, _JOURNAL, _MASTER = "shop", "journal", "master.key"
 _STAY = {"locks", "logs"}
 RETIRED = (
     marked("the shop was not moved ({problem}); nothing is sent from here until you decide"),
-    marked("make room, then repeat the command; to stay here: kmtool db adopt"),
+    marked("make room, then kmtool db adopt; after that move the shop again, or stay"),
 )
 NOT_HOME = (
     marked("the shop lies in {folder}, but is not at home there yet ({problem})"),
@@ -75,8 +75,8 @@ def move(shop: Shop, target: Path, open_it: Opener, *, keep: bool = True) -> Mov
         done = Moved(str(target), figures_of(shop), len(files) + 1, False, False, keep)
         if not keep:
             return done
-        partial = target.with_name(target.name + ".part")
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear(shop, target)
+        partial = _partial(target)
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, partial, ignore_errors=True)
             partial.mkdir(parents=True, mode=0o700)
@@ -113,8 +113,6 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
     with sender.alone(shop):
         if keep:
             last_chance(shop)
-        for left in (shop.config.root / "shop").glob(".move-*"):  # its process was killed
-            shutil.rmtree(left, ignore_errors=True)
         if target.exists():
             raise Refused(detail="{path} is there already", path=target, mend="name another file")
         files = list(_files(shop.config))
@@ -125,6 +123,7 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
         key = _key_for(shop, number, passphrase, salt)
         if not keep:
             return done
+        _clear(shop, target)
         target.parent.mkdir(parents=True, exist_ok=True)
         work = shop.config.root / "shop" / f".move-{shop.now_ms()}"
         with ExitStack() as stack:
@@ -141,8 +140,7 @@ def pack(shop: Shop, target: Path, passphrase: Secret | None, *, keep: bool = Tr
             if passphrase is not None:
                 save_master(work / _MASTER, _master(shop, number))
                 members[_MASTER] = work / _MASTER
-            partial = target.with_name(target.name + ".part")
-            partial.unlink(missing_ok=True)  # of a process that was killed
+            partial = _partial(target)
             bundle.seal(partial, members, number, key, salt)
             partial.rename(target)
             keep_name(target)
@@ -166,7 +164,7 @@ def unpack(
         if found["kdf"] == "scrypt"
         else bundle.key_of_master(_master_here(number).wrap, number)
     )
-    partial = folder.with_name(folder.name + ".part")
+    partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
     with ExitStack() as stack:
@@ -187,6 +185,29 @@ def unpack(
         home.settle(shop, "moved")
         done = figures_of(shop)
     return Moved(str(folder), done, count, False, found["kdf"] == "scrypt", kept=True)
+
+
+def clear_unfinished(shop: Shop) -> None:
+    """Remove what a journey left whose process was killed after it had retired this place."""
+    row = machines.home(shop.db)
+    if row is not None and row["state"] == "retired" and row["moved_to"]:
+        _clear(shop, Path(row["moved_to"]))
+
+
+def _clear(shop: Shop, target: Path) -> None:
+    for left in (shop.config.root / "shop").glob(".move-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = _partial(target)
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _partial(target: Path) -> Path:
+    """Return where a shop grows before it gets its name."""
+    return target.with_name(target.name + ".part")
 
 
 def _inside(shop: Shop) -> Path:

@@ -197,35 +197,25 @@ def _wait_for_route(shop: Shop, line_id: LineId, error: KmError) -> None:
     delivery."""
     why = told("{problem}. {next_step}", problem=error, next_step=error.next_step())
     with shop.db.tx():
-        orders.move_line(
-            shop.db,
-            line_id,
-            LineState.HUMAN,
-            LineState.HUMAN,
-            shop.now_ms(),
-            gate=Gate.ROUTE,
-            reason=why,
-        )
+        _wait(shop, line_id, Gate.ROUTE, why)
 
 
 def _wait_for_stock(shop: Shop, line_id: LineId, wanted: Sequence[Row]) -> None:
     skus = sorted({row["sku"] for row in wanted})
     free = available(shop, skus)
     short = next((sku for sku in skus if free.get(sku, 0) < len(wanted)), skus[0])
-    orders.move_line(
-        shop.db,
-        line_id,
-        LineState.HUMAN,
-        LineState.HUMAN,
-        shop.now_ms(),
-        gate=Gate.STOCK,
-        reason=told(
-            "{n} keys to be replaced, {free} of {sku} in stock",
-            n=len(wanted),
-            free=free.get(short, 0),
-            sku=short,
-        ),
+    why = told(
+        "{n} keys to be replaced, {free} of {sku} in stock",
+        n=len(wanted),
+        free=free.get(short, 0),
+        sku=short,
     )
+    _wait(shop, line_id, Gate.STOCK, why)
+
+
+def _wait(shop: Shop, line_id: LineId, gate: Gate, why: str) -> None:
+    human, now = LineState.HUMAN, shop.now_ms()
+    orders.move_line(shop.db, line_id, human, human, now, gate=gate, reason=why)
 
 
 def _chosen(shop: Shop, order: Row, wish: ReplaceWish) -> tuple[Row, list[Row]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
+from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId, Place
 from kmtool.domain.states import (
     AllocationState,
     AttemptState,
@@ -215,7 +215,7 @@ def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
     return line_of(shop, {"order_id": order["id"], "line_id": line["id"]})
 
 
-def give_up(shop: Shop, bad: Mapping[bonds_again.Place, Collection[bytes]]) -> None:
+def give_up(shop: Shop, bad: Mapping[Place, Collection[bytes]]) -> None:
     """Keys that count in this copy were given up since: their lines lack one until it is here."""
     for bond, key in bonds_again.given_up_since(shop, bad):
         _give_up(shop, bond, key)

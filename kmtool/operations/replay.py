@@ -13,6 +13,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import AllocationState, KeyState
 from kmtool.errors import marked
 from kmtool.journal import Journal
@@ -35,8 +36,6 @@ from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
 
 _SEEN = {KeyState.EXPOSED, KeyState.DELIVERED, KeyState.DEFECTIVE, KeyState.VOID, KeyState.RETURNED}
-
-Place = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,15 +175,12 @@ def new_text(stage: Stage) -> None:
 
 def set_text(stage: Stage, number: int) -> str:
     """Let new orders get this text from now on."""
-    body, owner = f"T-T1-{number:06d}".encode(), stage.world.owner
+    body = f"T-T1-{number:06d}".encode()
 
     def work(shop: Shop) -> None:
         texts.set_text(shop, "T1", Source("t.txt", body))
 
-    def done(_result: None, _seq: int) -> None:
-        owner.text_here = True
-
-    return perform(stage, f"text {number}", work, done)
+    return perform(stage, f"text {number}", work)
 
 
 def bring_again(stage: Stage) -> None:
@@ -192,8 +189,9 @@ def bring_again(stage: Stage) -> None:
     if not owner.text_here:
         made = range(1, stage.world.made.get("T1", 1) + 1)
         sent = {number for number in made if is_recorded(stage, f"T-T1-{number:06d}")}
-        for number in (*sorted(sent - {owner.text}), owner.text):
-            set_text(stage, number)
+        every = (*sorted(sent - {owner.text}), owner.text)
+        ends = [set_text(stage, number) for number in every]
+        owner.text_here = all(end == DONE for end in ends)
     pictures.list_again(stage)
     for file in owner.files:
         sold = any(stage.world.holders.get(key) or is_recorded(stage, key) for key in file.keys)

@@ -23,10 +23,15 @@ def number(db: Db, name: str) -> int | None:
     try:
         return None if found is None else int(found)
     except ValueError:
-        raise Broken(
-            detail="the value {name} in the database was changed", name=name, where=db.name,
-            mend="kmtool db restore FILE; kmtool db backups lists them",
-        ) from None  # fmt: skip
+        raise changed(db, name) from None
+
+
+def changed(db: Db, name: str) -> Broken:
+    """Return the error for a stored value that somebody changed."""
+    return Broken(
+        detail="the value {name} in the database was changed", name=name, where=db.name,
+        mend="kmtool db restore FILE; kmtool db backups lists them",
+    )  # fmt: skip
 
 
 def set_meta(db: Db, name: str, value: str) -> None:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
+from kmtool.domain.ids import Place
 from kmtool.domain.states import PurchaseState
 from kmtool.store import house
 from kmtool.store.db import Db, Row, in_clause
@@ -69,7 +70,7 @@ def place_of(db: Db, order_id: int, line_id: int) -> int:
     )
 
 
-def tried(db: Db, *, asked: bool = False) -> dict[tuple[str, str, str], Row]:
+def tried(db: Db, *, asked: bool = False) -> dict[Place, Row]:
     """Return place → the newest purchase of the line, for every line that has one (`asked`: one
     that its supplier was asked for)."""
     chosen = " WHERE p.intent_ms IS NOT NULL" if asked else ""
@@ -207,19 +208,19 @@ class Kept:
     at: int = 0
 
 
-def keep_bought(db: Db, place: tuple[str, str, str], kept: Kept) -> None:
+def keep_bought(db: Db, place: Place, kept: Kept) -> None:
     """Keep that a purchase for a line was tried of which nothing else is here."""
     house.set_meta(db, _name_of(place), json.dumps(astuple(kept)))
 
 
 def kept_spent(db: Db, supplier: str, since_ms: int) -> int:
     """Return what those purchases may have cost at a supplier since a moment."""
-    rows = db.all("SELECT value FROM meta WHERE name LIKE 'bought:%'")
-    every = (Kept(*json.loads(row["value"])) for row in rows)
+    rows = db.all("SELECT name, value FROM meta WHERE name LIKE 'bought:%'")
+    every = [_kept(db, row["name"], row["value"]) for row in rows]
     return sum(one.amount_minor for one in every if one.supplier == supplier and one.at >= since_ms)
 
 
-def forget_bought(db: Db, place: tuple[str, str, str]) -> None:
+def forget_bought(db: Db, place: Place) -> None:
     """Keep it no longer: the purchase stands here again."""
     db.run("DELETE FROM meta WHERE name = :name", name=_name_of(place))
 
@@ -239,17 +240,35 @@ def any_bought(db: Db) -> bool:
     return db.value("SELECT 1 FROM meta WHERE name LIKE 'bought:%' LIMIT 1") is not None
 
 
-def bought_places(db: Db) -> list[tuple[str, str, str]]:
+def bought_places(db: Db) -> list[Place]:
     """Return the place of every purchase that is kept so."""
     rows = db.all("SELECT name FROM meta WHERE name LIKE 'bought:%' ORDER BY name")
-    return [tuple(json.loads(row["name"].removeprefix(BOUGHT))) for row in rows]
+    return [_place(db, row["name"]) for row in rows]
 
 
-def bought_at(db: Db, place: tuple[str, str, str]) -> Kept | None:
+def bought_at(db: Db, place: Place) -> Kept | None:
     """Return the purchase that is kept so for a line."""
-    found = house.meta(db, _name_of(place))
-    return None if found is None else Kept(*json.loads(found))
+    name = _name_of(place)
+    found = house.meta(db, name)
+    return None if found is None else _kept(db, name, found)
 
 
-def _name_of(place: tuple[str, str, str]) -> str:
+def _kept(db: Db, name: str, value: str) -> Kept:
+    """Read what is kept of a purchase; raises `Broken` when somebody changed it."""
+    try:
+        generation, parcel, supplier, amount_minor, at = json.loads(value)
+        return Kept(int(generation), int(parcel), str(supplier), int(amount_minor), int(at))
+    except (ValueError, TypeError):
+        raise house.changed(db, name) from None
+
+
+def _place(db: Db, name: str) -> Place:
+    try:
+        channel, number, line_no = json.loads(name.removeprefix(BOUGHT))
+    except (ValueError, TypeError):
+        raise house.changed(db, name) from None
+    return str(channel), str(number), str(line_no)
+
+
+def _name_of(place: Place) -> str:
     return BOUGHT + json.dumps(place)

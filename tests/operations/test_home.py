@@ -15,6 +15,7 @@ from kmtool.config import load
 from kmtool.errors import AwayFromHome, Broken, OlderThanJournal, Refused
 from kmtool.journal import JournalEntry
 from kmtool.operations import doctor, home
+from kmtool.operations.adopt import adopt
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import hold
 from kmtool.operations.sell import SaleWish, sell
@@ -192,6 +193,29 @@ def test_a_place_that_was_given_up_says_where_the_shop_went(shop: Shop) -> None:
         machines.retire_homes(shop.db, "/somewhere/else", 1)
     with pytest.raises(Refused, match="moved to /somewhere/else"):
         deliver(shop)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_a_killed_journey_left_goes_when_its_place_is_home_again(
+    folder: Path, tmp_path: Path, *, packed: bool
+) -> None:
+    """Kills, seed 111404: a move died after it had retired its place, and its files stayed."""
+    target = tmp_path / ("out.kmmove" if packed else "moved")
+    partial = target.with_name(target.name + ".part")
+    with opened(folder) as shop:
+        with shop.db.tx():
+            machines.retire_homes(shop.db, str(target), 1)
+        work = shop.config.root / "shop" / ".move-1"
+        work.mkdir()
+        (work / "shop.db").write_bytes(b"half")
+        if packed:
+            partial.write_bytes(b"half")
+        else:
+            (partial / "shop").mkdir(parents=True)
+        adopt(shop)
+        assert not work.exists()
+        assert not partial.exists()
+        home.must_be_home(shop)
 
 
 def test_what_would_never_be_heard_of_is_not_written_at_a_place_that_was_given_up(
