@@ -144,7 +144,8 @@ class Journal:
         """Put a journal that grew too long under a number; call it as the only sender."""
         if not self.path.exists() or self.path.stat().st_size < limit:
             return False
-        number = len(self.parts())
+        old = [part for part in self.parts() if part != self.path]
+        number = int(old[-1].name.split(".")[-2]) + 1 if old else 1
         try:
             self.path.rename(self.path.with_name(f"{self.path.stem}.{number:04d}.log"))
         except OSError:  # somebody holds it open (Windows): the next start tries again

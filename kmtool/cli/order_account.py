@@ -38,18 +38,21 @@ def charged(
     number: Number,
     reason: Annotated[str, typer.Option(help=_("why the amount is right"))] = "",
     amount: Annotated[
-        str, typer.Option(help=_("the outcome is unclear: it was charged, and came to this"))
+        str,
+        typer.Option(
+            help=_("the outcome is unclear: it was charged, and came to this; 0: it was not")
+        ),
     ] = "",
     line: Annotated[str, typer.Option(help=_("the line, if several are top-ups"))] = "",
     dry_run: doors.DryRun = False,
 ) -> None:
     """Say that a purchase was looked at: charged otherwise than agreed, or charged at all."""
-    from kmtool.domain.money import parse_minor
+    from kmtool.cli import values
     from kmtool.operations import purchase_records
 
     why = reason or out.ask(_("Why was another amount charged?"), flag="--reason TEXT")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        minor = parse_minor(amount, shop.config.shop.currency) if amount else None
+        minor = values.price(amount, shop.config.shop.currency, "--amount")
         result = purchase_records.settle_charged(shop, number, why, minor, line)
     out.show(result, _charged_view)
 

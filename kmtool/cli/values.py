@@ -23,7 +23,7 @@ def cost(text: str) -> int:
         ) from None
 
 
-def price(text: str | None, currency: str) -> int | None:
+def price(text: str | None, currency: str, flag: str = "--price") -> int | None:
     """Return a price in minor units, None for none."""
     from kmtool.domain.money import parse_minor
 
@@ -34,7 +34,9 @@ def price(text: str | None, currency: str) -> int | None:
     except ValueError:
         minor = -1
     if not 0 <= minor <= PRICE_MAX:
-        raise UsageError(detail="{text} is no price such as 48.00", text=text, mend="--price 48.00")
+        raise UsageError(
+            detail="{text} is no price such as 48.00", text=text, mend="{flag} 48.00", flag=flag
+        )
     return minor
 
 

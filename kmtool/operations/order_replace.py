@@ -145,10 +145,19 @@ def fill_waiting(shop: Shop, only: Sequence[int] = ()) -> int:
     """Bind keys to replacements that wait for stock; return how many lines go on.
 
     One transaction per line; one that cannot be packed stays as it is, with the reason, and keeps
-    nobody else waiting.
+    nobody else waiting, nor do many that wait for a product that is sold out.
     """
+    count, after = 0, 0
+    while rows := store.wanted_lines(shop.db, LINES_MAX, only, after):
+        after = rows[-1]["first"]
+        free = available(shop, sorted({row["sku"] for row in rows}))
+        count += _fill_some(shop, [row for row in rows if free.get(row["sku"], 0) > 0])
+    return count
+
+
+def _fill_some(shop: Shop, rows: Sequence[Row]) -> int:
     count = 0
-    for row in store.wanted_lines(shop.db, LINES_MAX, only):
+    for row in rows:
         order_id, line_id = OrderId(row["order_id"]), LineId(row["line_id"])
         try:
             with shop.db.tx():

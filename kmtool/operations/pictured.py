@@ -18,7 +18,7 @@ from kmtool.shop import Shop
 from kmtool.store import pictures as store
 from kmtool.store.db import Row
 
-_NAMED = re.compile(r"\bkey-([0-9]{1,18})\.(?:png|jpg|gif)\b", re.ASCII)
+_NAMED = re.compile(r"key-([0-9]{1,18})\.(?:png|jpg|gif)\b", re.ASCII)
 
 
 def name_of(key_id: int, opened: Secret) -> str:
@@ -52,8 +52,6 @@ def all_named(
     the same on every try.
     """
     names = _NAMED.findall(text)
-    if not names:
-        return ()
     gone = sorted({int(n) for n in names} - {key_id for key_id, _key in live})
     rows = store.replaced(shop.db, parcel_id, gone) if gone else []
     old = [

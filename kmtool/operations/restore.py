@@ -19,6 +19,7 @@ from pathlib import Path
 from kmtool.clock import Clock
 from kmtool.config import Config
 from kmtool.domain.ids import SessionId
+from kmtool.domain.states import EffectKind
 from kmtool.errors import (
     Broken,
     DatabaseDamaged,
@@ -34,7 +35,7 @@ from kmtool.operations import audit, backup, bought_before, doctor, home, journa
 from kmtool.operations.copy import compared
 from kmtool.operations.doctor import Check
 from kmtool.operations.journal_check import last_chance, older
-from kmtool.operations.refunds import unpack
+from kmtool.operations.refunds import take_back, unpack
 from kmtool.operations.replay import Replayed, last_word, replay
 from kmtool.shop import Shop
 from kmtool.store import copying, house, machines, maintenance, sessions, transfer
@@ -382,7 +383,8 @@ def _quarantine(shop: Shop) -> int:
     """Take every key that may have been sold since out of sale; unsent parcels are undone first."""
     with shop.db.tx():
         for effect in machines.untried(shop.db):
-            unpack(shop, effect, marked("the stock is reconciled after a restore first"))
+            undo = take_back if effect["kind"] == EffectKind.REPLACE else unpack
+            undo(shop, effect, marked("the stock is reconciled after a restore first"))
         taken = machines.quarantine_free(shop.db, shop.now_ms())
         house.set_meta(shop.db, machines.UNPROVED, str(shop.now_ms()))
         bought_before.lose_journal(shop)

@@ -251,9 +251,9 @@ def exposed_ever(db: Db) -> int:
 
 
 def untried(db: Db) -> list[Row]:
-    """Return the hand-overs that nobody has tried yet."""
+    """Return the hand-overs and replacements that nobody has tried yet."""
     return db.all(
-        "SELECT * FROM effects WHERE kind = 'hand_over' AND tries = 0"
+        "SELECT * FROM effects WHERE kind IN ('hand_over', 'replace') AND tries = 0"
         " AND state IN ('pending', 'retry_at', 'human') ORDER BY id"
     )
 

@@ -166,15 +166,18 @@ def wanted(db: Db, line_id: int) -> list[Row]:
     )
 
 
-def wanted_lines(db: Db, limit: int, only: Sequence[int] = ()) -> list[Row]:
-    """Return (order, line) of replacements that wait for a key, oldest first."""
+def wanted_lines(db: Db, limit: int, only: Sequence[int] = (), after: int = 0) -> list[Row]:
+    """Return (order, line, one of its products) of replacements that wait for a key, oldest first,
+    those that come `after` the `first` of another."""
     marks, params = in_clause(only) if only else ("", {})
     return db.all(
-        "SELECT r.order_id, r.line_id, min(r.id) AS first FROM replacements r"
+        "SELECT r.order_id, r.line_id, min(r.id) AS first, min(r.sku) AS sku FROM replacements r"
         " JOIN lines l ON l.id = r.line_id WHERE r.new_allocation_id IS NULL AND l.state = 'human'"
         + (f" AND r.order_id IN {marks}" if only else "")
-        + " GROUP BY r.order_id, r.line_id ORDER BY min(r.id) LIMIT :limit",
+        + " GROUP BY r.order_id, r.line_id HAVING min(r.id) > :after"
+        " ORDER BY min(r.id) LIMIT :limit",
         limit=limit,
+        after=after,
         **params,
     )
 

@@ -12,7 +12,7 @@ from adapters.demo_shop import DemoShop, Good, Offer, Sold
 from kmtool.app import create_shop
 from kmtool.clock import ManualClock
 from kmtool.config import load
-from kmtool.errors import EXIT_PARTLY
+from kmtool.errors import EXIT_PARTLY, EXIT_USAGE
 
 TOML = """schema = 1
 [shop]
@@ -121,3 +121,17 @@ def test_a_refused_top_up_is_shown_and_tried_anew(
     assert cli("order", "redeliver", number).code == 0
     states = [p["state"] for p in cli("order", "show", number, "--json").json()["purchases"]]
     assert states == ["rejected", "done"] and lab.supply.charged("13800138000") == 1
+
+
+@pytest.mark.parametrize("amount", ["abc", "9.805", "9,8,0", "1e3", "-1"])
+def test_a_wrong_amount_is_told_as_one(
+    cli: Any, lab: DemoShop, clock: ManualClock, amount: str
+) -> None:
+    """`order charged --amount abc` ended as a mistake of the program."""
+    assert cli("product", "add", "TEL", *TERMS, "--cap", "9.80").code == 0
+    assert cli("product", "map", "maple", "8811", "TEL").code == 0
+    number = buy(cli, lab, clock, "13800138000")
+    cli("deliver")
+    said = cli("order", "charged", number, "--reason", "x", f"--amount={amount}")
+    assert said.code == EXIT_USAGE
+    assert "--amount 48.00" in said.err

@@ -90,3 +90,15 @@ def test_a_record_is_written_as_json_with_sorted_keys(tmp_path: Path) -> None:
     plain = json.dumps(record, ensure_ascii=False, sort_keys=True)
     assert mac == hashlib.sha256(plain.encode()).hexdigest()
     assert [(entry.order, entry.n, entry.parcel) for entry in journal.read()] == [(hostile, 7, 2)]
+
+
+def test_a_part_that_is_gone_costs_no_other(journal: Journal) -> None:
+    """The number of parts named the next one: with one lost, it was written over the newest."""
+    for n in range(1, 4):
+        journal.append([entry(n)])
+        journal.lay_aside(1)
+    journal.parts()[0].unlink()
+    journal.look_again()
+    journal.append([entry(4)])
+    journal.lay_aside(1)
+    assert [one.order for one in journal.read()] == ["A2", "A3", "A4"]

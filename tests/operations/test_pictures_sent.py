@@ -23,6 +23,7 @@ from tests.fakes import order
 from tests.operations.delivery_kit import broken, line, outside, pull, states, tick
 from tests.operations.stock import shelf
 from tests.operations.test_deliver_kinds import listed
+from tests.operations.test_messages import put
 from tests.operations.test_restore import Opener, back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
 from tests.operations.test_restore_without_journal import opener as opener
@@ -158,3 +159,15 @@ def test_a_waiting_replacement_that_no_route_carries_stops_nobody_else(
     monkeypatch.setattr(fakes.Fake, "features", changed(fakes.FEATURES, attachments=True))
     assert deliver(shop).delivered == 1
     assert shown(sent[-1]) == [KEYS[2]] and broken(shop) == []
+
+
+@pytest.mark.parametrize("form", ["{{ key }}", "二维码{{ key }}", "code_{{ key }}", "QR{{ key }}"])
+def test_a_template_may_write_something_right_before_the_name(
+    shop: Shop, sent: list[Message], form: str
+) -> None:
+    """`QR{{ key }}` in a template: the message left without its pictures."""
+    body = "{% for line in lines %}{% for key in line['keys'] %}FORM\n{% endfor %}{% endfor %}"
+    put(shop, body.replace("FORM", form))
+    sold(shop)
+    assert line(shop)["state"] == "delivered"
+    assert len(sent[0].attachments) == 2

@@ -6,11 +6,12 @@ import pytest
 
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.operations import order_replace
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
 from tests.fakes import order, world
-from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, tick
+from tests.operations.delivery_kit import broken, keys_at, line, lines, outside, pull, run_on, tick
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, saved
@@ -135,3 +136,19 @@ def test_what_waits_for_its_order_is_named_by_a_journal_that_is_made_whole(
         run_on(again)
         assert tails(again, "replaced") == {"0001"} and keys_at("A1") == before
         assert broken(again) == []
+
+
+def test_many_that_wait_for_one_product_do_not_stop_another(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """500 lines that waited for a product that is sold out kept all later ones waiting."""
+    monkeypatch.setattr(order_replace, "LINES_MAX", 2)
+    shelf(shop, n=2)
+    shelf(shop, "S2", n=1, item="i2", supplier="sup2")
+    pull(shop, order("A1"), order("A2"), order("B1", lines=lines(("i2", 1))))
+    deliver(shop)
+    for number in ("A1", "A2", "B1"):
+        replace(shop, number, ReplaceWish(reason="dead"))
+    bring(shop, "KEY-S2-09999\n", sku="S2")
+    run_on(shop)
+    assert line(shop, "B1")["state"] == "delivered"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from pathlib import Path
 
 import pytest
 
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
+from kmtool.domain.states import RefundState
 from kmtool.errors import NotFound, UsageError
 from kmtool.operations import doctor, home
 from kmtool.operations.deliver import deliver
+from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.stock_back import reconcile_stock
+from kmtool.ports import RefundFact
 from kmtool.shop import Shop
 from tests.fakes import order
-from tests.operations.delivery_kit import broken, keys_at, outside, pull, run_on
+from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, run_on, tick
 from tests.operations.import_kit import bring
 from tests.operations.stock import shelf
 from tests.operations.test_restore import Opener, back, saved
@@ -78,3 +82,39 @@ def test_without_a_journal_a_file_brought_in_again_waits_for_the_proof_too(
     assert bring(shop, "KEY-S1-09009\n").files[0].out_of_sale == 0
     assert "stock_back" not in {c.name for c in doctor.house_checks(shop) if not c.ok}
     assert broken(shop) == []
+
+
+def test_a_replacement_that_waited_in_the_backup_keeps_no_key(
+    shop: Shop, opener: Opener, tmp_path: Path
+) -> None:
+    """Its key went back to the shelf and to another buyer since, and left a second time."""
+    shelf(shop, n=4)
+    one = order("A1")
+    pull(shop, one)
+    deliver(shop)
+    replace(shop, "A1", ReplaceWish(reason="dead"))
+    file = saved(shop)
+    tick(shop, 10_000)
+    facts = (RefundFact("R1", 1000, "open", shop.now_ms()),)
+    asked = changed(one, revision_ms=shop.now_ms(), refund=RefundState.OPEN, refunds=facts)
+    pull(shop, asked)
+    pull(shop, order("B1"))
+    deliver(shop)
+    assert len(keys_at("B1")) == 1
+    tick(shop, 10_000)
+    pull(shop, changed(one, revision_ms=shop.now_ms()))
+    shop.journal.path.unlink()
+    home.home_path(shop.journal.path).unlink()
+    assert not back(shop, file, opener).settled.journal
+    with opener(shop.config) as again:
+        pull(again)
+        run_on(again)
+        assert keys_at("A1").isdisjoint(keys_at("B1"))
+        assert line(again, "A1")["state"] == "human"
+        assert broken(again) == []
+        sold = tmp_path / "sold.txt"
+        sold.write_text("\n".join(keys_at("A1") | keys_at("B1")) + "\n", encoding="utf-8")
+        reconcile_stock(again, [sold], "compared with the channel's orders")
+        run_on(again)
+        assert line(again, "A1")["state"] == "delivered", "the buyer still gets another key"
+        assert keys_at("A1").isdisjoint(keys_at("B1"))
