@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kmtool.domain import accounts
-from kmtool.domain.ids import EffectId, LineId, OrderId, Place
+from kmtool.domain.ids import EffectId, LineId, OrderId, Place, code_text
 from kmtool.domain.states import (
+    COUNTER,
     AttemptState,
     EffectKind,
     EffectState,
@@ -149,7 +150,15 @@ def asks_first(shop: Shop, order: Row, effect: Row, line: Row) -> bool:
 def is_unproved(shop: Shop, order: Row) -> bool:
     """Tell whether an order is from before a restore at which the send journal was lost."""
     since = unproved_ms(shop)
+    if since and order["channel"] == COUNTER:  # a number given out since then says so
+        return number_mark(shop) not in order["number"].split("-")
     return bool(since and order["created_ms"] <= since + SKEW_MS)
+
+
+def number_mark(shop: Shop) -> str:
+    """Return what tells numbers given out here from those of before the send journal was lost."""
+    since = unproved_ms(shop)
+    return code_text(since // 1000, 7) if since else ""
 
 
 def unproved_ms(shop: Shop) -> int:

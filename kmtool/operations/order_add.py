@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import COUNTER, OrderStatus, RefundState
 from kmtool.errors import KmError, NotFound, Refused, UsageError
 from kmtool.operations import routes
+from kmtool.operations.counter_numbers import next_number
 from kmtool.operations.find_order import named
 from kmtool.operations.ingest import clean, ingest
 from kmtool.ports import Buyer, LineFact, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import orders, products, seen_keys
+from kmtool.store import orders, products
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
 
@@ -73,7 +73,7 @@ def add(shop: Shop, wish: OrderWish) -> OrderAdded:
     db, now = shop.db, shop.now_ms()
     with db.tx():
         orders.lock_counter(db)
-        number = wish.number or _next_number(shop)
+        number = wish.number or next_number(shop, "H")
         if orders.find(db, wish.channel, number) is not None:
             raise Refused(
                 detail="order {number} of {channel} is there already",
@@ -169,14 +169,3 @@ def _fact(shop: Shop, wish: OrderWish, number: str, product: Row, now: int) -> O
         paid_ms=now,
         buyer=Buyer(name=wish.buyer, email=wish.email),
     )
-
-
-def _next_number(shop: Shop) -> str:
-    day = business_day(shop.now_ms(), shop.config.shop.timezone).strftime("%Y%m%d")
-    n = orders.count_numbers(shop.db, COUNTER, f"H{day}-")
-    while True:
-        n += 1
-        number = f"H{day}-{n:04d}"
-        taken = seen_keys.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
-        if not taken and orders.find(shop.db, COUNTER, number) is None:
-            return number

@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmtool.clock import business_day
 from kmtool.domain.ids import OrderId
 from kmtool.domain.money import e5_to_minor
 from kmtool.domain.states import COUNTER, Gate, OrderStatus, RefundState
 from kmtool.errors import Locked, NotFound, Refused, told
+from kmtool.operations.counter_numbers import next_number
 from kmtool.operations.ingest import ingest
 from kmtool.operations.picture_files import save_all
 from kmtool.operations.products import show
@@ -24,7 +24,7 @@ from kmtool.operations.send import Sent, begin, finish
 from kmtool.operations.sender import sending
 from kmtool.ports import Buyer, LineFact, Message, OrderFact
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders, products, seen_keys
+from kmtool.store import deliveries, effects, orders, products
 from kmtool.store.db import Row
 
 AGAIN = 3
@@ -113,7 +113,7 @@ def _write_order(shop: Shop, wish: SaleWish, price: int, title: str, currency: s
     db, now = shop.db, shop.now_ms()
     with db.tx():
         orders.lock_counter(db)
-        number = _next_number(shop)
+        number = next_number(shop, "S")
         fact = OrderFact(
             number=number,
             revision_ms=now,
@@ -149,14 +149,3 @@ def _cost(shop: Shop, order_id: OrderId) -> int:
     lines = [row["id"] for row in orders.lines(shop.db, order_id)]
     rows = deliveries.allocations(shop.db, lines)
     return e5_to_minor(sum(row["cost_e5"] for row in rows), rows[0]["currency"]) if rows else 0
-
-
-def _next_number(shop: Shop) -> str:
-    day = business_day(shop.now_ms(), shop.config.shop.timezone).strftime("%Y%m%d")
-    n = orders.count_numbers(shop.db, COUNTER, f"S{day}-")
-    while True:
-        n += 1
-        number = f"S{day}-{n:04d}"
-        taken = seen_keys.seen_of_order(shop.db, COUNTER, number)  # sent before a restore
-        if not taken and orders.find(shop.db, COUNTER, number) is None:
-            return number

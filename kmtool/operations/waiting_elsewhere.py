@@ -11,12 +11,12 @@ from pathlib import PurePath
 
 from kmtool.domain.money import e5_to_minor, format_minor
 from kmtool.domain.recon import EXCEPTIONS
-from kmtool.domain.states import Mode
+from kmtool.domain.states import COUNTER, Mode
 from kmtool.errors import Stored, marked, told
 from kmtool.operations.needs_you import NeedsYou, quoted
 from kmtool.operations.ship_files import ROUTE
 from kmtool.shop import Shop
-from kmtool.store import lending, purchases, ship_files, watching
+from kmtool.store import lending, orders, purchases, ship_files, watching
 from kmtool.store import status as store
 from kmtool.store.db import Row
 
@@ -33,6 +33,7 @@ def items(shop: Shop) -> Iterator[NeedsYou]:
     yield from _not_through(shop)
     yield from _charged(shop)
     yield from _unclear(shop)
+    yield from _not_here(shop)
     yield from _ship_files(shop)
     yield from _lent(shop)
     yield from _left_alone(shop)
@@ -79,6 +80,22 @@ def _unclear(shop: Shop) -> Iterator[NeedsYou]:
         yield NeedsYou(
             what, row["cap_minor"], row["currency"], row["since_ms"],
             f"{command} --line {quoted(row['line_no'])}", 1, NOT_THROUGH,
+        )  # fmt: skip
+
+
+def _not_here(shop: Shop) -> Iterator[NeedsYou]:
+    """Yield top-ups of the counter from before a restore: no channel brings their orders again."""
+    for place in purchases.bought_places(shop.db):
+        channel, number, _ = place
+        kept = purchases.bought_at(shop.db, place)
+        if kept is None or channel != COUNTER or orders.find(shop.db, channel, number) is not None:
+            continue
+        what = told("{supplier} may have charged for order {number}, which is not here any more:"
+                    " write it down again, with this number", supplier=kept.supplier,
+                    number=number)  # fmt: skip
+        yield NeedsYou(
+            what, kept.amount_minor, shop.config.shop.currency, kept.at or shop.now_ms(),
+            f"kmtool order add --number {quoted(number)} --sku SKU --amount AMOUNT", 1, NOT_THROUGH,
         )  # fmt: skip
 
 
