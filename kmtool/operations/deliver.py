@@ -128,10 +128,11 @@ def send_due(shop: Shop, only: Sequence[int] = ()) -> Iterator[Sent]:
     first = Sent()
     use_late_proofs(shop, first)
     yield first
-    before: list[tuple[int, str, int, int]] = []
+    before: list[tuple[object, ...]] = []
     for _ in range(ROUNDS_MAX):
         due = effects.due_effects(shop.db, shop.now_ms(), shop.config.deliver.batch, skipped, only)
-        marks = [(row["id"], row["state"], row["tries"], row["due_ms"]) for row in due]
+        names = ("id", "route", "state", "tries", "due_ms")
+        marks = [tuple(row[name] for name in names) for row in due]
         if not due or marks == before:
             return
         before = marks

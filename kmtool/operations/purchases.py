@@ -39,7 +39,7 @@ from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Sent
 from kmtool.ports import Features, Idempotency, Progress, Purchased, PurchaseOrder, Supplier
 from kmtool.shop import Shop
-from kmtool.store import effects, house, machines, orders, products, sessions
+from kmtool.store import effects, house, machines, orders, products, route_uses, sessions
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
 
@@ -68,7 +68,7 @@ def run(shop: Shop, found: Sequence[Row], tally: Sent) -> None:
         elif effect["attempt_state"] == AttemptState.UNKNOWN:
             _resolve(shop, supplier, effect, purchase, tally)
         else:
-            _try(shop, supplier, effect, tally)
+            _try(shop, supplier, purchase["supplier"], effect, tally)
 
 
 def _purchase(shop: Shop, effect: Row) -> Row | None:
@@ -76,13 +76,14 @@ def _purchase(shop: Shop, effect: Row) -> Row | None:
     return store.of_line(shop.db, lines[0]["id"]) if lines else None
 
 
-def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
+def _try(shop: Shop, supplier: Supplier, name: str, effect: Row, tally: Sent) -> None:
     """Intent, network, outcome of one purchase."""
     until = shop.clock.monotonic() + supplier.features.grace_ms / 2_000
-    begun = begin(shop, effect, tally)
+    begun = begin(shop, effect, name, tally)
     if begun is None:
         return
     purchase, attempt_id, n = begun
+    assert purchase["supplier"] == name, "who is asked is who is named"
     wish = PurchaseOrder(
         our_no=purchase["our_no"],
         product=purchase["item"],
@@ -93,14 +94,17 @@ def _try(shop: Shop, supplier: Supplier, effect: Row, tally: Sent) -> None:
     )
     answer: Purchased | OutsideError
     if shop.clock.monotonic() > until:  # others may have asked meanwhile, and bought it
-        answer = Retriable(after_s=0.0, who=purchase["supplier"], detail=awake.WHY)
+        answer = Retriable(after_s=0.0, who=name, detail=awake.WHY)
     else:
-        answer = routes.buy(supplier, purchase["supplier"], wish)
+        answer = routes.buy(supplier, name, wish)
     finish(shop, effect, (attempt_id, n), answer, tally)
 
 
-def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
+def begin(shop: Shop, effect: Row, name: str, tally: Sent) -> tuple[Row, int, int] | None:
     """Write the intent of a purchase, then the journal; None when it may not be made now.
+
+    `name`: the supplier that will be asked. Where the purchase is another one's by now, it is
+    written down so, and its turn comes with the next round.
 
     Raises `Broken` when this session was fenced off or the disk has no room.
     """
@@ -121,6 +125,10 @@ def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
         purchase = _may_buy(shop, fresh, order, line, tally)
         if purchase is None:
             return None
+        route = topup.ROUTE + purchase["supplier"]
+        if purchase["supplier"] != name:
+            route_uses.set_route(db, EffectId(fresh["id"]), fresh["route"], route, now)
+            return None
         n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
         moved = store.move(
             db, purchase["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=now
@@ -138,7 +146,7 @@ def begin(shop: Shop, effect: Row, tally: Sent) -> tuple[Row, int, int] | None:
                 "session_id": shop.session,
                 "digest": shop.vault.digest(_payload(purchase)),
                 "started_ms": now,
-                "route": effect["route"],
+                "route": route,
             },
         )
         shop.audit("intent", _name(order), f"purchase {purchase['our_no']}, try {n}")
@@ -332,6 +340,7 @@ def _without_asking(
     journal was lost (another number may have been used since).
     """
     order, last = orders.get(shop.db, OrderId(effect["order_id"])), _purchase(shop, effect)
+    assert last is not None, "it was tried"
     lost = bought_before.is_unproved(shop, order) and bought_before.was_made_elsewhere(last)
     replays = features.idempotency is Idempotency.REPLAY
     if not replays or lost or refund_blocks(order):
@@ -347,7 +356,8 @@ def _without_asking(
         settle(shop, effect, AttemptState.REJECTED, "asked", AGAIN)
         due(shop, effect, 0, "")  # until that is answered, it may have been made
     fresh = effects.effect(shop.db, EffectId(effect["id"]))
-    _try(shop, supplier, {**effect, **fresh, "attempt_state": "rejected"}, tally)
+    tried = {**effect, **fresh, "attempt_state": "rejected"}
+    _try(shop, supplier, last["supplier"], tried, tally)
 
 
 def _put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:

@@ -160,9 +160,10 @@ def plan(shop: Shop, order: Row, line: Row, generation: int = 0, number: int = 0
 def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0) -> Row:
     """Return the purchase that a line waits for: the one that was called off, or a new one.
 
-    After a refusal it is a new one under a new number. While one may have been made there is no
-    other: who decides to repeat it repeats its number. `generation` is the count of the number
-    that was used last, where this copy knows less than the send journal.
+    After a refusal it is a new one under a new number; so it is when the product's supplier, or its
+    item there, was changed while one waited that was certainly not made. While one may have been
+    made there is no other: who decides to repeat it repeats its number. `generation` is the count
+    of the number that was used last, where this copy knows less than the send journal.
     """
     db = shop.db
     last = purchases.of_line(db, line["id"])
@@ -191,6 +192,7 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0
                 db, last["id"], [source], PurchaseState.PLANNED, account=account, cap_minor=most
             )
             return purchases.get(db, last["id"])
+        _is_over(shop, last)  # what is bought now is another thing, or another supplier's
     nth = max(generation, 1 + (last["generation"] if last is not None else 0))
     place = purchases.place_of(db, order["id"], line["id"])
     found = purchases.add(
@@ -215,7 +217,7 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0
 
 
 def _is_over(shop: Shop, last: Row) -> None:
-    """Another number was used since: whatever this one was waiting for did not come."""
+    """Another number is used from now on: whatever this one was waiting for did not come."""
     for sources, target in (
         ((PurchaseState.PLANNED,), PurchaseState.CANCELLED),
         ((PurchaseState.INTENT, PurchaseState.UNKNOWN), PurchaseState.REJECTED),
