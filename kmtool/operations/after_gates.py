@@ -17,6 +17,7 @@ from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.needs_you import quoted
 from kmtool.operations.order_records import WORDS, LastTry
+from kmtool.operations.permit import waits_for_a_word
 from kmtool.operations.rebind import LOST_KEY
 from kmtool.operations.refunds import NO_GOOD, TWICE, all_delivered, refund_blocks, was_refused
 from kmtool.shop import Shop
@@ -161,10 +162,11 @@ def _for_a_person(shop: Shop, order: Row, line: Row, state: LineState) -> str:
             return f"kmtool sync {order['channel']}"
         kind = "refund" if refund_blocks(order) else "redeliver"
         return f"kmtool order {kind} {number}"
-    return _settled_by_hand(shop, line, number) if state is LineState.HUMAN else ""
+    return _settled_by_hand(shop, order, line) if state is LineState.HUMAN else ""
 
 
-def _settled_by_hand(shop: Shop, line: Row, number: str) -> str:
+def _settled_by_hand(shop: Shop, order: Row, line: Row) -> str:
+    number = order["number"]
     if line["gate"] == Gate.STOCK:  # a replacement waits for it
         return f"kmtool import FILE --sku {line['sku']}"
     if line["gate"] == Gate.ROUTE:  # nobody carries its replacement
@@ -181,7 +183,8 @@ def _settled_by_hand(shop: Shop, line: Row, number: str) -> str:
         return f"kmtool order release {number}"
     if topup.is_unclear(shop, line):
         return f"kmtool order charged {number} --amount AMOUNT --reason TEXT"
-    return f"kmtool order redeliver {number}"
+    word = waits_for_a_word(shop, order["channel"], line["reason"])
+    return f"kmtool order {'release' if word else 'redeliver'} {number}"
 
 
 def _nobody_sends(shop: Shop) -> bool:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmtool.domain.ids import EffectId, LineId, OrderId, ParcelId
-from kmtool.domain.states import AllocationState, EffectKind, EffectState, LineState, RefundState
+from kmtool.domain.states import (
+    AllocationState,
+    EffectKind,
+    EffectState,
+    LineState,
+    Mode,
+    RefundState,
+)
 from kmtool.errors import Refused, StateMoved, marked, told
 from kmtool.operations import chain
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import address_digest
+from kmtool.operations.permit import waits_for_a_word
 from kmtool.operations.refunds import (
     WAITING,
     all_delivered,
@@ -66,7 +74,8 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
     `quantity` sets how many pieces of a line still go out after a partial refund; `line` names it
     when several wait, and 0 leaves that line out. Fewer pieces are what the refund was for: lines
     that were delivered before count again, else they stay a case of their own. A line that was
-    delivered and then changed at the channel counts as dealt with.
+    delivered and then changed at the channel counts as dealt with; one that was tried before its
+    channel was set to ask is tried anew.
     """
     shop.must_be_writable()
     order = named(shop, number)
@@ -76,6 +85,7 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
         found = orders.lines(shop.db, order_id)
         lines = [line for line in found if line["state"] in WAITING]
         dealt_with = sum(_deal_with(shop, line) for line in found)
+        dealt_with += _go_on(shop, order)
         is_held = order["hold_reason"] is not None  # also what is on its way stops at it
         if not lines and not dealt_with and not is_held:
             raise Refused(
@@ -108,6 +118,22 @@ def _deal_with(shop: Shop, line: Row) -> bool:
     return orders.move_line(
         shop.db, LineId(line["id"]), LineState.HUMAN, LineState.DELIVERED, shop.now_ms()
     )
+
+
+def _go_on(shop: Shop, order: Row) -> int:
+    """Try anew what was tried before its channel was set to ask; return how many messages."""
+    if refund_blocks(order):
+        return 0
+    stopped = [
+        effect
+        for effect in effects.effects_of(shop.db, OrderId(order["id"]))
+        if effect["state"] == EffectState.HUMAN
+        and is_first(effect)
+        and waits_for_a_word(shop, order["channel"], effect["reason"])
+    ]
+    for effect in stopped:
+        _try_anew(shop, order, effect, EffectState.HUMAN)
+    return len(stopped)
 
 
 def _set_quantity(shop: Shop, order: Row, lines: list[Row], quantity: int, name: str) -> bool:
@@ -171,8 +197,22 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
                 number=order["number"],
                 mend="kmtool order why {number}",
             )
+        _give_word(shop, order)
         shop.audit("redeliver", _name(order), f"{count} effects")
     return OrderChanged(order["channel"], order["number"], marked("redeliver"), count)
+
+
+def _give_word(shop: Shop, order: Row) -> None:
+    """A person had it sent: a channel that asks needs no other word for that.
+
+    Lines that wait at a gate are another question, which only a release answers.
+    """
+    found = shop.config.channels.get(order["channel"])
+    if found is None or found.mode is not Mode.ASK or order["released_ms"] is not None:
+        return
+    lines = orders.lines(shop.db, OrderId(order["id"]))
+    if not any(line["state"] in WAITING for line in lines):
+        orders.set_released(shop.db, OrderId(order["id"]), shop.now_ms())
 
 
 def _bound(shop: Shop, effect: Row) -> bool:

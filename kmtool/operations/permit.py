@@ -28,6 +28,8 @@ _MAY_LEAVE_OR_GONE = MAY_LEAVE | {LineState.DELIVERED}
 GOOD = frozenset({KeyState.RESERVED, KeyState.EXPOSED, KeyState.DELIVERED})
 
 GOOD_SHARED = frozenset({KeyState.FREE, KeyState.DELIVERED, KeyState.EXPIRED})
+NOT_BY_ITSELF = marked("the channel does not send by itself any more")
+"""The reason of a line that was tried before its channel was set to ask, or to watch."""
 
 
 def must_be_live(shop: Shop) -> None:
@@ -71,7 +73,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
     if not is_first(effect):
         watched = _is_watched(shop, order)
         if watched:
-            to_human(shop, effect, [], "the channel does not send by itself any more")
+            to_human(shop, effect, [], NOT_BY_ITSELF)
         return not watched and _goes_where_it_went(shop, seen, effect, [])
     if not _waits(lines):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
@@ -90,7 +92,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         if shut and undo(shop, effect, marked("looked at again")):
             return False
     elif _mode_shut(shop, order, effect):
-        to_human(shop, effect, lines, "the channel does not send by itself any more")
+        to_human(shop, effect, lines, NOT_BY_ITSELF)
         return False
     if bad:
         _needs_another_key(shop, effect, lines, bad)
@@ -148,6 +150,12 @@ def _mode_shut(shop: Shop, order: Row, effect: Row) -> bool:
         return False
     asks = found.mode is Mode.ASK and effect["kind"] != EffectKind.REPLACE
     return found.mode is Mode.WATCH or (asks and order["released_ms"] is None)
+
+
+def waits_for_a_word(shop: Shop, channel: str, reason: str) -> bool:
+    """Tell whether a line that was tried waits only for the word that its channel asks for."""
+    found = shop.config.channels.get(channel)
+    return found is not None and found.mode is Mode.ASK and reason == NOT_BY_ITSELF
 
 
 def lines_of(shop: Shop, effect: Row) -> list[Row]:

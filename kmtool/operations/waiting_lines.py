@@ -14,7 +14,7 @@ from kmtool.domain.gates import limit_command
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineKind, LineState, Mode, RefundState
 from kmtool.errors import Stored, marked, told
-from kmtool.operations import refunds, topup
+from kmtool.operations import permit, refunds, topup
 from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.deliver import by_hand_routes
@@ -194,6 +194,8 @@ def _human(shop: Shop, row: Row) -> tuple[str, str]:
         return LOST, row["sku"] or ""
     if topup.is_unclear(shop, row):
         return BOUGHT, _name(row)
+    if permit.waits_for_a_word(shop, row["channel"], str(row["reason"])):
+        return CHANGED, _name(row)
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 
 
