@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from kmtool.clock import local_text
-from kmtool.domain.ids import EffectId, LineId, OrderId
+from kmtool.domain.ids import NOTICES, EffectId, LineId, OrderId
 from kmtool.domain.money import format_minor
 from kmtool.domain.secret import Secret
 from kmtool.domain.states import COUNTER, EffectKind, EffectState, LineState, PurchaseState
@@ -91,6 +91,7 @@ def _book(shop: Shop, purchase: Row, charged: int) -> None:
 
 def _deliver(shop: Shop, line: Row) -> None:
     db, now, line_id = shop.db, shop.now_ms(), LineId(line["id"])
+    orders.move_line(db, line_id, LineState.RESERVED, LineState.SENDING, now)  # looked at again
     for source in (LineState.SENDING, LineState.UNKNOWN, LineState.HUMAN):
         orders.move_line(db, line_id, source, LineState.DELIVERED, now)
     orders.stamp_line(db, line_id, "acknowledged_ms", now)
@@ -103,7 +104,8 @@ def _deliver(shop: Shop, line: Row) -> None:
 def _notify(shop: Shop, order: Row, line: Row, purchase: Row, *, perhaps_told: bool) -> None:
     """Write down the message that tells the buyer; one that cannot be written stops nothing.
 
-    Where the purchase may be one from before a restore, he may have been told: that is asked first.
+    Where the purchase may be one from before a restore, he may have been told: that is asked first,
+    by a number that follows from the purchase and is no other message's.
     """
     if order["channel"] == COUNTER or order["channel"] not in shop.config.channels:
         return
@@ -113,7 +115,7 @@ def _notify(shop: Shop, order: Row, line: Row, purchase: Row, *, perhaps_told: b
         shop.audit("not_told", _name(order), str(error)[:300])
         return
     db, now = shop.db, shop.now_ms()
-    n = deliveries.next_parcels(db, [order["id"]])[order["id"]]
+    n = NOTICES * purchase["generation"] + store.place_of(db, order["id"], line["id"])
     route = courier_name(shop, order["channel"])
     sealed, data_key = shop.vault.seal(Secret(body), topup.label(order, n))
     row = {

@@ -93,7 +93,7 @@ def progress(shop: Shop, effect: Row, purchase: Row, answer: Purchased, tally: S
     elif shop.now_ms() - purchase["accepted_ms"] >= GIVE_UP_MS:
         why = told("{supplier} has it for a day and is not done", supplier=purchase["supplier"])
         _move_line(shop, line, LineState.SENDING, LineState.UNKNOWN, why)
-        to_human(shop, effect, [{**line, "state": LineState.UNKNOWN}], why)
+        to_human(shop, effect, lines_of(shop, effect), why)
         tally.needs_you += 1
     else:
         why = told("{supplier} is at work on it", supplier=purchase["supplier"])
