@@ -16,6 +16,9 @@ AllocationId = NewType("AllocationId", int)
 
 Place = tuple[str, str, str]
 """A line by its outside ids: channel, order number, line number; it outlives a database."""
+NOTICES = 100_000
+"""Messages of an order that carry keys are numbered below; what tells of its purchases is numbered
+by them, from here on: count of the purchase, place of the line (`100002`, `200002`)."""
 
 _CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 

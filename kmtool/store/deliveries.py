@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from kmtool.domain.ids import KeyId, LineId, OrderId, ParcelId
+from kmtool.domain.ids import NOTICES, KeyId, LineId, OrderId, ParcelId
 from kmtool.store import uses
 from kmtool.store.db import Db, Row, all_in, all_moved, in_clause, run_in
 
@@ -259,12 +259,13 @@ def add_parcels(
 def next_parcels(db: Db, order_ids: Sequence[int], *, lost: bool = True) -> dict[int, int]:
     """Return the number that the next parcel of some orders gets.
 
-    Past those that were sent before a restore, whether their keys are here or not (`lost`): by its
-    number a message is found on the other side, so no other message may have it.
+    Past those that were sent before a restore, whether their keys are here or not (`lost`), short
+    of the notices: by its number a message is found there, so no other message may have it.
     """
     rows = all_in(
         db,
-        "SELECT order_id, max(n) AS n FROM parcels WHERE order_id IN {in} GROUP BY order_id",
+        "SELECT order_id, max(n) AS n FROM parcels WHERE order_id IN {in}"
+        f" AND n < {NOTICES} GROUP BY order_id",
         order_ids,
     )
     last = {row["order_id"]: row["n"] for row in rows}
