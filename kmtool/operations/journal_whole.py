@@ -135,11 +135,14 @@ def _unnamed(shop: Shop, word: LastWord) -> list[tuple[Place, Row]]:
     ]
 
 
-def names_purchases(shop: Shop, word: LastWord) -> bool:
-    """Tell whether a journal names every account that was charged as far as this copy knows."""
+def lacks_purchases(shop: Shop, word: LastWord) -> bool:
+    """Tell whether the journal here, which names what is bought, does not name every account that
+    was charged as far as this copy knows."""
+    if house.meta(shop.db, _mine(shop, BUYS)) is None:
+        return False  # written before purchases were named
     made = (*topup.CHARGED, PurchaseState.ACCEPTED)
     every = purchases.tried(shop.db, asked=True).items()
-    return all(place in word.bought for place, row in every if row["state"] in made)
+    return any(place not in word.bought for place, row in every if row["state"] in made)
 
 
 def _never_named(shop: Shop) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.demo_shop import DemoShop
+from kmtool.operations import restore
 from kmtool.operations.deliver import deliver
 from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
@@ -121,3 +122,15 @@ def test_a_purchase_of_which_only_a_replay_told_is_named_again(
     with opener(shop.config) as again:
         pull(again, wish())
         must_be_charged_once(again, lab, "asked", before["our_no"])
+
+
+def test_a_drill_sees_that_the_journal_does_not_name_what_was_bought(
+    shop: Shop, opener: Opener
+) -> None:
+    """On PostgreSQL, where each machine has its own journal, an empty one passed for whole."""
+    pull(shop, wish())
+    settled(shop, 2)
+    saved(shop)
+    assert restore.drill(shop, opener).settled.journal
+    shop.journal.path.write_bytes(b"")
+    assert not restore.drill(shop, opener).settled.journal
