@@ -94,18 +94,24 @@ def release(
 
 
 @app.command("redeliver", help=_("send the same keys again"))
-def redeliver(number: Number, dry_run: doors.DryRun = False) -> None:
+def redeliver(
+    number: Number,
+    line: Annotated[
+        str, typer.Option(help=_("only this line; a top-up that may have been charged needs it"))
+    ] = "",
+    dry_run: doors.DryRun = False,
+) -> None:
     """Send the same keys again."""
     from kmtool.operations import deliver, order_changes
 
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
-        result = order_changes.redeliver(shop, number)
+        result = order_changes.redeliver(shop, number, line)
         sent = None if dry_run else deliver.deliver(shop, [number])
     out.show(result, _changed_view)
     out.hint(_("how it went: kmtool order why {number}").format(number=number))
     if sent is not None and (sent.failed or sent.unknown or sent.needs_you):
-        for line in sent.notes:
-            out.note(line)
+        for note in sent.notes:
+            out.note(note)
         out.finish(EXIT_PARTLY)
 
 

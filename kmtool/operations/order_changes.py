@@ -13,11 +13,12 @@ from kmtool.domain.states import (
     Mode,
     RefundState,
 )
-from kmtool.errors import Refused, StateMoved, marked, told
-from kmtool.operations import chain
+from kmtool.errors import NotFound, Refused, StateMoved, marked, told
+from kmtool.operations import chain, topup
 from kmtool.operations.find_order import named
+from kmtool.operations.needs_you import quoted
 from kmtool.operations.pack import address_digest
-from kmtool.operations.permit import waits_for_a_word
+from kmtool.operations.permit import lines_of, waits_for_a_word
 from kmtool.operations.refunds import (
     WAITING,
     all_delivered,
@@ -31,6 +32,8 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
+
+OPEN = (EffectState.PENDING, EffectState.INFLIGHT, EffectState.RETRY_AT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def _go_on(shop: Shop, order: Row) -> int:
         if effect["state"] == EffectState.HUMAN
         and is_first(effect)
         and waits_for_a_word(shop, order["channel"], effect["reason"])
+        and not _unsure(shop, effect)
     ]
     for effect in stopped:
         _try_anew(shop, order, effect, EffectState.HUMAN)
@@ -165,11 +169,12 @@ def units_of(shop: Shop, order: Row, line: Row) -> int:
     return int(found["units"]) if found else 1
 
 
-def redeliver(shop: Shop, number: str) -> OrderChanged:
+def redeliver(shop: Shop, number: str, line: str = "") -> OrderChanged:
     """Send the same keys again: a failed hand-over is tried anew, a done one gets a new generation.
 
     When all that is missing is the mark at the channel, only that is tried again. Never picks
-    another key. `Refused` while a refund is open or nothing was bound yet.
+    another key. `Refused` while a refund is open or nothing was bound yet. A top-up that may have
+    been charged is bought again only when it is meant: by its `line`, or as all there is to do.
     """
     shop.must_be_writable()
     order = named(shop, number)
@@ -181,15 +186,7 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
                 number=order["number"],
                 mend="kmtool order refund {number}",
             )
-        latest: dict[tuple[str, int], Row] = {}
-        for effect in effects.effects_of(shop.db, OrderId(order["id"])):
-            if _bound(shop, effect):
-                latest[effect["kind"], effect["parcel_n"]] = effect
-        marks = [e for e in latest.values() if e["kind"] == EffectKind.MARK_SHIPPED]
-        missing = [e for e in marks if e["state"] == EffectState.HUMAN]
-        parcels = [e for e in latest.values() if e["kind"] != EffectKind.MARK_SHIPPED]
-        failed = [e for e in parcels if e["state"] != EffectState.DONE]
-        again = missing or failed or parcels
+        again = _of_line(shop, order, line) if line else _to_do(shop, order)
         count = sum(_again(shop, order, effect) for effect in again)
         if not count:
             raise Refused(
@@ -200,6 +197,59 @@ def redeliver(shop: Shop, number: str) -> OrderChanged:
         _give_word(shop, order)
         shop.audit("redeliver", _name(order), f"{count} effects")
     return OrderChanged(order["channel"], order["number"], marked("redeliver"), count)
+
+
+def _latest(shop: Shop, order: Row) -> list[Row]:
+    """Return the newest effect of each kind and parcel that still has its keys."""
+    latest: dict[tuple[str, int], Row] = {}
+    for effect in effects.effects_of(shop.db, OrderId(order["id"])):
+        if _bound(shop, effect):
+            latest[effect["kind"], effect["parcel_n"]] = effect
+    return list(latest.values())
+
+
+def _of_line(shop: Shop, order: Row, name: str) -> list[Row]:
+    """Return what carries one line, or buys it."""
+    if not any(line["line_no"] == name for line in orders.lines(shop.db, OrderId(order["id"]))):
+        raise NotFound(
+            kind="line", name=name, mend="kmtool order show {number}", number=order["number"]
+        )
+    return [
+        effect
+        for effect in _latest(shop, order)
+        if any(line["line_no"] == name for line in lines_of(shop, effect))
+    ]
+
+
+def _to_do(shop: Shop, order: Row) -> list[Row]:
+    """Return what did not get through, else everything; nothing that may have been charged beside
+    what is certain: who has one line sent again does not speak of the other."""
+    latest = _latest(shop, order)
+    marks = [e for e in latest if e["kind"] == EffectKind.MARK_SHIPPED]
+    missing = [e for e in marks if e["state"] == EffectState.HUMAN]
+    parcels = [e for e in latest if e["kind"] != EffectKind.MARK_SHIPPED]
+    failed = [e for e in parcels if e["state"] != EffectState.DONE]
+    unsure = [line for effect in failed for line in _unsure(shop, effect)]
+    if unsure and len(parcels) > 1:
+        failed = [effect for effect in failed if not _unsure(shop, effect)]
+        if not missing and not failed:
+            raise Refused(
+                detail="line {line} may have been charged; to buy it once more all the same, name"
+                " it with --line",
+                line=unsure[0]["line_no"],
+                where=f"order {order['number']}",
+                number=order["number"],
+                quoted=quoted(unsure[0]["line_no"]),
+                mend="kmtool order charged {number} --amount AMOUNT --reason TEXT --line {quoted}",
+            )
+    return missing or failed or parcels
+
+
+def _unsure(shop: Shop, effect: Row) -> list[Row]:
+    """Return the line whose account may have been charged by what waits for a person."""
+    if effect["kind"] != EffectKind.PURCHASE or effect["state"] in OPEN:
+        return []
+    return [line for line in lines_of(shop, effect) if topup.is_unclear(shop, line)]
 
 
 def _give_word(shop: Shop, order: Row) -> None:
