@@ -172,9 +172,9 @@ SENDING: tuple[Mutant, ...] = (
         "no_look_before_sending",
         (
             Edit(
-                "kmtool/operations/deliver.py",
-                '        is_fresh = limit <= order["facts_ms"] <= now + CLOCK_SLACK_MS\n',
-                "        is_fresh = limit > 0\n",
+                "kmtool/operations/reread.py",
+                '    is_fresh = limit <= order["facts_ms"] <= now + CLOCK_SLACK_MS\n',
+                "    is_fresh = limit > 0\n",
             ),
         ),
         "the order is not read again before it is sent, however old its facts are",

@@ -15,11 +15,12 @@ from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import AttemptState, EffectKind
 from kmtool.errors import Stored, marked, told
 from kmtool.operations import by_hand_back, ship_files
-from kmtool.operations.deliver import by_hand_routes, reread
+from kmtool.operations.deliver import by_hand_routes
 from kmtool.operations.find_order import named
 from kmtool.operations.pack import SCREEN
 from kmtool.operations.permit import lines_of
 from kmtool.operations.picture_files import save_all
+from kmtool.operations.reread import reread
 from kmtool.operations.reserve import Reserved, reserve_due
 from kmtool.operations.routes import Outcome, Result
 from kmtool.operations.send import Sent, begin, finish

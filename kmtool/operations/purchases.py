@@ -9,9 +9,10 @@ while it may have been made. Purchases from suppliers are made one after the oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, auto
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
-from kmtool.domain.states import AttemptState, LineState, Mode, PurchaseState
+from kmtool.domain.states import AttemptState, LineState, PurchaseState
 from kmtool.errors import (
     KmError,
     OutsideError,
@@ -34,22 +35,29 @@ from kmtool.operations.purchase_outcome import (
     progress,
     settle,
 )
-from kmtool.operations.refunds import CHANGED, apply_refund, refund_blocks, unpack
-from kmtool.operations.reserve import pause_of
+from kmtool.operations.purchase_permit import may_buy
+from kmtool.operations.refunds import refund_blocks
+from kmtool.operations.reread import is_old, reread
 from kmtool.operations.tries import Sent
 from kmtool.ports import Features, Idempotency, Progress, Purchased, PurchaseOrder, Supplier
 from kmtool.shop import Shop
-from kmtool.store import effects, house, machines, orders, products, route_uses, sessions
+from kmtool.store import effects, machines, orders, route_uses, sessions
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
 
 ASK_MS = 15_000
-STOPPED_MS = 15_000
-LIMIT_MS = 900_000
 ROUTE_MS = 300_000
 BY_OURS = ("ours", "both")
 LATER = 3
 """How many later numbers are asked about where the journal was lost."""
+
+
+class Wait(Enum):
+    """Why the intent of a purchase was not written."""
+
+    NOT_NOW = auto()
+    READ_FIRST = auto()
+    """What is known of its order is too old: a refund may have come since."""
 
 
 def run(shop: Shop, found: Sequence[Row], tally: Sent) -> None:
@@ -77,10 +85,15 @@ def _purchase(shop: Shop, effect: Row) -> Row | None:
 
 
 def _try(shop: Shop, supplier: Supplier, name: str, effect: Row, tally: Sent) -> None:
-    """Intent, network, outcome of one purchase."""
-    until = shop.clock.monotonic() + supplier.features.grace_ms / 2_000
+    """Intent, network, outcome of one purchase; its order is read again first where that is due."""
+    until = _until(shop, supplier)
     begun = begin(shop, effect, name, tally)
-    if begun is None:
+    if begun is Wait.READ_FIRST:
+        if not reread(shop, [effect], tally):
+            return
+        until = _until(shop, supplier)
+        begun = begin(shop, effect, name, tally, was_read=True)
+    if isinstance(begun, Wait):
         return
     purchase, attempt_id, n = begun
     assert purchase["supplier"] == name, "who is asked is who is named"
@@ -100,59 +113,78 @@ def _try(shop: Shop, supplier: Supplier, name: str, effect: Row, tally: Sent) ->
     finish(shop, effect, (attempt_id, n), answer, tally)
 
 
-def begin(shop: Shop, effect: Row, name: str, tally: Sent) -> tuple[Row, int, int] | None:
-    """Write the intent of a purchase, then the journal; None when it may not be made now.
+def _until(shop: Shop, supplier: Supplier) -> float:
+    """Return until when an intent that is written now may be followed by its call."""
+    return shop.clock.monotonic() + supplier.features.grace_ms / 2_000
+
+
+def begin(
+    shop: Shop, effect: Row, name: str, tally: Sent, *, was_read: bool = False
+) -> tuple[Row, int, int] | Wait:
+    """Write the intent of a purchase, then the journal; or say that it may not be made now.
 
     `name`: the supplier that will be asked. Where the purchase is another one's by now, it is
-    written down so, and its turn comes with the next round.
+    written down so, and its turn comes with the next round. `was_read`: the order was just read
+    again, as far as its channel can be asked.
 
     Raises `Broken` when this session was fenced off or the disk has no room.
     """
     assert shop.session is not None, "only a session buys"
     assert not shop.db.rehearsing, "a rehearsal buys nothing"
     disk_must_have_room(shop)
-    db, now = shop.db, shop.now_ms()
+    db = shop.db
     with db.tx():
         must_be_live(shop)
         orders.lock(db, [effect["order_id"]])
         order = orders.get(db, OrderId(effect["order_id"]), lock=True)
         fresh = {**effect, **effects.effect(db, EffectId(effect["id"]))}
         if fresh["state"] not in WAITING or (fresh["attempt_n"] or 0) != fresh["tries"]:
-            return None  # another session was faster
+            return Wait.NOT_NOW  # another session was faster
         line = lines_of(shop, fresh)[0]
         if bought_before.asks_first(shop, order, fresh, line):
-            return None
-        purchase = _may_buy(shop, fresh, order, line, tally)
-        if purchase is None:
-            return None
-        route = topup.ROUTE + purchase["supplier"]
+            return Wait.NOT_NOW
+        product = may_buy(shop, fresh, order, line, tally)
+        if product is None:
+            return Wait.NOT_NOW
+        if not was_read and is_old(shop, order):
+            return Wait.READ_FIRST
+        purchase = topup.planned(shop, order, line, product)
         if purchase["supplier"] != name:
-            route_uses.set_route(db, EffectId(fresh["id"]), fresh["route"], route, now)
-            return None
-        n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
-        moved = store.move(
-            db, purchase["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=now
-        )
-        assert n is not None and moved, "the order's row is locked"
-        for source in (LineState.RESERVED, LineState.UNKNOWN):
-            orders.move_line(db, LineId(line["id"]), source, LineState.SENDING, now)
-        orders.stamp_line(db, LineId(line["id"]), "sent_ms", now)
-        waited.look(shop)
-        attempt_id = effects.add_attempt(
-            db,
-            {
-                "effect_id": effect["id"],
-                "n": n,
-                "session_id": shop.session,
-                "digest": shop.vault.digest(_payload(purchase)),
-                "started_ms": now,
-                "route": route,
-            },
-        )
-        shop.audit("intent", _name(order), f"purchase {purchase['our_no']}, try {n}")
+            route = topup.ROUTE + purchase["supplier"]
+            route_uses.set_route(db, EffectId(fresh["id"]), fresh["route"], route, shop.now_ms())
+            return Wait.NOT_NOW
+        attempt_id, n = _intend(shop, order, line, purchase, fresh)
         entry = _entry(shop, order, line, purchase, effect["parcel_n"])
     shop.journal.append([entry])
     return purchase, attempt_id, n
+
+
+def _intend(shop: Shop, order: Row, line: Row, purchase: Row, effect: Row) -> tuple[int, int]:
+    """Put a try on record before anything is asked; return the attempt and its count."""
+    assert shop.session is not None
+    db, now = shop.db, shop.now_ms()
+    n = effects.begin_effect(db, EffectId(effect["id"]), WAITING)
+    moved = store.move(
+        db, purchase["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=now
+    )
+    assert n is not None and moved, "the order's row is locked"
+    for source in (LineState.RESERVED, LineState.UNKNOWN):
+        orders.move_line(db, LineId(line["id"]), source, LineState.SENDING, now)
+    orders.stamp_line(db, LineId(line["id"]), "sent_ms", now)
+    waited.look(shop)
+    attempt_id = effects.add_attempt(
+        db,
+        {
+            "effect_id": effect["id"],
+            "n": n,
+            "session_id": shop.session,
+            "digest": shop.vault.digest(_payload(purchase)),
+            "started_ms": now,
+            "route": topup.ROUTE + purchase["supplier"],
+        },
+    )
+    shop.audit("intent", _name(order), f"purchase {purchase['our_no']}, try {n}")
+    return attempt_id, n
 
 
 def _entry(shop: Shop, order: Row, line: Row, purchase: Row, parcel: int) -> JournalEntry:
@@ -177,50 +209,6 @@ def _entry(shop: Shop, order: Row, line: Row, purchase: Row, parcel: int) -> Jou
 def _payload(purchase: Row) -> bytes:
     names = ("our_no", "item", "quantity", "account", "cap_minor", "currency")
     return "|".join(str(purchase[name]) for name in names).encode()
-
-
-def _may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row | None:
-    """Ask once more, right before the money leaves, what the gates asked before."""
-    if refund_blocks(order):
-        apply_refund(shop, OrderId(order["id"]))
-        return None
-    paused = pause_of(house.pauses(shop.db), order["channel"], line["sku"])
-    stopped = "hold" if order["hold_reason"] else paused
-    if stopped:
-        later(shop, effect, STOPPED_MS, told("stopped: {stopped}", stopped=stopped))
-        return None
-    if line["state"] not in {LineState.RESERVED, LineState.UNKNOWN} or topup.is_done(shop, line):
-        to_human(shop, effect, [line], told("its lines are not waiting for it any more"))
-        return None
-    product = products.product(shop.db, line["sku"])
-    assert product is not None
-    store.lock_supplier(shop.db, product["supplier"])
-    against = topup.refusals(shop, product, line)
-    spend = "" if topup.is_unclear(shop, line) else against.spend  # it is counted already
-    why = against.terms or against.account or spend
-    asks = _asks(shop, order, line)
-    if not why and not asks:
-        return topup.planned(shop, order, line, product)
-    if not effect["tries"] and unpack(shop, effect, "looked at again"):
-        return None
-    if asks:
-        to_human(shop, effect, [line], asks)
-        tally.needs_you += 1
-    else:
-        later(shop, effect, LIMIT_MS, why)
-    return None
-
-
-def _asks(shop: Shop, order: Row, line: Row) -> str:
-    """Return what a person must look at first: a change at the channel, or the channel's mode."""
-    if line["reason"].startswith(CHANGED):
-        return str(line["reason"])
-    found = shop.config.channels.get(order["channel"])
-    if found is None or found.mode is Mode.AUTO:
-        return ""
-    if found.mode is Mode.WATCH or order["released_ms"] is None:
-        return told("the channel does not send by itself any more")
-    return ""
 
 
 def finish(
@@ -339,11 +327,16 @@ def _without_asking(
     Not for an order that is refunded meanwhile (what was not made would be made now), nor where the
     journal was lost (another number may have been used since).
     """
-    order, last = orders.get(shop.db, OrderId(effect["order_id"])), _purchase(shop, effect)
+    order_id, last = OrderId(effect["order_id"]), _purchase(shop, effect)
     assert last is not None, "it was tried"
+    order = orders.get(shop.db, order_id)
     lost = bought_before.is_unproved(shop, order) and bought_before.was_made_elsewhere(last)
-    replays = features.idempotency is Idempotency.REPLAY
-    if not replays or lost or refund_blocks(order):
+    may_repeat = features.idempotency is Idempotency.REPLAY and not lost
+    if may_repeat and not refund_blocks(order):
+        if not reread(shop, [effect], tally):
+            return
+        order = orders.get(shop.db, order_id)
+    if not may_repeat or refund_blocks(order):
         with shop.db.tx():
             orders.lock(shop.db, [effect["order_id"]])
             why = told("it may have been charged, and this supplier cannot be asked: look there")

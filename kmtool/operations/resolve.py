@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kmtool.domain.ids import EffectId, LineId, OrderId
-from kmtool.domain.states import AttemptState, EffectState, LineState
+from kmtool.domain.states import AttemptState, EffectKind, EffectState, LineState
 from kmtool.errors import Broken, KmError, marked, told
 from kmtool.operations import chain, quotas, routes, waited
 from kmtool.operations.kinds import parcel_of
@@ -115,7 +115,7 @@ def put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
 
 def _onward(shop: Shop, effect: Row, error: KmError) -> str:
     """Let a hand-over whose route cannot be used go by the next one; say how."""
-    if effect["parcel_id"] is None:
+    if effect["parcel_id"] is None or effect["kind"] == EffectKind.PURCHASE:
         return ""
     try:
         message = parcel_of(shop, effect).message

@@ -21,7 +21,7 @@ from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
 from kmtool.domain.states import RefundState
 from kmtool.errors import Locked
-from kmtool.operations import deliver as deliver_operation
+from kmtool.operations import reread as reread_operation
 from kmtool.operations import reserve
 from kmtool.operations.deliver import deliver
 from kmtool.operations.ingest import ingest
@@ -235,14 +235,14 @@ def test_a_look_at_the_channel_that_lost_a_quarrel_is_written_again(
     pull(shop, order("A1", at_ms=AT))
     tick(shop, 120_000)  # the facts are old: the order is read again before its key leaves
     lost = iter([Locked(detail="deadlock detected")])
-    take_in_one = deliver_operation.ingest
+    take_in_one = reread_operation.ingest
 
     def quarrel(*given: Any, **more: Any) -> Any:
         for error in lost:
             raise error
         return take_in_one(*given, **more)
 
-    monkeypatch.setattr(deliver_operation, "ingest", quarrel)
+    monkeypatch.setattr(reread_operation, "ingest", quarrel)
     if shop.db.dialect == "postgresql":
         assert deliver(shop).delivered == 1
     else:
