@@ -60,6 +60,7 @@ def charged(
 def purchases_view(result: OrderShown) -> Iterable[Block]:
     """Show what was bought for the lines of an order, with the proof."""
     from kmtool.cli.blocks import Column, Heading, Line, Moment, Money, Table
+    from kmtool.operations.needs_you import quoted
 
     if not result.purchases:
         return
@@ -80,7 +81,8 @@ def purchases_view(result: OrderShown) -> Iterable[Block]:
     for p in result.purchases:
         if p.difference:
             yield Line(p.difference, "warn")
-            yield Line(f"  → kmtool order charged {result.number} --reason TEXT")
+            no = quoted(p.line)
+            yield Line(f"  → kmtool order charged {result.number} --reason TEXT --line {no}")
 
 
 def _account_view(result: AccountSet) -> Iterable[Block]:

@@ -182,7 +182,8 @@ def _settled_by_hand(shop: Shop, order: Row, line: Row) -> str:
     if all_delivered(shop, line):
         return f"kmtool order release {number}"
     if topup.is_unclear(shop, line):
-        return f"kmtool order charged {number} --amount AMOUNT --reason TEXT"
+        no = quoted(line["line_no"])
+        return f"kmtool order charged {number} --amount AMOUNT --reason TEXT --line {no}"
     word = waits_for_a_word(shop, order["channel"], line["reason"])
     return f"kmtool order {'release' if word else 'redeliver'} {number}"
 

@@ -80,7 +80,8 @@ def _one(row: Row) -> PurchaseShown:
 def settle_charged(
     shop: Shop, number: str, reason: str, amount_minor: int | None = None, line_no: str = ""
 ) -> ChargedSettled:
-    """Write down that a person looked at what a supplier charged otherwise than agreed.
+    """Write down that a person looked at what a supplier charged otherwise than agreed (`line_no`:
+    for one line).
 
     With an amount: that a purchase whose outcome is unclear was made, and what it came to; with 0
     that it was not made.
@@ -94,10 +95,12 @@ def settle_charged(
             for row in store.of_order(shop.db, order["id"])
             if row["state"] in UNCLEAR and line_no in {"", row["line_no"]}
         ]
-        if amount_minor is not None or unclear:
+        if amount_minor is not None:
             _was_made(shop, order, unclear, amount_minor, reason)
             return ChargedSettled(order["channel"], order["number"], 1)
-        n = store.settle_unequal(shop.db, order["id"], reason, shop.now_ms())
+        n = store.settle_unequal(shop.db, order["id"], line_no, reason, shop.now_ms())
+        if unclear and not n:  # refused: it takes an amount to settle these
+            _was_made(shop, order, unclear, None, reason)
         if not n:
             raise Refused(
                 detail="order {number} was charged as agreed",

@@ -67,8 +67,9 @@ def _charged(shop: Shop) -> Iterator[NeedsYou]:
                     agreed=agreed)  # fmt: skip
         command = f"kmtool order charged {quoted(row['number'])} --reason TEXT"
         yield NeedsYou(
-            what, row["charged_minor"], row["currency"], row["done_ms"], command, 1, NOT_THROUGH
-        )
+            what, row["charged_minor"], row["currency"], row["done_ms"],
+            f"{command} --line {quoted(row['line_no'])}", 1, NOT_THROUGH,
+        )  # fmt: skip
 
 
 def _unclear(shop: Shop) -> Iterator[NeedsYou]:

@@ -145,7 +145,8 @@ def unequal(db: Db) -> list[Row]:
     """Return purchases that were charged with another amount than agreed, and nobody said why."""
     return db.all(
         "SELECT p.id, p.our_no, p.supplier, p.agreed_minor, p.charged_minor, p.currency,"
-        " p.done_ms, o.channel, o.number FROM purchases p JOIN orders o ON o.id = p.order_id"
+        " p.done_ms, o.channel, o.number, l.line_no FROM purchases p JOIN lines l"
+        " ON l.id = p.line_id JOIN orders o ON o.id = p.order_id"
         " WHERE p.charged_minor <> p.agreed_minor AND p.settled_ms IS NULL ORDER BY p.done_ms"
     )
 
@@ -169,11 +170,14 @@ def open_numbers(db: Db) -> list[str]:
     return [row["our_no"] for row in rows]
 
 
-def settle_unequal(db: Db, order_id: int, note: str, now_ms: int) -> int:
-    """Remember that a person looked at the differences of an order; return how many."""
+def settle_unequal(db: Db, order_id: int, line_no: str, note: str, now_ms: int) -> int:
+    """Remember that a person looked at the differences of an order, or of one line of it; return
+    how many."""
     return db.run(
         "UPDATE purchases SET settled_ms = :now, note = :note WHERE order_id = :o"
-        " AND charged_minor <> agreed_minor AND settled_ms IS NULL",
+        " AND charged_minor <> agreed_minor AND settled_ms IS NULL AND (CAST(:line AS TEXT) = ''"
+        " OR line_id IN (SELECT id FROM lines WHERE order_id = :o AND line_no = :line))",
+        line=line_no,
         now=now_ms,
         note=note[:300],
         o=order_id,

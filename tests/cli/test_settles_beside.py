@@ -94,7 +94,7 @@ def test_another_amount_than_agreed_is_looked_at(owner: Owner, lab: DemoShop) ->
     lab.supply.surcharge_minor = 20
     top_up(owner)
     owner.deliver()
-    settles(owner, "kmtool order charged A1 --reason TEXT", 1000, {"TEXT": "their fee"})
+    settles(owner, "kmtool order charged A1 --reason TEXT --line 1", 1000, {"TEXT": "their fee"})
 
 
 @pytest.mark.parametrize("limit", ["order", "day"])

@@ -99,7 +99,9 @@ def test_another_amount_than_agreed_waits_for_a_word(
     cli("deliver")
     assert "10.00 charged" in cli("order", "show", number).out.replace("￥", "")
     needs = [n for n in cli("status", "--json").json()["needs_you"] if "charged" in n["what"]]
-    assert [n["command"] for n in needs] == [f"kmtool order charged {number} --reason TEXT"]
+    assert [n["command"] for n in needs] == [
+        f"kmtool order charged {number} --reason TEXT --line 1"
+    ]
     assert needs[0]["amount"] == 1000
     assert cli("order", "charged", number).code == 6
     assert cli("order", "charged", number, "--reason", "their fee").code == 0

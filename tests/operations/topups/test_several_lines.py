@@ -6,7 +6,7 @@ import pytest
 
 from adapters.demo_shop import DemoShop
 from kmtool.errors import NotFound, Refused
-from kmtool.operations import purchase_records
+from kmtool.operations import order_why, purchase_records
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.status import status
 from kmtool.ports import LineFact
@@ -93,3 +93,56 @@ def test_a_key_beside_it_is_sent_again_alone(shop: Shop, lab: DemoShop, sort: st
     settled(shop, 4)
     assert len(outside().received["A1"]) == 2 and lab.supply.charged(PHONE) == 1
     assert broken(shop) == []
+
+
+def unclear_beside_a_difference(shop: Shop, lab: DemoShop) -> None:
+    """Line 1 was charged and the reply got lost; line 2 came to more than agreed."""
+    lab.fail("place", "lost_reply")
+    lab.supply.surcharge_minor = 20
+    pull(shop, order("A1", lines=BOTH, amount=2000))
+    settled(shop, 4)
+    assert (line(shop)["state"], line(shop, line_no="2")["state"]) == ("human", "delivered")
+
+
+@pytest.mark.parametrize("line_no", ["", "2"])
+def test_a_difference_is_settled_beside_what_is_unclear(
+    shop: Shop, lab: DemoShop, sort: str, line_no: str
+) -> None:
+    """The command that was named for the difference was refused, with a hint to line 1."""
+    unclear_beside_a_difference(shop, lab)
+    assert commands(shop) == [
+        "kmtool order charged A1 --amount AMOUNT --reason TEXT --line 1",
+        "kmtool order charged A1 --reason TEXT --line 2",
+    ]
+    assert purchase_records.settle_charged(shop, "A1", "their fee", line_no=line_no).purchases == 1
+    assert commands(shop) == ["kmtool order charged A1 --amount AMOUNT --reason TEXT --line 1"]
+    with pytest.raises(Refused, match="say which was made"):
+        purchase_records.settle_charged(shop, "A1", "and the other", line_no="1")
+    purchase_records.settle_charged(shop, "A1", "seen there", 980, "1")
+    settled(shop, 2)
+    assert line(shop)["state"] == "delivered" and broken(shop) == []
+
+
+def test_a_difference_of_one_line_leaves_the_other(shop: Shop, lab: DemoShop, sort: str) -> None:
+    """A person looked at one line; the other one is still to be looked at."""
+    lab.supply.surcharge_minor = 20
+    pull(shop, order("A1", lines=BOTH, amount=2000))
+    settled(shop, 4)
+    assert len(commands(shop)) == 2
+    assert purchase_records.settle_charged(shop, "A1", "their fee", line_no="1").purchases == 1
+    assert commands(shop) == ["kmtool order charged A1 --reason TEXT --line 2"]
+    assert purchase_records.settle_charged(shop, "A1", "their fee").purchases == 1
+    assert commands(shop) == []
+
+
+def test_why_names_the_line_that_is_unclear(shop: Shop, lab: DemoShop, sort: str) -> None:
+    """`order why` named a command without the line, which two unclear lines have refused."""
+    lab.fail("place", "lost_reply", times=2)
+    pull(shop, order("A1", lines=BOTH, amount=2000))
+    settled(shop, 4)
+    charged = "kmtool order charged A1 --amount AMOUNT --reason TEXT --line {}"
+    found = [one.command for one in order_why.why(shop, "A1").lines]
+    assert found == [charged.format(1), charged.format(2)] and commands(shop) == found[:1]
+    with pytest.raises(Refused, match="line 1 may have been charged"):
+        redeliver(shop, "A1")
+    assert len(lab.supply.orders) == 2
