@@ -19,6 +19,7 @@ from tests.fakes import order
 from tests.operations.delivery_kit import broken, keys_at, line, outside, pull, tick
 from tests.operations.stock import shelf
 from tests.operations.test_restore import back, saved
+from tests.operations.test_restore import dump_tools as dump_tools
 from tests.operations.topups.kit import PHONE, settled, wish
 from tests.operations.topups.test_set_back import Opener
 from tests.operations.topups.test_set_back import opener as opener
