@@ -29,7 +29,16 @@ from kmtool.operations import topup
 from kmtool.operations.permit import lines_of, must_be_live
 from kmtool.operations.refunds import apply_refund, refund_blocks
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, house, machines, orders, products, seen_keys
+from kmtool.store import (
+    deliveries,
+    effects,
+    house,
+    machines,
+    orders,
+    products,
+    route_uses,
+    seen_keys,
+)
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
@@ -43,20 +52,19 @@ SKEW_MS = 600_000
 """How far a channel's clock may be from ours."""
 PLANNED = (
     LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED,
+    LineState.CLOSED,
 )  # fmt: skip
 UNTRIED = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
 OVER = frozenset({PurchaseState.REJECTED, PurchaseState.FAILED})
 UNSURE = frozenset({PurchaseState.PLANNED, PurchaseState.CANCELLED, PurchaseState.INTENT,
                     PurchaseState.UNKNOWN})  # fmt: skip
 
-NOTHING = Kept(0)
-
 
 @dataclass(frozen=True, slots=True)
 class Buying:
     """The last purchase that the journal names for a line, and which record that is."""
 
-    kept: Kept = NOTHING
+    kept: Kept = topup.NEW
     session: int = 0
     n: int = 0
 
@@ -185,11 +193,11 @@ def was_made_elsewhere(purchase: Row | None) -> bool:
     return purchase is not None and purchase["note"] == BOUGHT_BEFORE
 
 
-def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, generation: int) -> None:
+def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept) -> None:
     """Ask about a later number of a line from now on: the supplier knows that one."""
     product = products.product(shop.db, line["sku"])
     assert product is not None, "it was bought"
-    _unclear(shop, order, line, product, effect, Kept(generation))
+    _unclear(shop, order, line, product, effect, there)
 
 
 def _was_asked(shop: Shop, last: Row) -> bool:
@@ -220,10 +228,10 @@ def _stand_again(shop: Shop, order: Row, line: Row, kept: Kept) -> bool:
     product = products.product(shop.db, line["sku"]) if line["sku"] else None
     if product is None or not product["supplier"] or not product["account_rule"]:
         return False
-    if accounts.refusal(product["account_rule"], topup.account_of(product, line)):
-        return False
+    state, account = LineState(line["state"]), topup.account_of(product, line)
+    if state is not LineState.CLOSED and accounts.refusal(product["account_rule"], account):
+        return False  # of a line that is over it is only asked, by its number
     effect = effect_of(shop, order, line, UNTRIED)
-    state = LineState(line["state"])
     if effect is None:
         if state not in PLANNED:
             return False
@@ -237,7 +245,7 @@ def _stand_again(shop: Shop, order: Row, line: Row, kept: Kept) -> bool:
             _move(shop, line, source, target)
         deliveries.stamp_sent(shop.db, [LineId(line["id"])], "reserved_ms", shop.now_ms())
         n = 0 if seen_keys.has_parcel(shop.db, order["id"], kept.parcel) else kept.parcel
-        topup.plan(shop, order, line, generation=kept.generation, number=n)
+        topup.plan(shop, order, line, kept, n)
         effect = effect_of(shop, order, line, UNTRIED)
         assert effect is not None
     _unclear(shop, order, line, product, effect, kept)
@@ -253,11 +261,12 @@ def _unclear(shop: Shop, order: Row, line: Row, product: Row, effect: Row, kept:
         or last["state"] not in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
         or (last["generation"] < kept.generation)
     ):
-        last = topup.planned(shop, order, line, product, generation=kept.generation)
+        last = topup.planned(shop, order, line, product, kept)
         store.move(
             db, last["id"], [PurchaseState.PLANNED], PurchaseState.INTENT, intent_ms=kept.at or now
         )
     store.move(db, last["id"], [PurchaseState.INTENT], PurchaseState.UNKNOWN, note=BOUGHT_BEFORE)
+    route_uses.set_route(db, effect_id, effect["route"], topup.ROUTE + last["supplier"], now)
     ask_about(shop, effect_id, BOUGHT_BEFORE)
     for source, target in (
         (LineState.HUMAN, LineState.RESERVED),

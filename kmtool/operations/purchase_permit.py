@@ -40,11 +40,17 @@ def may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row 
     if line["state"] not in {LineState.RESERVED, LineState.UNKNOWN} or topup.is_done(shop, line):
         to_human(shop, effect, [line], told("its lines are not waiting for it any more"))
         return None
+    unclear = topup.is_unclear(shop, line)
+    if unclear and not topup.knows_item(shop, line):
+        at = told("it may have been charged, and what was ordered there is not known: look there")
+        to_human(shop, effect, [line], at)
+        tally.needs_you += 1
+        return None
     product = products.product(shop.db, line["sku"])
     assert product is not None
     store.lock_supplier(shop.db, product["supplier"])
     against = topup.refusals(shop, product, line)
-    spend = "" if topup.is_unclear(shop, line) else against.spend  # it is counted already
+    spend = "" if unclear else against.spend  # it is counted already
     why = against.terms or against.account or spend
     asks = _asks(shop, order, line)
     if not why and not asks:

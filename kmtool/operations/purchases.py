@@ -44,6 +44,7 @@ from kmtool.shop import Shop
 from kmtool.store import effects, machines, orders, route_uses, sessions
 from kmtool.store import purchases as store
 from kmtool.store.db import Row
+from kmtool.store.purchases import Kept
 
 ASK_MS = 15_000
 ROUTE_MS = 300_000
@@ -286,7 +287,8 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
         if later_no:
             order = orders.get(shop.db, OrderId(effect["order_id"]))
             line = lines_of(shop, effect)[0]
-            bought_before.ask_later_number(shop, order, effect, line, later_no)
+            there = Kept(later_no, supplier=purchase["supplier"])
+            bought_before.ask_later_number(shop, order, effect, line, there)
         elif isinstance(answer, Purchased):
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
@@ -325,13 +327,14 @@ def _without_asking(
     """A supplier that cannot be asked: placing again is safe only where it replays our number.
 
     Not for an order that is refunded meanwhile (what was not made would be made now), nor where the
-    journal was lost (another number may have been used since).
+    journal was lost (another number may have been used since), or where only the journal tells of
+    it and the product has another supplier now (nobody knows which item it was).
     """
     order_id, last = OrderId(effect["order_id"]), _purchase(shop, effect)
     assert last is not None, "it was tried"
     order = orders.get(shop.db, order_id)
     lost = bought_before.is_unproved(shop, order) and bought_before.was_made_elsewhere(last)
-    may_repeat = features.idempotency is Idempotency.REPLAY and not lost
+    may_repeat = features.idempotency is Idempotency.REPLAY and not lost and last["item"]
     if may_repeat and not refund_blocks(order):
         if not reread(shop, [effect], tally):
             return

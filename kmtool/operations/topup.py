@@ -21,10 +21,13 @@ from kmtool.operations.find_order import named
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, products, purchases
 from kmtool.store.db import Row
+from kmtool.store.purchases import Kept
 
 ROUTE = "supplier:"
 """How the route of a purchase begins; the supplier's name follows."""
 QUANTITY_MAX = 100
+NEW = Kept(0)
+"""Of a purchase of which nothing was known before."""
 CHARGED = frozenset({PurchaseState.DONE, PurchaseState.KEYS_RECEIVED, PurchaseState.RECONCILED})
 MADE_PERHAPS = frozenset({PurchaseState.INTENT, PurchaseState.UNKNOWN, PurchaseState.ACCEPTED})
 
@@ -106,17 +109,17 @@ def day_began_ms(shop: Shop) -> int:
     return day_start_ms(business_day(shop.now_ms(), zone), zone)
 
 
-def plan(shop: Shop, order: Row, line: Row, generation: int = 0, number: int = 0) -> None:
+def plan(shop: Shop, order: Row, line: Row, kept: Kept = NEW, number: int = 0) -> None:
     """Write down the purchase of a line that goes: its number, a parcel of its own, the effect.
 
     Inside the transaction that reserves the line. The number is made once; a line that was planned,
-    held and planned again has the same one. `generation` and `number`: it stands again as it was
-    before a restore, with the number of its parcel where that is still free.
+    held and planned again has the same one. `kept` and `number`: it stands again as it was before
+    a restore, with the number of its parcel where that is still free.
     """
     db, now = shop.db, shop.now_ms()
     product = products.product(db, line["sku"])
     assert product is not None, "a line without a product does not pass the gates"
-    purchase = planned(shop, order, line, product, generation=generation)
+    purchase = planned(shop, order, line, product, kept)
     n = number or deliveries.next_parcels(db, [order["id"]])[order["id"]]
     body = json.dumps({"our_no": purchase["our_no"], "account": purchase["account"]})
     sealed, data_key = shop.vault.seal(Secret(body), label(order, n))
@@ -157,17 +160,24 @@ def plan(shop: Shop, order: Row, line: Row, generation: int = 0, number: int = 0
     )
 
 
-def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0) -> Row:
+def planned(shop: Shop, order: Row, line: Row, product: Row, kept: Kept = NEW) -> Row:
     """Return the purchase that a line waits for: the one that was called off, or a new one.
 
     After a refusal it is a new one under a new number; so it is when the product's supplier, or its
     item there, was changed while one waited that was certainly not made. While one may have been
-    made there is no other: who decides to repeat it repeats its number. `generation` is the count
-    of the number that was used last, where this copy knows less than the send journal.
+    made there is no other: who decides to repeat it repeats its number. `kept` tells of the number
+    that was used last, where this copy knows less than the send journal: it is asked about where it
+    was tried, whatever supplier the product has now. Which item that was is not known there.
     """
     db = shop.db
     last = purchases.of_line(db, line["id"])
-    account, most = account_of(product, line), most_minor(product, line)
+    supplier = kept.supplier or product["supplier"]
+    terms = {
+        "supplier": supplier,
+        "item": product["supplier_item"] if supplier == product["supplier"] else "",
+        "account": account_of(product, line),
+        "cap_minor": kept.amount_minor or most_minor(product, line),
+    }
     if last is not None and last["state"] in CHARGED:
         raise Broken(
             detail="line {line} was charged already under {number}",
@@ -176,7 +186,7 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0
             where=f"order {order['number']}",
             mend="kmtool order show ORDER",
         )
-    if last is not None and last["generation"] < generation:
+    if last is not None and last["generation"] < kept.generation:
         _is_over(shop, last)
     elif last is not None and last["state"] in MADE_PERHAPS:
         source = PurchaseState(last["state"])
@@ -185,29 +195,26 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, generation: int = 0
         return purchases.get(db, last["id"])
     elif last is not None and last["state"] in {PurchaseState.CANCELLED, PurchaseState.PLANNED}:
         same = (last["supplier"], last["item"], last["quantity"])
-        wanted = (product["supplier"], product["supplier_item"], line["needed"])
-        if same == wanted or last["generation"] == generation:
+        is_same = same == (supplier, terms["item"], line["needed"])
+        if is_same or last["generation"] == kept.generation:
+            if kept.supplier in {"", last["supplier"]}:  # then this copy knows what it was
+                terms = {**terms, "supplier": last["supplier"], "item": last["item"]}
             source = PurchaseState(last["state"])
-            purchases.move(
-                db, last["id"], [source], PurchaseState.PLANNED, account=account, cap_minor=most
-            )
+            purchases.move(db, last["id"], [source], PurchaseState.PLANNED, **terms)
             return purchases.get(db, last["id"])
         _is_over(shop, last)  # what is bought now is another thing, or another supplier's
-    nth = max(generation, 1 + (last["generation"] if last is not None else 0))
+    nth = max(kept.generation, 1 + (last["generation"] if last is not None else 0))
     place = purchases.place_of(db, order["id"], line["id"])
     found = purchases.add(
         db,
         {
             "our_no": f"{order['code']}-{place}-{nth}",
-            "supplier": product["supplier"],
-            "item": product["supplier_item"],
+            **terms,
             "sku": line["sku"],
             "order_id": order["id"],
             "line_id": line["id"],
             "generation": nth,
             "quantity": line["needed"],
-            "account": account,
-            "cap_minor": most,
             "currency": order["currency"],
             "planned_ms": shop.now_ms(),
         },
@@ -244,6 +251,12 @@ def is_unclear(shop: Shop, line: Row) -> bool:
     """Tell whether only somebody who looks there knows if the account of a line was charged."""
     last = purchases.of_line(shop.db, line["id"]) if line["kind"] == "topup" else None
     return last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
+
+
+def knows_item(shop: Shop, line: Row) -> bool:
+    """Tell whether it is known what was last ordered for a line: the send journal names no item."""
+    last = purchases.of_line(shop.db, line["id"])
+    return last is not None and last["item"] != ""
 
 
 def label(order: Row, n: int) -> bytes:

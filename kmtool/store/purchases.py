@@ -19,7 +19,7 @@ from kmtool.store.db import Db, Row, in_clause
 SPENT = "('intent', 'unknown', 'accepted', 'done', 'keys_received', 'reconciled')"
 OPEN = "('intent', 'unknown', 'accepted')"
 _COLUMNS = ("agreed_minor", "charged_minor", "their_no", "proof", "note", "intent_ms",
-            "accepted_ms", "done_ms", "account", "cap_minor")  # fmt: skip
+            "accepted_ms", "done_ms", "account", "cap_minor", "supplier", "item")  # fmt: skip
 """What may be set with a change of state."""
 BOUGHT = "bought:"
 """Meta: how the name of a value begins that tells of a purchase from before a restore."""

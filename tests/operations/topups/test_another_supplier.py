@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.demo_shop import DemoShop, Good
+from adapters.suppliers import demo
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
-from kmtool.operations import products
+from kmtool.operations import products, purchase_records
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.products import Fields, Mapping
+from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
 from tests.operations.delivery_kit import broken, effects, line, pull
 from tests.operations.import_kit import balances
+from tests.operations.test_restore import back, saved
+from tests.operations.test_restore import dump_tools as dump_tools
 from tests.operations.topups.kit import PHONE, TOML, bought, settled, wish
+from tests.operations.topups.test_set_back import SORTS, Opener
+from tests.operations.topups.test_set_back import opener as opener
 
 TWO = """
 [suppliers.second]
@@ -51,6 +58,15 @@ def shop(make_config: Any, clock: ManualClock, lab: DemoShop, second: DemoShop) 
         products.add(opened, "TEL", fields)
         products.map_listing(opened, Mapping("shop1", "t1", "", "TEL"))
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def cannot_be_asked(request: Any, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both suppliers as one of the sorts, where a test names one."""
+    if "sort" in request.fixturenames:
+        rule, query_by = SORTS[request.getfixturevalue("sort")]
+        features = replace(demo.FEATURES, query_by=query_by, idempotency=rule)
+        monkeypatch.setattr(type(shop.adapters.supplier("toplab")), "features", features)
 
 
 @pytest.mark.parametrize("then", ["sold out", "restocked", "reply lost", "slow"])
@@ -130,3 +146,95 @@ def test_what_may_have_been_made_is_asked_about_where_it_was_tried(
     settled(shop, 30)
     assert (lab.supply.charged(PHONE), second.supply.orders) == (1, {})
     assert line(shop)["state"] == "delivered" and balances(shop)["asset:supplier:toplab"] == -980
+
+
+def test_after_a_restore_the_supplier_is_asked_that_was_asked_before(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """The backup knew another supplier: that one was asked, knew nothing, and was charged too."""
+    file = saved(shop)
+    products.change(shop, "TEL", Fields(supplier="second"))
+    pull(shop, wish())
+    settled(shop, 2)
+    assert line(shop)["state"] == "delivered" and second.supply.charged(PHONE) == 1
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 14)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
+        assert line(again)["state"] == "delivered" and broken(again) == []
+        assert balances(again)["asset:supplier:second"] == -980
+        assert [row["route"] for row in effects(again, "purchase")] == ["supplier:second"]
+
+
+@pytest.mark.parametrize("far", ["planned", "refused"])
+def test_what_the_backup_had_planned_elsewhere_is_asked_about_where_it_was_tried(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener, far: str
+) -> None:
+    """Only the journal knows that the number, or the next one, was tried at the other supplier."""
+    pull(shop, wish())
+    if far == "planned":
+        reserve_due(shop)
+    else:
+        lab.supply.goods["TEL-10"].left = 0
+        deliver(shop)
+        lab.supply.goods["TEL-10"].left = 5
+    file = saved(shop)
+    products.change(shop, "TEL", Fields(supplier="second"))
+    if far == "refused":
+        redeliver(shop, "A1")
+    settled(shop, 2)
+    assert second.supply.charged(PHONE) == 1
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        settled(again, 14)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
+        assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+def test_what_was_not_there_is_bought_at_the_supplier_of_today(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """The supplier of before is asked until it is certain, then no more is asked of it."""
+    file = saved(shop)
+    products.change(shop, "TEL", Fields(supplier="second"))
+    second.fail("place", "closed_before")
+    pull(shop, wish())
+    deliver(shop)
+    assert second.supply.orders == {}
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 14)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (1, 0)
+        assert [(row["supplier"], row["state"]) for row in bought(again)] == [
+            ("second", "cancelled"),
+            ("toplab", "done"),
+        ]
+
+
+@pytest.mark.parametrize("sort", ["replays", "neither", "refuses"])
+def test_an_item_that_nobody_knows_is_never_ordered(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener, sort: str
+) -> None:
+    """Placed again under its number, the other supplier's number of the good buys another good."""
+    second.supply.add_good(Good("100", "话费 10 元", 980, takes=r"1[0-9]{10}"))
+    file = saved(shop)
+    products.change(shop, "TEL", Fields(supplier="second", supplier_item="100"))
+    second.fail("place", "closed_before")
+    pull(shop, wish())
+    deliver(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 4)
+        assert line(again)["state"] == "human" and "may have been charged" in line(again)["reason"]
+        redeliver(again, "A1")
+        settled(again, 4)
+        assert line(again)["state"] == "human" and "may have been charged" in line(again)["reason"]
+        assert second.supply.orders == {} and lab.supply.orders == {}
+        purchase_records.settle_charged(again, "A1", "looked: nothing there", 0)
+        redeliver(again, "A1")
+        settled(again, 4)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (1, 0)
+        assert line(again)["state"] == "delivered" and broken(again) == []
