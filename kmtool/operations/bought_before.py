@@ -44,6 +44,8 @@ from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
 
 BOUGHT_BEFORE = marked("it may have been charged before this copy was made current; asking")
+LOOK_FOR_ALL = marked("charged before this copy, as this number or a later one? look there")
+"""Who says after that question that it was not made speaks of every number of the line there."""
 NOT_THERE = "not there after the grace period"
 TOLD_BEFORE = marked("the buyer may have been told before this copy was made current; asking")
 UNPROVED = "purchases_unproved"
@@ -146,10 +148,12 @@ def asks_first(shop: Shop, order: Row, effect: Row, line: Row) -> bool:
     kept = store.bought_at(shop.db, _place(order, line))
     last = store.of_line(shop.db, line["id"])
     generation = kept.generation if kept else 0
-    if not kept and last is not None and is_unproved(shop, order) and not _was_asked(shop, last):
-        generation = _next(last)
     product = products.product(shop.db, line["sku"])
-    if not generation or product is None or _knows_more(last, generation):
+    if product is None:
+        return False
+    if not kept and last is not None and is_unproved(shop, order):
+        generation = 0 if _was_asked(shop, product, last) else _next(last)
+    if not generation or _knows_more(last, generation):
         return False
     _unclear(shop, order, line, product, effect, kept or Kept(generation))
     return True
@@ -190,7 +194,7 @@ def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
 
 def was_made_elsewhere(purchase: Row | None) -> bool:
     """Tell whether a try that is unclear is one of before, of which this copy knows nothing."""
-    return purchase is not None and purchase["note"] == BOUGHT_BEFORE
+    return purchase is not None and purchase["note"] in {BOUGHT_BEFORE, LOOK_FOR_ALL}
 
 
 def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept) -> None:
@@ -200,11 +204,21 @@ def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept
     _unclear(shop, order, line, product, effect, there)
 
 
-def _was_asked(shop: Shop, last: Row) -> bool:
-    """Tell whether a number was asked about, or used, since the journal was lost."""
-    if last["state"] in OVER:
-        return False  # the next number was not
-    return was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)
+def look_for_all(shop: Shop, purchase: Row) -> None:
+    """A person is asked about a number and all later ones, where the supplier cannot be."""
+    unclear = [PurchaseState.INTENT, PurchaseState.UNKNOWN]
+    store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=LOOK_FOR_ALL)
+
+
+def _was_asked(shop: Shop, product: Row, last: Row) -> bool:
+    """Tell whether the number that would be used was asked about, or used, since the journal was
+    lost: by itself, or with an earlier one by a person who looked for all of them."""
+    is_over = last["state"] in OVER
+    if not is_over and (was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)):
+        return True
+    supplier = product["supplier"] if is_over else last["supplier"]
+    since = unproved_ms(shop)
+    return store.said_unmade(shop.db, last["line_id"], supplier, LOOK_FOR_ALL, since)
 
 
 def _next(last: Row) -> int:

@@ -234,6 +234,20 @@ def note_open(db: Db, note: str) -> None:
     db.run(f"UPDATE purchases SET note = :note WHERE state IN {OPEN}", note=note)
 
 
+def said_unmade(db: Db, line_id: int, supplier: str, note: str, since_ms: int) -> bool:
+    """Tell whether a person said since a moment of a purchase with a note that it was not made
+    (only then does one that is refused have the moment of an answer)."""
+    found = db.value(
+        "SELECT 1 FROM purchases WHERE line_id = :line AND supplier = :supplier"
+        " AND state = 'rejected' AND note = :note AND accepted_ms >= :since LIMIT 1",
+        line=line_id,
+        supplier=supplier,
+        note=note,
+        since=since_ms,
+    )
+    return found is not None
+
+
 def clear_note(db: Db, purchase_id: int) -> None:
     """Forget why the outcome of a purchase was unclear: it was not made."""
     db.run("UPDATE purchases SET note = '' WHERE id = :id", id=purchase_id)

@@ -23,6 +23,7 @@ from tests.operations.import_kit import balances
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
 from tests.operations.topups.kit import PHONE, TOML, bought, settled, wish
+from tests.operations.topups.test_lost_journal import lost
 from tests.operations.topups.test_set_back import SORTS, Opener
 from tests.operations.topups.test_set_back import opener as opener
 
@@ -237,4 +238,27 @@ def test_an_item_that_nobody_knows_is_never_ordered(
         redeliver(again, "A1")
         settled(again, 4)
         assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (1, 0)
+        assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+@pytest.mark.parametrize("sort", ["neither"])
+def test_where_the_journal_was_lost_a_word_about_one_supplier_is_none_about_the_other(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener, sort: str
+) -> None:
+    """A person looks once at each supplier that cannot be asked, then it is bought."""
+    file = saved(shop)
+    pull(shop, wish())
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 4)
+        for supplier in ("toplab", "second"):
+            products.change(again, "TEL", Fields(supplier="second"))
+            assert line(again)["state"] == "human" and second.supply.orders == {}
+            assert bought(again)[-1]["supplier"] == supplier
+            purchase_records.settle_charged(again, "A1", "looked: nothing there", 0)
+            redeliver(again, "A1")
+            settled(again, 4)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
         assert line(again)["state"] == "delivered" and broken(again) == []

@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from adapters.demo_shop import DemoShop
-from kmtool.operations import restore
+from kmtool.operations import purchase_records, restore
 from kmtool.operations.deliver import deliver
+from kmtool.operations.order_changes import redeliver
 from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
-from tests.operations.delivery_kit import line, pull
+from tests.operations.delivery_kit import broken, line, pull
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
-from tests.operations.topups.kit import bought, settled, wish
+from tests.operations.topups.kit import PHONE, bought, settled, wish
 from tests.operations.topups.test_set_back import (
     SORTS,
     Opener,
@@ -134,3 +135,52 @@ def test_a_drill_sees_that_the_journal_does_not_name_what_was_bought(
     assert restore.drill(shop, opener).settled.journal
     shop.journal.path.write_bytes(b"")
     assert not restore.drill(shop, opener).settled.journal
+
+
+@pytest.mark.parametrize("sort", ["neither", "replays", "refuses"], indirect=True)
+@pytest.mark.parametrize("then", ["bought", "refused"])
+def test_who_looked_for_all_numbers_is_not_asked_about_the_next_one(
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str, then: str
+) -> None:
+    """Every new number «may have been charged» again, without end: the top-up was never bought."""
+    file = saved(shop)
+    pull(shop, wish())
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 4)
+        reason = line(again)["reason"]
+        assert line(again)["state"] == "human" and bought(again)[0]["our_no"] in reason
+        assert "or under a later number" in reason
+        purchase_records.settle_charged(again, "A1", "looked: nothing there", 0)
+        if then == "refused":
+            redeliver(again, "A1")
+            refused_once(again, lab)
+        else:
+            redeliver(again, "A1")
+        settled(again, 4)
+        assert line(again)["state"] == "delivered" and lab.supply.charged(PHONE) == 1
+        assert broken(again) == []
+
+
+@pytest.mark.parametrize("sort", ["asked"], indirect=True)
+def test_a_supplier_that_can_be_asked_is_asked_whatever_a_person_said(
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str
+) -> None:
+    """A person's word about one number must not stand for the next one, which was charged."""
+    file = saved(shop)
+    pull(shop, wish())
+    refused_once(shop, lab)
+    settled(shop, 2)
+    before = bought(shop)[-1]
+    assert before["generation"] == 2 and before["state"] == "done"
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        with lab.offline():
+            deliver(again)
+        purchase_records.settle_charged(again, "A1", "that number is not there", 0)
+        redeliver(again, "A1")
+        must_be_charged_once(again, lab, sort, before["our_no"])
