@@ -187,6 +187,8 @@ def redeliver(shop: Shop, number: str, line: str = "") -> OrderChanged:
                 mend="kmtool order refund {number}",
             )
         again = _of_line(shop, order, line) if line else _to_do(shop, order)
+        for effect in again:
+            _must_be_known(shop, order, effect)
         count = sum(_again(shop, order, effect) for effect in again)
         if not count:
             raise Refused(
@@ -243,6 +245,22 @@ def _to_do(shop: Shop, order: Row) -> list[Row]:
                 mend="kmtool order charged {number} --amount AMOUNT --reason TEXT --line {quoted}",
             )
     return missing or failed or parcels
+
+
+def _must_be_known(shop: Shop, order: Row, effect: Row) -> None:
+    """Refuse to buy once more what only the send journal names: which item it was nobody knows."""
+    for line in _unsure(shop, effect):
+        if not topup.knows_item(shop, line):
+            raise Refused(
+                detail="line {line} may have been charged, and what was ordered is not known here:"
+                " look there first",
+                line=line["line_no"],
+                where=f"order {order['number']}",
+                number=order["number"],
+                quoted=quoted(line["line_no"]),
+                mend="kmtool order charged {number} --amount AMOUNT --reason TEXT --line {quoted}"
+                "; an amount of 0 if nothing was charged",
+            )
 
 
 def _unsure(shop: Shop, effect: Row) -> list[Row]:

@@ -110,6 +110,13 @@ TOPUPS: tuple[Act, ...] = (
 )
 """Orders for which a supplier charges an account."""
 
+SUPPLIERS: tuple[Act, ...] = (
+    Act(6, "order a key beside", topups.order_both),
+    Act(6, "another supplier", topups.change_supplier),
+    Act(2, "a supplier's bad week", topups.bad_week),
+)
+"""What else happens with suppliers."""
+
 PICTURES: tuple[Act, ...] = (
     Act(14, "order pictures", pictures.order),
     Act(4, "import pictures", pictures.bring),
@@ -133,6 +140,7 @@ OF_SIXTEEN: dict[int, tuple[Act, ...]] = {
     3: (*ORDINARY, *SELDOM, *RARE),
     7: (*ORDINARY, *LISTS),
     11: (*ACTS, *TOPUPS),
+    13: (*ACTS, *TOPUPS, *SUPPLIERS),
     15: (*ACTS, *PICTURES),
 }
 """Of sixteen lives so many are of their own kind; two of them without what happens to machines."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kmtool.sim import acts_answers as answers
-from kmtool.sim import money, pictures, supply, topups, verdict
+from kmtool.sim import acts_stock, money, pictures, supply, topups, verdict
 from kmtool.sim.acts import SMALL, played
 from kmtool.sim.buyers import HAPPENINGS
 from kmtool.sim.edges import Fault, Violation
@@ -131,6 +131,7 @@ def _end(stage: Stage) -> None:
     stage.end_daemon()
     with stage.open("doctor") as shop:
         verdict.ask_doctor(stage, shop)
+        verdict.ask_what_is_bad(stage, shop, acts_stock.FINGERPRINTS.fingerprint)
         money.ask(stage, shop)
         topups.ask(stage, shop)
 

@@ -7,13 +7,13 @@ truth is the suppliers' own list: one purchase for each account that was paid fo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from kmtool.clock import business_day
 from kmtool.config import SupplierSettings
 from kmtool.domain.states import OrderStatus
-from kmtool.operations import products, purchase_records, suppliers
+from kmtool.operations import order_changes, products, purchase_records, suppliers
 from kmtool.operations.products import Fields, Mapping
 from kmtool.ports import (
     AdapterSettings,
@@ -25,7 +25,7 @@ from kmtool.ports import (
     PurchaseOrder,
 )
 from kmtool.shop import Shop
-from kmtool.sim import acts_orders, border
+from kmtool.sim import border, sites, verdict
 from kmtool.sim.acts_kit import DONE, perform, ref
 from kmtool.sim.buyers import buyer
 from kmtool.sim.machine import Process
@@ -61,6 +61,8 @@ PRICE_MINOR, CAP_MINOR = 980, 1_000
 DAY_MINOR, LIFTED_MINOR = 20_000, 100_000_000
 SITES = ("maple", "birch", "cedar", "dune")
 WORK_MS = 240_000
+SLOW_MS = 40 * 3_600_000
+"""Of a bad week at a supplier: longer than the shop waits before it asks a person."""
 
 
 class Supplier:
@@ -87,7 +89,7 @@ class Supplier:
     def place(self, order: PurchaseOrder) -> Purchased:
         """Charge an account."""
         stage, called_ms = self.stage, self.stage.clock.true_ms()
-        _must_be_paid(stage, self.process, order)
+        _must_be_paid(stage, self.process, order, self.name)
 
         def deed() -> Purchased:
             mine = stage.world.bought.setdefault(self.name, [])
@@ -95,7 +97,9 @@ class Supplier:
             if known is None or self.features.idempotency is not Idempotency.REPLAY:
                 known = Bought(
                     order.our_no, order.account, order.quantity, PRICE_MINOR * order.quantity,
-                    called_ms, stage.clock.true_ms() + stage.edges.random.randrange(WORK_MS),
+                    called_ms,
+                    stage.clock.true_ms()
+                    + stage.edges.random.randrange(stage.world.slow_ms or WORK_MS),
                 )  # fmt: skip
                 mine.append(known)
                 _must_be_once(stage, order)
@@ -115,7 +119,8 @@ class Supplier:
         return border.read(self.stage, self.process, f"{self.name} bought? {our_no}", ask)
 
     def _told(self, one: Bought) -> Purchased:
-        done = self.name == "wire" or self.stage.clock.true_ms() >= one.ready_ms
+        ready = self.stage.edges.calm or self.stage.clock.true_ms() >= one.ready_ms
+        done = self.name == "wire" or ready
         number = f"{self.name}-{one.our_no}"
         if not done:
             return Purchased(number, Progress.PROCESSING, agreed_minor=one.charged_minor)
@@ -140,12 +145,35 @@ def order(stage: Stage) -> None:
             _place(stage, stage.random.choice(list(WARES)))
 
 
+def order_both(stage: Stage) -> None:
+    """A buyer orders a top-up and a key at once."""
+    if not stage.depth and _is_open(stage):
+        name, ware = stage.random.choice(list(WARES)), stage.random.choice(sites.WARES)
+        _place(stage, name, [(ware, 1)])
+
+
 def rush(stage: Stage) -> None:
     """Before a holiday everybody orders top-ups: more than may be spent in a day."""
     if not stage.depth and _is_open(stage):
         name = stage.random.choice(list(WARES))
         for _ in range(DAY_MINOR // CAP_MINOR + 4):
             _place(stage, name)
+
+
+def change_supplier(stage: Stage) -> None:
+    """A product comes from the other supplier from now on, under the number it has there."""
+    if stage.depth or not stage.config.suppliers:
+        return
+    ware = stage.random.choice(list(WARES.values()))
+    name = stage.random.choice(list(WARES))
+    fields = Fields(supplier=name, supplier_item=_item(ware, name))
+    perform(stage, f"{ware.sku} from {name}", lambda s: products.change(s, ware.sku, fields))
+
+
+def bad_week(stage: Stage) -> None:
+    """A supplier is at work on what it is asked for until tomorrow, or quick again."""
+    stage.world.slow_ms = 0 if stage.world.slow_ms else SLOW_MS
+    stage.happened("suppliers are " + ("slow" if stage.world.slow_ms else "quick"))
 
 
 def lift(stage: Stage) -> None:
@@ -161,13 +189,17 @@ def look_there(stage: Stage, placed: Placed) -> None:
 
     What may still come he does not call off: he has it bought again, or waits.
     """
-    account = placed.fact.lines[0].account
-    mine = [one for all_ in stage.world.bought.values() for one in all_ if one.account == account]
-    if mine:
-        _say(stage, placed, mine[0].charged_minor)
-    elif placed.is_due:
-        acts_orders.send_again(stage, placed)
-    elif stage.edges.calm:
+    line = placed.fact.lines[0]
+    every = [one for mine in stage.world.bought.values() for one in mine]
+    found = next((one for one in every if one.account == line.account), None)
+    if found is not None:
+        _say(stage, placed, found.charged_minor)
+        return
+    again = placed.is_due and perform(
+        stage, f"redeliver {ref(placed)} --line {line.line_no}",
+        lambda shop: order_changes.redeliver(shop, ref(placed), line.line_no),
+    ) == DONE  # fmt: skip
+    if not again and stage.edges.calm:
         _say(stage, placed, 0)
 
 
@@ -211,15 +243,20 @@ def _is_forgotten(stage: Stage, one: Bought, known: Collection[tuple[str, str, s
     return placed.name in stage.world.owner.forgetful and place not in known
 
 
-def _place(stage: Stage, name: str) -> None:
+def _place(stage: Stage, name: str, beside: Sequence[tuple[Ware, int]] = ()) -> None:
     ware = WARES[name]
     site = stage.random.choice(SITES)
     pieces = stage.random.choice((1, 1, 2))
-    placed = stage.world.place(site, [(ware, pieces)], buyer(stage.random))
-    (line,) = placed.fact.lines
+    placed = stage.world.place(site, [(ware, pieces), *beside], buyer(stage.random))
+    line, *rest = placed.fact.lines
     account = f"138{stage.world.placed:08d}"
-    placed.fact = replace(placed.fact, lines=(replace(line, account=account),))
+    placed.fact = replace(placed.fact, lines=(replace(line, account=account), *rest))
     stage.happened(f"{placed.name} {ware.item_id}×{pieces} for {account}")
+
+
+def _item(ware: Ware, name: str) -> str:
+    """Return the number that a supplier has for a good: each its own."""
+    return ware.item_id if WARES[name] is ware else f"{ware.item_id}-{name}"
 
 
 def _is_open(stage: Stage) -> bool:
@@ -241,7 +278,7 @@ def _name_all(shop: Shop) -> None:
         if listed.product(shop.db, ware.sku) is None:
             fields = Fields(
                 title=ware.sku, kind="topup", account_rule="phone-cn", supplier=name,
-                supplier_item=ware.item_id, cap_minor=CAP_MINOR,
+                supplier_item=_item(ware, name), cap_minor=CAP_MINOR,
             )  # fmt: skip
             products.add(shop, ware.sku, fields)
         for site in SITES:
@@ -275,7 +312,7 @@ def _of(stage: Stage, account: str) -> Placed:
     return found
 
 
-def _must_be_paid(stage: Stage, process: Process, order: PurchaseOrder) -> None:
+def _must_be_paid(stage: Stage, process: Process, order: PurchaseOrder, name: str) -> None:
     """Ask at the door, whatever becomes of the call."""
     placed = _of(stage, order.account)
     if placed.fact.status is OrderStatus.UNPAID:
@@ -285,8 +322,9 @@ def _must_be_paid(stage: Stage, process: Process, order: PurchaseOrder) -> None:
     if placed.held and process.last_commit > placed.held:
         stage.fail(PAID, f"{placed.name} is held")
     line, ware = placed.fact.lines[0], placed.wares[0]
-    if order.product != ware.item_id or order.quantity > line.quantity:
-        stage.fail(AS_ORDERED, f"{placed.name}: {order.quantity} × {order.product}")
+    if order.product != _item(ware, name) or order.quantity > line.quantity:
+        stage.fail(AS_ORDERED, f"{placed.name}: {order.quantity} × {order.product} at {name}")
+    verdict.must_be_read(stage, placed)
 
 
 def _must_be_once(stage: Stage, order: PurchaseOrder) -> None:

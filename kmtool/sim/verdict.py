@@ -17,6 +17,7 @@ from kmtool.sim import acts_door, drawn
 from kmtool.sim.machine import Process
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import HAND, Letter, Placed, keys_in, sku_of
+from kmtool.store import machines
 
 ONE_BUYER = "no key goes to two buyers"
 ON_RECORD = "every key is on record before it leaves"
@@ -36,6 +37,7 @@ CARRIED = "pictures go only by who carries pictures"
 DELIVERED = "every paid order is delivered in the end"
 SHIPPED = "every delivered order is marked shipped in the end"
 HEALTHY = "the shop's doctor finds nothing broken"
+CALLED_BAD = "a key counts as bad only when the owner called it so"
 SORTS = {
     ONE_BUYER: "duplicate",
     RIGHT_KEYS: "duplicate",
@@ -84,7 +86,7 @@ def at_the_door(
         _must_be_as_changed(stage, placed, message)
     _must_go_where_it_went(stage, placed, message)
     if keys_in(text):  # what tells of a charged account follows the money, whatever came since
-        _must_be_read(stage, placed)
+        must_be_read(stage, placed)
     _must_be_new(stage, placed, keys_in(text))
     acts_door.look(stage, placed, keys_in(text), intent)
 
@@ -118,7 +120,7 @@ def _must_be_as_changed(stage: Stage, placed: Placed, message: Message) -> None:
             stage.fail(RIGHT_KEYS, f"{placed.name} was changed to {wanted}, and {n} of {sku} leave")
 
 
-def _must_be_read(stage: Stage, placed: Placed) -> None:
+def must_be_read(stage: Stage, placed: Placed) -> None:
     """The order was read again shortly before, where its channel can be asked for one order."""
     read_ms, jumps = placed.read
     can_be_asked = stage.world.sites[placed.channel].channel.reread
@@ -239,3 +241,14 @@ def ask_doctor(stage: Stage, shop: Shop) -> None:
             continue
         if not check.ok and (check.broken or check.name in PROBLEMS):
             stage.fail(HEALTHY, f"{check.name}: {check.figure}")
+
+
+def ask_what_is_bad(stage: Stage, shop: Shop, fingerprint: Callable[[bytes], bytes]) -> None:
+    """Ask of each key that another was sent in place of whether the owner ever called it bad: who
+    takes another for it charges the wrong supplier."""
+    for row in machines.given_up(shop.db):
+        name = (row["channel"], row["number"])
+        placed = stage.world.orders.get(name)
+        called = sorted(placed.doubtful) if placed else []
+        if bytes(row["fingerprint"]) not in {fingerprint(drawn.stored(key)) for key in called}:
+            stage.fail(CALLED_BAD, f"{name}: not one of {called}")

@@ -214,6 +214,7 @@ class World:
         self.bought: dict[str, list[Bought]] = {}
         """supplier → what it was made to buy."""
         self.spend_minor = 0
+        self.slow_ms = 0
         """What may be spent a day at a supplier."""
         self.owner = Owner()
         self.spells: dict[str, tuple[int, str]] = {}

@@ -378,16 +378,14 @@ def give_reason(db: Db, line_id: LineId, reason: str) -> None:
 
 def has_other_text(db: Db, sku: str, key_id: int, now_ms: int) -> bool:
     """Tell whether a product has a free key or text beside one."""
-    return (
-        db.value(
-            "SELECT id FROM keys WHERE sku = :s AND state = 'free' AND id <> :id"
-            " AND expires_ms > :now LIMIT 1",
-            s=sku,
-            id=key_id,
-            now=now_ms,
-        )
-        is not None
+    found = db.value(
+        "SELECT id FROM keys WHERE sku = :s AND state = 'free' AND id <> :id"
+        " AND expires_ms > :now LIMIT 1",
+        s=sku,
+        id=key_id,
+        now=now_ms,
     )
+    return found is not None
 
 
 def set_aside(db: Db, key_id: int, sku: str, now_ms: int) -> None:

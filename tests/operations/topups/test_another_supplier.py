@@ -12,6 +12,7 @@ from adapters.demo_shop import DemoShop, Good
 from adapters.suppliers import demo
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
+from kmtool.errors import Refused
 from kmtool.operations import products, purchase_records
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
@@ -230,9 +231,10 @@ def test_an_item_that_nobody_knows_is_never_ordered(
         pull(again, wish())
         settled(again, 4)
         assert line(again)["state"] == "human" and "may have been charged" in line(again)["reason"]
-        redeliver(again, "A1")
-        settled(again, 4)
-        assert line(again)["state"] == "human" and "may have been charged" in line(again)["reason"]
+        for name in ("", "1"):
+            with pytest.raises(Refused, match="what was ordered is not known") as refused:
+                redeliver(again, "A1", name)
+            assert "order charged A1 --amount AMOUNT" in refused.value.next_step()
         assert second.supply.orders == {} and lab.supply.orders == {}
         purchase_records.settle_charged(again, "A1", "looked: nothing there", 0)
         redeliver(again, "A1")
