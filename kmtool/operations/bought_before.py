@@ -133,11 +133,27 @@ def take_up(shop: Shop, order: Row) -> int:
     count = 0
     for line in orders.lines(shop.db, OrderId(order["id"])):
         kept = store.bought_at(shop.db, _place(order, line))
-        if kept is not None and line["kind"] == LineKind.TOPUP:
-            count += _stand_again(shop, order, line, kept)
+        if kept is None:
+            continue
+        named = _with_product(shop, order, line)
+        if named["kind"] == LineKind.TOPUP:
+            count += _stand_again(shop, order, named, kept)
     if count and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
         apply_refund(shop, OrderId(order["id"]))
     return count
+
+
+def _with_product(shop: Shop, order: Row, line: Row) -> Row:
+    """Return a line; one that was over before its listing was mapped has its product from now."""
+    if line["sku"] is not None or line["state"] not in {LineState.CANCELLED, LineState.CLOSED}:
+        return line
+    listed = products.listing(shop.db, order["channel"], line["item_id"], line["variant_id"])
+    product = products.product(shop.db, listed["sku"]) if listed else None
+    if listed is None or product is None or product["kind"] != LineKind.TOPUP:
+        return line
+    needed = line["quantity"] * listed["units"]
+    seen_keys.set_line_keys(shop.db, line["id"], product["sku"], needed)
+    return {**line, "sku": product["sku"], "needed": needed, "kind": product["kind"]}
 
 
 def asks_first(shop: Shop, order: Row, effect: Row, line: Row) -> bool:

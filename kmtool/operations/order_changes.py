@@ -352,7 +352,7 @@ def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
                 orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
         if effect["kind"] != EffectKind.PURCHASE:
             chain.start_over(shop, effect)
-    effects.settle_unknown(db, EffectId(effect["id"]), "repeated by a person", now)
+    effects.settle_unknown(db, EffectId(effect["id"]), topup.REPEATED, now)
     effects.move_effect(db, EffectId(effect["id"]), [state], EffectState.RETRY_AT, now, due_ms=now)
 
 

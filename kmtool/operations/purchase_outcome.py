@@ -9,6 +9,8 @@ from __future__ import annotations
 from kmtool.domain.ids import EffectId, LineId
 from kmtool.domain.states import AttemptState, EffectState, LineState, PurchaseState
 from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown, told
+from kmtool.operations import topup
+from kmtool.operations.bought_before import NOT_THERE
 from kmtool.operations.permit import lines_of, to_human
 from kmtool.operations.purchase_end import complete, failed
 from kmtool.operations.refunds import reason_of
@@ -23,6 +25,8 @@ WAITING = (EffectState.PENDING, EffectState.RETRY_AT)
 BACKOFF_S = (5, 15, 60, 300, 900, 3600)
 AGAIN = "placed again under its number"
 """What is noted of a try whose outcome stays unclear, and which is repeated."""
+UNPROVED_TRIES = (AGAIN, topup.REPEATED)
+"""How tries are closed that may have made it all the same."""
 FIRST_ASK_MS = 2_000
 POLL_MAX_MS = 60_000
 GIVE_UP_MS = 24 * 3_600_000
@@ -165,10 +169,14 @@ def _move_line(shop: Shop, line: Row, source: LineState, target: LineState, reas
 
 
 def _may_be_made(shop: Shop, effect: Row) -> bool:
-    """Tell whether an earlier try may have made it that could only be repeated, not asked about:
-    what is said of the repetition is no proof of the first."""
-    tries = effects.attempts_of(shop.db, [effect["id"]])
-    return any(attempt["detail"] == AGAIN for attempt in tries)
+    """Tell whether an earlier try may have made it that was repeated, not asked about: what is said
+    of the repetition is no proof of the first."""
+    details = [attempt["detail"] for attempt in effects.attempts_of(shop.db, [effect["id"]])]
+    while details:
+        last = details.pop()
+        if last in UNPROVED_TRIES or last == NOT_THERE:
+            return bool(last != NOT_THERE)
+    return False
 
 
 def _tried_enough(shop: Shop, effect: Row, n: int) -> bool:

@@ -13,7 +13,7 @@ from kmtool.operations.bought_before import effect_of, was_made_elsewhere
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
 from kmtool.operations.purchase_end import complete, difference
-from kmtool.operations.purchase_outcome import AGAIN
+from kmtool.operations.purchase_outcome import UNPROVED_TRIES
 from kmtool.ports import Progress, Purchased
 from kmtool.shop import Shop
 from kmtool.store import effects, orders
@@ -150,7 +150,7 @@ def _was_made(
 def _settle_tries(shop: Shop, effect: Row, *, made: bool) -> None:
     """Close every try of which nobody knew what came of it: the last one made it, or none did."""
     tries = effects.attempts_of(shop.db, [effect["id"]])
-    unclear = [one for one in tries if one["state"] in UNKNOWN or one["detail"] == AGAIN]
+    unclear = [one for one in tries if one["state"] in UNKNOWN or one["detail"] in UNPROVED_TRIES]
     for one in unclear or tries[-1:]:
         is_it = made and one is (unclear or tries)[-1]
         state = AttemptState.OK if is_it else AttemptState.REJECTED

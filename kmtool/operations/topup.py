@@ -26,6 +26,8 @@ from kmtool.store.purchases import Kept
 ROUTE = "supplier:"
 """How the route of a purchase begins; the supplier's name follows."""
 QUANTITY_MAX = 100
+REPEATED = "repeated by a person"
+"""How a try is closed that nobody could clear up, because a person had it made once more."""
 NEW = Kept(0)
 """Of a purchase of which nothing was known before."""
 CHARGED = frozenset({PurchaseState.DONE, PurchaseState.KEYS_RECEIVED, PurchaseState.RECONCILED})

@@ -226,6 +226,10 @@ class SimJournal(Journal):
         if not entries:
             return
         stage = self._process.stage
+        for entry in entries:
+            if entry.kind == "SEND":  # its intent is committed, whatever becomes of this record
+                message = (entry.channel, entry.order, entry.parcel)
+                stage.begun.setdefault(message, self._process.last_commit)
         stage.edge("journal before", self._process)
         super().append(entries)
         stage.edge("journal after", self._process)

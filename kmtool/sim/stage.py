@@ -220,7 +220,6 @@ class Stage:
                 self.sent.setdefault(bytes.fromhex(entry.fingerprint), set()).add(name)
                 message = (entry.channel, entry.order, entry.parcel)
                 process.intended[message] = process.last_commit
-                self.begun.setdefault(message, process.last_commit)
         self._digest.update(b"j%d" % len(entries))
 
     def _let_other_act(self, where: str, process: Process) -> None:

@@ -313,6 +313,29 @@ def test_a_product_that_is_mapped_late_is_asked_about_too(
         must_be_charged_once(again, lab, "asked", before["our_no"])
 
 
+@pytest.mark.parametrize("over", ["refunded", "closed"])
+def test_one_that_was_over_before_its_product_was_mapped_is_asked_about_too(
+    shop: Shop, lab: DemoShop, opener: Opener, over: str
+) -> None:
+    """Seed 5000171: the line was cancelled before it had a product; its cost was never booked."""
+    file = saved(shop)
+    pull(shop, wish(item="t2"))
+    products.map_listing(shop, Mapping("shop1", "t2", "", "TEL"))
+    settled(shop, 2)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        if over == "refunded":
+            pull(again, replace(refunded(again), lines=wish(item="t2").lines))
+        else:
+            pull(again, replace(wish(item="t2"), status=OrderStatus.CLOSED))
+        deliver(again)
+        assert bought(again) == []
+        products.map_listing(again, Mapping("shop1", "t2", "", "TEL"))
+        settled(again, 12)
+        assert [row["state"] for row in bought(again)] == ["done"]
+        assert lab.supply.charged(PHONE) == 1 and broken(again) == []
+
+
 @pytest.mark.parametrize("limits", [("19.60", "100.00")])
 def test_the_limit_of_a_day_counts_what_is_not_here_yet(
     shop: Shop, lab: DemoShop, opener: Opener
