@@ -226,6 +226,19 @@ def look_for_all(shop: Shop, purchase: Row) -> None:
     store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=LOOK_FOR_ALL)
 
 
+def looks_for_all(shop: Shop, line: Row) -> bool:
+    """Tell whether a person is asked about all numbers of a line."""
+    last = store.of_line(shop.db, line["id"])
+    return last is not None and last["note"] == LOOK_FOR_ALL
+
+
+def perhaps_elsewhere(shop: Shop, order: Row, purchase: Row) -> bool:
+    """Tell whether a purchase that one supplier does not know may be another's: the journal is
+    lost, and the product may have come from there since the backup."""
+    lost = is_unproved(shop, order) and was_made_elsewhere(purchase)
+    return lost and len(shop.config.suppliers) > 1
+
+
 def _was_asked(shop: Shop, product: Row, last: Row) -> bool:
     """Tell whether the number that would be used was asked about, or used, since the journal was
     lost: by itself, or with an earlier one by a person who looked for all of them."""

@@ -50,7 +50,10 @@ def may_buy(shop: Shop, effect: Row, order: Row, line: Row, tally: Sent) -> Row 
     assert product is not None
     store.lock_supplier(shop.db, product["supplier"])
     against = topup.refusals(shop, product, line)
-    spend = "" if unclear else against.spend  # it is counted already
+    last = store.of_line(shop.db, line["id"])
+    spend = against.spend
+    if unclear and last is not None:  # it is counted already, and was within the limit then
+        spend = topup.too_much(shop, last["supplier"], 0)
     why = against.terms or against.account or spend
     asks = _asks(shop, order, line)
     if not why and not asks:

@@ -292,6 +292,8 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
         elif isinstance(answer, Purchased):
             settle(shop, effect, AttemptState.OK, answer.their_no, "found there")
             accepted(shop, effect, now, answer, tally)
+        elif answer is None and asked_ms >= over_ms and _ask_person(shop, effect, now):
+            tally.needs_you += 1
         elif answer is None and asked_ms >= over_ms:
             settle(shop, effect, AttemptState.REJECTED, "asked", bought_before.NOT_THERE)
             store.clear_note(shop.db, now["id"])
@@ -301,6 +303,22 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
             wait = min(ASK_MS, max(FIRST_ASK_MS, left)) if answer is None else ASK_MS
             due(shop, effect, wait, told("outcome unclear; asking again"))
             tally.unknown += 1
+
+
+def _ask_person(shop: Shop, effect: Row, purchase: Row) -> bool:
+    """Let a person look for a purchase that may be another supplier's; tell whether it may be."""
+    order = orders.get(shop.db, OrderId(effect["order_id"]))
+    if not bought_before.perhaps_elsewhere(shop, order, purchase):
+        return False
+    bought_before.look_for_all(shop, purchase)
+    why = told(
+        "{supplier} does not know {number}; another supplier may have charged for it before this"
+        " copy: look at all of them",
+        supplier=purchase["supplier"],
+        number=purchase["our_no"],
+    )
+    to_human(shop, effect, lines_of(shop, effect), why)
+    return True
 
 
 def _later_number(

@@ -10,7 +10,17 @@ from kmtool.operations import order_add, order_changes, order_close, order_refun
 from kmtool.operations.order_changes import OrderChanged
 from kmtool.operations.order_replace import Replaced, ReplaceWish
 from kmtool.operations.refund_records import Answer, Bearer, Decided, Decision, Fate
-from kmtool.sim.acts_kit import DIED, forget, good_keys, insist, is_open, perform, pick, ref
+from kmtool.sim.acts_kit import (
+    DIED,
+    REFUSED,
+    forget,
+    good_keys,
+    insist,
+    is_open,
+    perform,
+    pick,
+    ref,
+)
 from kmtool.sim.stage import Stage
 from kmtool.sim.world import Placed
 
@@ -174,11 +184,18 @@ def redeliver(stage: Stage) -> None:
 
 
 def send_again(stage: Stage, placed: Placed) -> str:
-    """Send the same keys again; each message may come once more for it."""
+    """Send the same keys again; each message may come once more for it. It is a word too that the
+    order may leave at what was paid for it."""
     placed.repeats += max(1, len(placed.letters))
-    return perform(
+    released = stage.world.owner.released
+    was = placed.name in released
+    released.add(placed.name)
+    end = perform(
         stage, f"redeliver {ref(placed)}", lambda s: order_changes.redeliver(s, ref(placed))
     )
+    if end == REFUSED and not was:
+        released.discard(placed.name)
+    return end
 
 
 def release_channel(stage: Stage) -> None:

@@ -7,12 +7,13 @@ truth is the suppliers' own list: one purchase for each account that was paid fo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kmtool.clock import business_day
 from kmtool.config import SupplierSettings
-from kmtool.domain.states import OrderStatus
+from kmtool.domain.ids import Place
+from kmtool.domain.states import OrderStatus, PurchaseState
 from kmtool.operations import order_changes, products, purchase_records, suppliers
 from kmtool.operations.products import Fields, Mapping
 from kmtool.ports import (
@@ -34,6 +35,7 @@ from kmtool.sim.world import CURRENCY, Bought, Placed, Ware
 from kmtool.store import ledger, purchases
 from kmtool.store import products as listed
 from kmtool.store import suppliers as store
+from kmtool.store.db import Row
 
 ONCE = "an account is charged once for each order"
 PAID = "nothing is bought that is not paid, or was refunded"
@@ -61,6 +63,7 @@ PRICE_MINOR, CAP_MINOR = 980, 1_000
 DAY_MINOR, LIFTED_MINOR = 20_000, 100_000_000
 SITES = ("maple", "birch", "cedar", "dune")
 WORK_MS = 240_000
+CERTAINLY_NOT = frozenset({PurchaseState.CANCELLED, PurchaseState.REJECTED, PurchaseState.FAILED})
 SLOW_MS = 40 * 3_600_000
 """Of a bad week at a supplier: longer than the shop waits before it asks a person."""
 
@@ -235,12 +238,18 @@ def ask(stage: Stage, shop: Shop) -> None:
         stage.fail(BILL, f"{booked} booked, {bill} charged")
 
 
-def _is_forgotten(stage: Stage, one: Bought, known: Collection[tuple[str, str, str]]) -> bool:
+def _is_forgotten(stage: Stage, one: Bought, known: dict[Place, Row]) -> bool:
     """Nothing names what was bought since the backup where the journal was lost: an order that was
-    delivered is shown as shipped by its channel, and never looked at again."""
+    delivered is shown as shipped by its channel, and never looked at again. So it is where the
+    backup knows a former number only, which was certainly not made."""
     placed = _of(stage, one.account)
-    place = (*placed.name, placed.fact.lines[0].line_no)
-    return placed.name in stage.world.owner.forgetful and place not in known
+    if placed.name not in stage.world.owner.forgetful:
+        return False
+    last = known.get((*placed.name, placed.fact.lines[0].line_no))
+    if last is None:
+        return True
+    is_former = last["generation"] < int(one.our_no.rsplit("-", 1)[1])
+    return is_former and PurchaseState(last["state"]) in CERTAINLY_NOT
 
 
 def _place(stage: Stage, name: str, beside: Sequence[tuple[Ware, int]] = ()) -> None:

@@ -264,3 +264,33 @@ def test_where_the_journal_was_lost_a_word_about_one_supplier_is_none_about_the_
             settled(again, 4)
         assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
         assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+@pytest.mark.parametrize("was", ["charged", "not"])
+def test_where_the_journal_was_lost_what_one_does_not_know_may_be_the_others(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener, was: str
+) -> None:
+    """Seed 5677: the supplier of the backup knew nothing of it, and was charged too."""
+    file = saved(shop)
+    if was == "charged":
+        products.change(shop, "TEL", Fields(supplier="second"))
+        pull(shop, wish())
+        settled(shop, 2)
+        assert second.supply.charged(PHONE) == 1
+    else:
+        pull(shop, wish())
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 14)
+        assert line(again)["state"] == "human" and "another supplier" in line(again)["reason"]
+        with pytest.raises(Refused, match="look there first"):
+            redeliver(again, "A1")
+        amount = 980 if was == "charged" else 0
+        purchase_records.settle_charged(again, "A1", "looked at both", amount)
+        if was == "not":
+            redeliver(again, "A1")
+        settled(again, 4)
+        assert lab.supply.charged(PHONE) + second.supply.charged(PHONE) == 1
+        assert line(again)["state"] == "delivered" and broken(again) == []

@@ -27,7 +27,7 @@ from kmtool.operations.status import status
 from kmtool.ports import Idempotency
 from kmtool.shop import Shop
 from kmtool.store import copying, purchases
-from tests.operations.delivery_kit import broken, effects, line, outside, pull
+from tests.operations.delivery_kit import broken, effects, line, outside, pull, tick
 from tests.operations.import_kit import balances
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
@@ -334,6 +334,31 @@ def test_one_that_was_over_before_its_product_was_mapped_is_asked_about_too(
         settled(again, 12)
         assert [row["state"] for row in bought(again)] == ["done"]
         assert lab.supply.charged(PHONE) == 1 and broken(again) == []
+
+
+@pytest.mark.parametrize("sort", ["replays"], indirect=True)
+@pytest.mark.parametrize("limits", [("19.60", "100.00")])
+def test_the_limit_of_a_day_holds_for_what_is_placed_again(
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str
+) -> None:
+    """Seed 2205: what was certainly not made is unclear after a restore, and was made then."""
+    file = saved(shop)
+    pull(shop, wish("A1"))
+    with lab.offline():
+        deliver(shop)
+    others = (wish("A2", "13800138002"), wish("A3", "13800138003"))
+    pull(shop, *others)
+    deliver(shop)
+    assert len(lab.supply.orders) == 2
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish("A1"), *others)
+        settled(again, 14)
+        assert len(lab.supply.orders) == 2 and broken(again) == []
+        tick(again, 86_400_000)
+        settled(again, 4)
+        assert len(lab.supply.orders) == 3
+        assert {line(again, name)["state"] for name in ("A1", "A2", "A3")} == {"delivered"}
 
 
 @pytest.mark.parametrize("limits", [("19.60", "100.00")])
