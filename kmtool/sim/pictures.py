@@ -70,12 +70,14 @@ def bring(stage: Stage) -> None:
 
 
 def same_again(stage: Stage) -> None:
-    """Pictures of before come in again, as files under other names and beside new ones."""
+    """Pictures of before come in again, as files under other names and beside new ones; those that
+    the owner named as sold where the journal was lost do not: nobody could know them."""
     files = [one for one in stage.world.owner.files if one.sku == "Q1" and not one.undone]
     if stage.depth or not files or not _is_open(stage):
         return
     old = stage.random.choice(files[-8:])
-    some = stage.random.sample(old.keys, min(len(old.keys), 4))
+    mine = [key for key in old.keys if key not in stage.world.owner.sold]
+    some = stage.random.sample(mine, min(len(mine), 4))
     fresh = stage.world.make_keys("Q1", 2, drawn.FORM)
     file = Brought(
         f"{fresh[0]}-mixed.zip", "Q1", "\n".join((*some, *fresh)).encode(), tuple(fresh)
