@@ -31,6 +31,7 @@ def hurt_journal(stage: Stage) -> None:
         _truncate(path, max(0, size - stage.random.randrange(1, 40)))
     stage.disk.known(path)
     stage.count["journals"] += 1
+    stage.world.owner.hurt = stage.count["restarts"]
     if stage.random.random() < 0.5:
         stage.rounds()
 
@@ -58,6 +59,7 @@ def lose_database(stage: Stage) -> None:
     stage.note("the database is lost")
     stage.count["losses"] += 1
     machines.set_back(stage, point)  # whoever sends while it is brought back knows no more either
+    hurt = stage.world.owner.hurt == stage.count["restarts"]  # and nobody made it whole since
     without = stage.random.random() < 0.4
     if without:
         _lose_journal(stage, journal)
@@ -70,7 +72,7 @@ def lose_database(stage: Stage) -> None:
         if end == DONE:
             stage.count["restores"] += 1
             break
-    if without:
+    if without or hurt:
         stage.world.owner.sold.update(stage.world.holders, stage.world.owner.lent())
         _forget_orders(stage, point)
     machines.forgot(stage, point)

@@ -107,6 +107,8 @@ class Owner:
     """Orders that got other keys in the end, because nothing else helped: once each."""
     counter: dict[Name, int] = field(default_factory=dict)
     """Sales over the counter → the commit with which the shop knew of them."""
+    hurt: int = -1
+    """How many starts there had been when the send journal was last hurt."""
     forgetful: set[Name] = field(default_factory=set)
     """Orders that a restore without a journal forgot: their buyers may get keys anew."""
     _log: list[tuple[int, Callable[[], object]]] = field(default_factory=list)
