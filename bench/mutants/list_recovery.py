@@ -55,7 +55,7 @@ RECOVERY: tuple[Mutant, ...] = (
     Mutant(
         "journal_not_made_whole",
         (
-            Edit(SENDER, "        journal_whole.make_whole(shop)\n", ""),
+            Edit(SENDER, "        journal_whole.make_whole(shop, busy)\n", ""),
             Edit(
                 "kmtool/operations/journal_check.py",
                 "        journal_whole.make_whole(present)\n",

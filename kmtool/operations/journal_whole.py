@@ -8,6 +8,8 @@ lives: so the loss is made good at the next start of a sender, and before a rest
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kmtool.domain.ids import Place
 from kmtool.domain.states import PurchaseState
 from kmtool.errors import KmError
@@ -28,8 +30,11 @@ SIZE = "journal_whole_size"
 PART = 2_000
 
 
-def make_whole(shop: Shop) -> int:
-    """Write records that the journal misses anew; return how many. Cheap when none is missing."""
+def make_whole(shop: Shop, busy: Collection[int] = ()) -> int:
+    """Write records that the journal misses anew; return how many. Cheap when none is missing.
+
+    `busy`: sessions at work. What one of them has just released is about to be free here.
+    """
     if shop.db.rehearsing:
         return 0
     shop.journal.look_again()
@@ -37,7 +42,7 @@ def make_whole(shop: Shop) -> int:
     last = _suspicious(shop, is_shorter=shop.journal.size() < known)
     if not last and _never_named(shop):
         last = machines.last_session(shop.db)
-    written = write_missing(shop, last) if last else 0
+    written = write_missing(shop, last, busy) if last else 0
     size = shop.journal.size()
     if last or size != known:
         with shop.db.tx():
@@ -57,13 +62,17 @@ def note_size(shop: Shop) -> None:
         house.set_meta(shop.db, _mine(shop, SIZE), str(shop.journal.size()))
 
 
-def write_missing(shop: Shop, session: int) -> int:
+def write_missing(shop: Shop, session: int, busy: Collection[int] = ()) -> int:
     """Append every sending, every purchase, and every release of a lent key, that the journal does
     not name."""
     word = last_word(shop.journal)
     entries = [
         *(_entry("RELEASE", row, session) for row in _come_back(shop, word)),
-        *(_entry("SEND", row, session) for row in missing(shop, word)),
+        *(
+            _entry("SEND", row, session)
+            for row in missing(shop, word)
+            if word.by.get(bytes(row["fingerprint"])) not in busy
+        ),
         *(_entry("BAD", row, session) for row in _given_up(shop, word)),
         *(_bought(place, row, session) for place, row in _unnamed(shop, word)),
     ]

@@ -299,6 +299,7 @@ def _take_back(shop: Shop, seen: Seen, read_id: int) -> int:
             released = entries(shop, "RELEASE", rows)
         shop.journal.append(released)
         with shop.db.tx():
+            must_be_live(shop)  # who took over has put them on record as lent again
             now = shop.now_ms()
             for row in rows:
                 if store.move(shop.db, row, "returned", now, read_id=read_id):

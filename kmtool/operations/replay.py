@@ -67,6 +67,7 @@ class LastWord:
     and those it was released from; how many records, the highest session, and the records that
     stand where they cannot have been written (a session numbers its own from 1 on); and the last
     purchase that was tried for each line, and the keys of it that others were sent in place of.
+    `by` tells which session released a key last.
     """
 
     sent: dict[bytes, dict[Place, Sending]]
@@ -76,6 +77,7 @@ class LastWord:
     moved: tuple[int, ...] = ()
     bought: dict[Place, Buying] = field(default_factory=dict)
     bad: dict[Place, set[bytes]] = field(default_factory=dict)
+    by: dict[bytes, int] = field(default_factory=dict)
 
     def places(self) -> Iterator[Place]:
         """Yield every place that a key was sent for or released from."""
@@ -93,6 +95,7 @@ def last_word(journal: Journal) -> LastWord:
     moved: list[int] = []
     bought: dict[Place, Buying] = {}
     bad: dict[Place, set[bytes]] = {}
+    by: dict[bytes, int] = {}
     for entry in journal.read():
         records += 1
         if entry.n and entry.n <= numbers.get(entry.session, 0):
@@ -108,6 +111,7 @@ def last_word(journal: Journal) -> LastWord:
         elif entry.kind == "BAD":
             bad.setdefault(place, set()).add(fingerprint)
         elif entry.kind == "RELEASE":
+            by[fingerprint] = entry.session
             known = sent.get(fingerprint, {})
             released.setdefault(fingerprint, set()).update((place,) if place in known else known)
             if known.pop(place, None) is None or not known:
@@ -117,7 +121,7 @@ def last_word(journal: Journal) -> LastWord:
         ):
             kept = Kept(entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at)
             bought[place] = Buying(kept, entry.session, entry.n)
-    return LastWord(sent, released, records, last, tuple(moved), bought, bad)
+    return LastWord(sent, released, records, last, tuple(moved), bought, bad, by)
 
 
 def replay(shop: Shop) -> Replayed:

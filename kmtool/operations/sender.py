@@ -55,7 +55,8 @@ def sending(shop: Shop, kind: str, *, by_hand: bool = False) -> Iterator[Shop]:
             _hold_sender(shop, epoch, stack)
         home.must_be_home(shop)
         journal_check.must_not_be_older(shop)
-        journal_whole.make_whole(shop)
+        busy = [row["id"] for row in sessions.live(shop.db) if is_alive(shop, row)]
+        journal_whole.make_whole(shop, busy)
         if not by_hand:
             shop.journal.lay_aside()
         token = secrets.randbits(62)

@@ -89,9 +89,12 @@ def _lose_journal(stage: Stage, path: Path) -> None:
 
 
 def _forget_orders(stage: Stage, point: Point) -> None:
-    """What was sent since the backup nobody here knows any more: those buyers may get keys anew."""
+    """What was sent since the backup, or is on its way, nobody here knows any more: those buyers
+    may get keys anew."""
+    begun = {key[:2] for key, seq in stage.begun.items() if seq > point.seq}
     for placed in stage.world.orders.values():
-        if not placed.letters or placed.letters[-1].seq > point.seq:
+        last = placed.letters[-1].seq if placed.letters else point.seq + 1
+        if last > point.seq or placed.name in begun:
             stage.world.owner.forgetful.add(placed.name)
             sold = stage.world.owner.counter.get(placed.name, 0) > point.seq
             if placed.letters or sold:  # a sale that nobody knows of is never read again

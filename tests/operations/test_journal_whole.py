@@ -11,7 +11,7 @@ from kmtool.app import open_shop
 from kmtool.clock import ManualClock
 from kmtool.errors import Broken
 from kmtool.journal import Journal, JournalEntry
-from kmtool.operations import home, lending_back
+from kmtool.operations import home, journal_whole, lending_back
 from kmtool.operations.deliver import deliver
 from kmtool.operations.journal_whole import make_whole, missing
 from kmtool.operations.replay import last_word
@@ -217,3 +217,15 @@ def test_a_restore_remembers_what_came_back_though_its_file_is_not_here(
         assert sound(again) and told("A1") == before
         sent = last_word(again.journal).sent
         assert [len(places) for places in sent.values()] == [1]
+
+
+def test_what_a_command_at_work_has_just_released_is_not_lent_again(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Lists, seed 30: a sender that started then wrote the key down as lent; it was freed after."""
+    shelf(shop, n=1)
+    lend(shop, tmp_path, 1)
+    (sending,) = [entry for entry in shop.journal.read() if entry.kind == "SEND"]
+    shop.journal.append([replace(sending, kind="RELEASE", session=99, n=1)])
+    assert journal_whole.write_missing(shop, 99, (99,)) == 0
+    assert journal_whole.write_missing(shop, 99) == 1

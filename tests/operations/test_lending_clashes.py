@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from kmtool.domain.ids import SessionId
+from kmtool.errors import TakenOver
+from kmtool.journal import JournalEntry
+from kmtool.operations import sender
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.operations.reserve import reserve_due
@@ -86,3 +91,27 @@ def test_a_key_that_a_pool_gave_out_is_not_sent_when_it_is_only_bound(
     assert keys_at("A1") == set()
     assert states(shop) == {"quarantine": 1}
     assert sound(shop)
+
+
+def test_who_was_taken_over_behind_the_journal_frees_no_key(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists, seed 30: who took over wrote the key down as lent again; then it was freed here."""
+    keys = shelf(shop, n=1)
+    lend(shop, tmp_path, 1)
+    tick(shop, 1000)
+    path = export(shop, tmp_path, [(keys[0], "未使用", "")])
+    append = shop.journal.append
+
+    def slept(entries: Sequence[JournalEntry]) -> None:
+        append(entries)
+        newest = shop.db.value("SELECT max(id) FROM sessions")
+        sender.close(shop, SessionId(newest), "dead")
+
+    with monkeypatch.context() as asleep:
+        asleep.setattr(type(shop.journal), "append", lambda _self, entries: slept(entries))
+        with pytest.raises(TakenOver):
+            read(shop, path, take_back=True)
+    assert states(shop) == {"lent": 1}
+    assert read(shop, path, take_back=True).returned == 1
+    assert states(shop) == {"free": 1} and sound(shop)
