@@ -62,9 +62,8 @@ LENDING: tuple[Mutant, ...] = (
         (
             Edit(
                 TOPUP,
-                '    elif last is not None and last["state"] in {PurchaseState.CANCELLED,'
-                " PurchaseState.PLANNED}:\n",
-                '    elif last is not None and last["state"] in {PurchaseState.CANCELLED}:\n',
+                '    elif last is not None and last["state"] in MADE_PERHAPS:\n',
+                '    elif last is not None and last["state"] in {PurchaseState.ACCEPTED}:\n',
             ),
         ),
         "a purchase that is tried again gets a new number: the supplier sees two orders",
