@@ -61,7 +61,7 @@ def rebind(shop: Shop, order: Row, session: int | None = None) -> int:
         if not mine:
             continue
         sent = [keys[bytes(row["fingerprint"])] for row in mine]
-        line = _given_up(shop, order, line, sent)
+        line = _unreserved(shop, _given_up(shop, order, line, sent))
         if line["state"] == LineState.HUMAN and refunds.wanted(shop.db, line["id"]):
             replaced.append((line, sent, mine[-1]["parcel_n"]))
             continue
@@ -174,11 +174,6 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
     More keys than the line wants: the last ones count, the others were replaced by them.
     """
     db = shop.db
-    if line["state"] == LineState.RESERVED:  # with other keys, when the copy was made
-        for row in deliveries.allocations(db, [line["id"]]):
-            if row["state"] == AllocationState.RESERVED:
-                unreserve(shop, {**row, "order_id": line["order_id"]})
-        line = line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
     lost = line["state"] == LineState.HUMAN and not deliveries.allocations(db, [line["id"]])
     bonds_again.bind(shop, line, keys)
     if line["state"] == LineState.CLOSED:
@@ -187,6 +182,17 @@ def _bind(shop: Shop, line: Row, keys: Sequence[Row]) -> list[Row]:
         to_person(shop, line, ANOTHER)
         return []
     return bonds_again.newest(shop, line, keys)
+
+
+def _unreserved(shop: Shop, line: Row) -> Row:
+    """Undo what a line had reserved when the copy was made, other keys or another replacement;
+    return the line then."""
+    if line["state"] != LineState.RESERVED:
+        return line
+    for row in deliveries.allocations(shop.db, [line["id"]]):
+        if row["state"] == AllocationState.RESERVED:
+            unreserve(shop, {**row, "order_id": line["order_id"]})
+    return line_of(shop, {"order_id": line["order_id"], "line_id": line["id"]})
 
 
 def _given_up(shop: Shop, order: Row, line: Row, sent: Sequence[Row]) -> Row:
