@@ -99,12 +99,18 @@ class Journal:
         """Yield the records of all whole messages; one whose HMAC does not fit is `Broken` with
         its line."""
         begun: dict[int, list[JournalEntry]] = {}
+        for entry in self.lines():
+            yield from whole(begun, entry)
+
+    def lines(self) -> Iterator[JournalEntry]:
+        """Yield every record as it lies there, those of unfinished messages too; raises `Broken`
+        as `read` does."""
         for part in self.parts():
             with self._opened(part) as file:
                 for number, raw in enumerate(file, 1):
                     entry = self._parse(raw, number, part)
                     if entry is not None:
-                        yield from _whole(begun, entry)
+                        yield entry
 
     def tail(self, size: int = TAIL) -> list[JournalEntry]:
         """Return the last records (at most `size` bytes of them), without reading the rest."""
@@ -278,7 +284,7 @@ class Journal:
         return self._digest(text.encode("utf-8", "surrogatepass")) == mac
 
 
-def _whole(begun: dict[int, list[JournalEntry]], entry: JournalEntry) -> list[JournalEntry]:
+def whole(begun: dict[int, list[JournalEntry]], entry: JournalEntry) -> list[JournalEntry]:
     """Return the records of a message with its last one; `begun` keeps those before it."""
     if not entry.upto:
         return [entry]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from kmtool.domain.ids import Place
 from kmtool.domain.states import AllocationState, KeyState
 from kmtool.errors import marked
-from kmtool.journal import Journal
+from kmtool.journal import Journal, JournalEntry, whole
 from kmtool.operations import bought_before, lending_replay
 from kmtool.operations.bought_before import Buying
 from kmtool.operations.claims import counter_sales
@@ -91,16 +91,12 @@ def last_word(journal: Journal) -> LastWord:
     sent: dict[bytes, dict[Place, Sending]] = {}
     released: dict[bytes, set[Place]] = {}
     records = last = 0
-    numbers: dict[int, int] = {}
     moved: list[int] = []
     bought: dict[Place, Buying] = {}
     bad: dict[Place, set[bytes]] = {}
     by: dict[bytes, int] = {}
-    for entry in journal.read():
+    for entry in _in_order(journal, moved):
         records += 1
-        if entry.n and entry.n <= numbers.get(entry.session, 0):
-            moved.append(records)
-        numbers[entry.session] = max(entry.n, numbers.get(entry.session, 0))
         last = max(last, entry.session)
         fingerprint = bytes.fromhex(entry.fingerprint)
         place = (entry.channel, entry.order, entry.line)
@@ -122,6 +118,18 @@ def last_word(journal: Journal) -> LastWord:
             kept = Kept(entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at)
             bought[place] = Buying(kept, entry.session, entry.n)
     return LastWord(sent, released, records, last, tuple(moved), bought, bad, by)
+
+
+def _in_order(journal: Journal, moved: list[int]) -> Iterator[JournalEntry]:
+    """Yield the records of whole messages; note in `moved` each one, of an unfinished message too,
+    that stands where it was not written: a session never counts back."""
+    numbers: dict[int, int] = {}
+    begun: dict[int, list[JournalEntry]] = {}
+    for count, entry in enumerate(journal.lines(), 1):
+        if entry.n and entry.n <= numbers.get(entry.session, 0):
+            moved.append(count)
+        numbers[entry.session] = max(entry.n, numbers.get(entry.session, 0))
+        yield from whole(begun, entry)
 
 
 def replay(shop: Shop) -> Replayed:

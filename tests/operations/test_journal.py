@@ -11,6 +11,7 @@ import pytest
 
 from kmtool.errors import Broken
 from kmtool.journal import Journal, JournalEntry
+from kmtool.operations.replay import last_word
 
 
 def entry(n: int, kind: str = "SEND") -> JournalEntry:
@@ -55,6 +56,20 @@ def test_a_message_that_broke_off_in_the_middle_was_not_sent(journal: Journal) -
         assert {(e.session, e.n) for e in again.read()} == {
             (1, 1), (1, 4), (1, 5), (1, 6), (2, 1), (2, 2),
         }  # fmt: skip
+
+
+def test_a_doubled_record_is_told_wherever_it_lies(journal: Journal) -> None:
+    """One of a message of several, alone, was taken for the beginning of an unfinished message."""
+    parts = [(1, 1), (2, 4), (3, 4), (4, 4), (5, 6), (6, 6)]
+    journal.append([replace(entry(n), n=n, upto=upto) for n, upto in parts])
+    right = journal.path.read_bytes().splitlines(keepends=True)
+    assert last_word(journal).moved == ()
+    for one in range(len(right)):
+        for two in range(len(right) + 1):
+            journal.path.write_bytes(b"".join([*right[:two], right[one], *right[two:]]))
+            assert last_word(journal).moved, (one, two)
+    journal.path.write_bytes(b"".join(right[:3]))  # broken off: nothing stands in a wrong place
+    assert last_word(journal).moved == ()
 
 
 def test_a_changed_record_is_broken_and_garbage_is_none(journal: Journal) -> None:
