@@ -6,7 +6,7 @@ import pytest
 
 from kmtool.app import open_shop
 from kmtool.clock import ManualClock
-from kmtool.operations import order_replace
+from kmtool.operations import keys, order_replace
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_replace import ReplaceWish, replace
 from kmtool.shop import Shop
@@ -70,6 +70,33 @@ def test_what_was_replaced_since_the_copy_is_what_is_bad_after_it(
         assert line(again)["state"] == "delivered"
         assert tails(again, "delivered") == {"0000", "0003"}
         assert tails(again, "replaced") == {"0001", "0002"}
+        assert keys_at("A1") == before and broken(again) == []
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_another_replacement_went_than_the_copy_had_reserved(
+    shop: Shop, opener: Opener, copies: int
+) -> None:
+    """Seed 1002128: the one that was reserved counted, so the buyer got one more."""
+    shelf(shop, n=copies)
+    reserved = bring(shop, "".join(f"KEY-LATE-900{n}\n" for n in range(copies)))
+    bring(shop, "KEY-LATE-9010\nKEY-LATE-9011\n")
+    one = order("A1", quantity=copies, amount=copies * 1000)
+    pull(shop, one)
+    deliver(shop)
+    first = saved(shop)
+    replace(shop, "A1", ReplaceWish(reason="dead", key="0000"))
+    second = saved(shop)
+    back(shop, first, opener)
+    with opener(shop.config) as another:
+        keys.undo(another, reserved.files[0].batch)
+        bad(another, "0000")
+        before = keys_at("A1")
+    back(shop, second, opener)
+    with opener(shop.config) as again:
+        run_on(again)
+        assert line(again)["state"] == "delivered"
+        assert tails(again, "replaced") == {"0000"} and tails(again, "delivered") >= {"9010"}
         assert keys_at("A1") == before and broken(again) == []
 
 
