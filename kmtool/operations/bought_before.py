@@ -24,7 +24,7 @@ from kmtool.domain.states import (
     LineState,
     PurchaseState,
 )
-from kmtool.errors import marked
+from kmtool.errors import Told, marked, told
 from kmtool.operations import topup
 from kmtool.operations.permit import lines_of, must_be_live
 from kmtool.operations.refunds import apply_refund, refund_blocks
@@ -46,6 +46,8 @@ from kmtool.store.purchases import Kept
 BOUGHT_BEFORE = marked("it may have been charged before this copy was made current; asking")
 LOOK_FOR_ALL = marked("charged before this copy, as this number or a later one? look there")
 """Who says after that question that it was not made speaks of every number of the line there."""
+LOOK_EVERYWHERE = marked("charged before this copy, here or elsewhere? look at all suppliers")
+"""And here of every number of the line at every supplier."""
 NOT_THERE = "not there after the grace period"
 TOLD_BEFORE = marked("the buyer may have been told before this copy was made current; asking")
 UNPROVED = "purchases_unproved"
@@ -210,7 +212,9 @@ def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
 
 def was_made_elsewhere(purchase: Row | None) -> bool:
     """Tell whether a try that is unclear is one of before, of which this copy knows nothing."""
-    return purchase is not None and purchase["note"] in {BOUGHT_BEFORE, LOOK_FOR_ALL}
+    return purchase is not None and purchase["note"] in {
+        BOUGHT_BEFORE, LOOK_FOR_ALL, LOOK_EVERYWHERE,
+    }  # fmt: skip
 
 
 def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept) -> None:
@@ -221,15 +225,32 @@ def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept
 
 
 def look_for_all(shop: Shop, purchase: Row) -> None:
-    """A person is asked about a number and all later ones, where the supplier cannot be."""
+    """A person is asked about a number and all later ones, at all suppliers there are."""
     unclear = [PurchaseState.INTENT, PurchaseState.UNKNOWN]
-    store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=LOOK_FOR_ALL)
+    note = LOOK_EVERYWHERE if len(shop.config.suppliers) > 1 else LOOK_FOR_ALL
+    store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=note)
+
+
+def where_to_look(shop: Shop, last: Row) -> Told:
+    """Return what a person is told who is to look for all numbers, as nobody can be asked."""
+    if len(shop.config.suppliers) > 1:
+        return told(
+            "it may have been charged, as {number} or under a later number, and {supplier} cannot"
+            " be asked; another supplier may have charged for it too: look at all of them",
+            number=last["our_no"],
+            supplier=last["supplier"],
+        )
+    return told(
+        "it may have been charged, as {number} or under a later number, and this supplier cannot"
+        " be asked: look there for all of them",
+        number=last["our_no"],
+    )
 
 
 def looks_for_all(shop: Shop, line: Row) -> bool:
     """Tell whether a person is asked about all numbers of a line."""
     last = store.of_line(shop.db, line["id"])
-    return last is not None and last["note"] == LOOK_FOR_ALL
+    return last is not None and last["note"] in {LOOK_FOR_ALL, LOOK_EVERYWHERE}
 
 
 def perhaps_elsewhere(shop: Shop, order: Row, purchase: Row) -> bool:
@@ -246,8 +267,10 @@ def _was_asked(shop: Shop, product: Row, last: Row) -> bool:
     if not is_over and (was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)):
         return True
     supplier = product["supplier"] if is_over else last["supplier"]
-    since = unproved_ms(shop)
-    return store.said_unmade(shop.db, last["line_id"], supplier, LOOK_FOR_ALL, since)
+    line_id, since = last["line_id"], unproved_ms(shop)
+    return store.said_unmade(shop.db, line_id, LOOK_EVERYWHERE, since) or store.said_unmade(
+        shop.db, line_id, LOOK_FOR_ALL, since, supplier
+    )
 
 
 def _next(last: Row) -> int:

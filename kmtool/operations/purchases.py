@@ -363,11 +363,7 @@ def _without_asking(
             why = told("it may have been charged, and this supplier cannot be asked: look there")
             if lost:
                 bought_before.look_for_all(shop, last)
-                why = told(
-                    "it may have been charged, as {number} or under a later number, and this"
-                    " supplier cannot be asked: look there for all of them",
-                    number=last["our_no"],
-                )
+                why = bought_before.where_to_look(shop, last)
             to_human(shop, effect, lines_of(shop, effect), why)
         tally.needs_you += 1
         return

@@ -234,11 +234,11 @@ def note_open(db: Db, note: str) -> None:
     db.run(f"UPDATE purchases SET note = :note WHERE state IN {OPEN}", note=note)
 
 
-def said_unmade(db: Db, line_id: int, supplier: str, note: str, since_ms: int) -> bool:
-    """Tell whether a person said since a moment of a purchase with a note that it was not made
-    (only then does one that is refused have the moment of an answer)."""
+def said_unmade(db: Db, line_id: int, note: str, since_ms: int, supplier: str = "") -> bool:
+    """Tell whether a person said since a moment of a purchase with a note, at any supplier or at
+    one, that it was not made (only then does one that is refused have the moment of an answer)."""
     found = db.value(
-        "SELECT 1 FROM purchases WHERE line_id = :line AND supplier = :supplier"
+        "SELECT 1 FROM purchases WHERE line_id = :line AND :supplier IN ('', supplier)"
         " AND state = 'rejected' AND note = :note AND accepted_ms >= :since LIMIT 1",
         line=line_id,
         supplier=supplier,

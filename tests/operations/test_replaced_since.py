@@ -89,7 +89,7 @@ def test_another_replacement_went_than_the_copy_had_reserved(
     second = saved(shop)
     back(shop, first, opener)
     with opener(shop.config) as another:
-        keys.undo(another, reserved.files[0].batch)
+        keys.undo(another, str(reserved.files[0].batch))
         bad(another, "0000")
         before = keys_at("A1")
     back(shop, second, opener)

@@ -26,6 +26,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         (5000379, "a refusal of the repetition was taken for a proof"),
         (1002779, "it stood still behind its intent, another bought it, and it woke and bought it"),
         (5002827, "nobody was asked what came of a purchase"),
+        (600765, "who had looked at all suppliers was asked once more"),
     ],
 )
 def test_no_account_is_charged_twice_when_a_shop_is_set_back(
