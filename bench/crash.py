@@ -147,13 +147,15 @@ class Market:
 
 
 class Crash:
-    """One run: a shop folder, its market, its processes."""
+    """One run: a shop folder, its market, its processes. `rush`: so many orders are paid before
+    the first process starts, and no others come."""
 
     key = KEY
 
-    def __init__(self, folder: Path, kills: int, seed: int) -> None:
+    def __init__(self, folder: Path, kills: int, seed: int, rush: int = 0) -> None:
         self.folder = folder
         self.kills = kills
+        self.rush = rush
         self.database = ""
         self.seed = seed
         self.random = random.Random(seed)
@@ -165,6 +167,10 @@ class Crash:
         """Do it all."""
         with self.market.shop:
             self._set_up()
+            for _ in range(self.rush):
+                self.market.order()
+            if self.rush:
+                self.market.stopping.set()
             buying = Thread(target=self.market.buy, name="buyers")
             buying.start()
             try:
@@ -187,7 +193,7 @@ class Crash:
         toml = TOML.format(url=self.market.shop.url, database=self.database)
         (self.folder / "kmtool.toml").write_text(toml, "utf-8")
         create_shop(load(self.folder / "kmtool.toml"), SystemClock())
-        amount = self.kills * 60 + 400
+        amount = self.kills * 60 + self.rush * 10 + 400
         letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
         texts = [
             f"CRASH-{n:06d}-" + "".join(self.random.choices(letters, k=4)) for n in range(amount)

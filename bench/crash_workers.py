@@ -32,8 +32,10 @@ MEET_S = 60.0
 class Workers(Crash):
     """Several daemons on one PostgreSQL; any of them may die at any moment."""
 
-    def __init__(self, folder: Path, kills: int, seed: int, uri: str, workers: int) -> None:
-        super().__init__(folder, kills, seed)
+    def __init__(
+        self, folder: Path, kills: int, seed: int, uri: str, workers: int, rush: int = 0
+    ) -> None:
+        super().__init__(folder, kills, seed, rush)
         self.database = f'database = "{uri}"'
         self.workers = workers
         self.alive: list[subprocess.Popen[bytes]] = []

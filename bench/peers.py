@@ -12,7 +12,10 @@ hundred calls; whoever was killed is told again by the second call).
 - one statement: UPDATE … WHERE id = (SELECT …) AND it is free RETURNING it; then send; then mark.
 
 Counted at the buyers: keys with two buyers, paid orders without a key, orders with two keys. Then
-kmtool serves a simulated shop that loses replies while its processes are killed (`bench.crash`).
+kmtool serves as many orders of a simulated shop that loses replies, while its processes are killed:
+`sync`, `deliver` and `run`, one or two at a time, on SQLite (`bench.crash`); four daemons at once on
+PostgreSQL (`bench.crash_workers`). Its orders are of one to eight keys, and none may have another
+number of them. Seconds of kmtool: until the last order is marked as shipped at the shop.
 No technique is a product; what a product does on top of it may mend some of this.
 """
 
@@ -36,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.crash import Crash
+from bench.crash_workers import Workers
 
 WORKERS = 8
 WAIT_S = 120
@@ -243,20 +247,44 @@ def main(argv: list[str] | None = None) -> int:
         for place, target in places.items():
             for name in TECHNIQUES:
                 found = measure(target, name, given.orders, given.deaths / 100, given.seed, folder)
-                print(f"{name + ', ' + place:34}{found.doubled:12}{found.without:14}"
-                      f"{found.twice:13}{found.seconds:10.1f}")  # fmt: skip
-        crash = Crash(folder / "kmtool", given.kills, given.seed)
-        crash.folder.mkdir(parents=True, exist_ok=True)
-        figures = crash.run()
-        lines = dict(figures.lines)
-        kills = sum(figures.kills.values())
-        print(f"{'kmtool, SQLite':34}{lines['keys with two buyers']:12}"
-              f"{lines['paid orders forgotten']:14}"
-              f"{lines['orders without exactly their keys']:13}"
-              f"  ({lines['orders paid']} orders, {kills} × kill -9, replies lost)")  # fmt: skip
-        for told in figures.wrong:
+                print(_line(f"{name}, {place}", found), flush=True)
+            with closing(Store(target)) as db:  # kmtool has tables of these names
+                for table in ("keys", "orders"):
+                    db.run(f"DROP TABLE IF EXISTS {table}")
+        wrong: list[str] = []
+        for place, target in places.items():
+            own = folder / f"kmtool-{place}"
+            own.mkdir()
+            crash = (
+                Crash(own, given.kills, given.seed, given.orders)
+                if place == "SQLite"
+                else Workers(own, given.kills, given.seed, target, 4, given.orders)
+            )
+            found, told = _served(crash)
+            wrong += told
+            kills = sum(crash.figures.kills.values())
+            print(f"{_line(f'kmtool, {place}', found)}  ({kills} × kill -9)", flush=True)
+        for told in wrong:
             print(f"  WRONG: {told}")
-    return 1 if figures.wrong else 0
+    return 1 if wrong else 0
+
+
+def _line(name: str, found: Found) -> str:
+    return f"{name:34}{found.doubled:12}{found.without:14}{found.twice:13}{found.seconds:10.1f}"
+
+
+def _served(crash: Crash) -> tuple[Found, list[str]]:
+    """Let kmtool serve; return what the buyers say, and what is wrong."""
+    began = time.monotonic()
+    figures = crash.run()
+    lines = dict(figures.lines)
+    found = Found(
+        doubled=int(str(lines["keys with two buyers"])),
+        without=int(str(lines["paid orders forgotten"])),
+        twice=int(str(lines["orders without exactly their keys"])),
+        seconds=time.monotonic() - began,
+    )
+    return found, figures.wrong
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ BRAKES: tuple[Mutant, ...] = (
         "pause_of_a_product_misspelt",
         (
             Edit(
-                RESERVE,
+                "kmtool/operations/facts.py",
                 '(f"sku:{sku}", sku or "")):',
                 '(f"product:{sku}", sku or "")):',
             ),

@@ -10,13 +10,13 @@ Without a journal nothing is known: then whatever was ordered before is asked ab
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from kmtool.domain import accounts
-from kmtool.domain.ids import EffectId, LineId, OrderId, Place, code_text
+from kmtool.domain.ids import EffectId, LineId, OrderId, Place
 from kmtool.domain.states import (
-    COUNTER,
     AttemptState,
     EffectKind,
     EffectState,
@@ -24,10 +24,22 @@ from kmtool.domain.states import (
     LineState,
     PurchaseState,
 )
-from kmtool.errors import Told, marked, told
+from kmtool.errors import marked
 from kmtool.operations import topup
+from kmtool.operations.home import host_name
 from kmtool.operations.permit import lines_of, must_be_live
 from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.without_journal import (
+    BOUGHT_BEFORE,
+    LOOK,
+    OVER,
+    UNPROVED,
+    is_unproved,
+    look_for_all,
+    was_asked,
+    was_made_elsewhere,
+    where_to_look,
+)
 from kmtool.shop import Shop
 from kmtool.store import (
     deliveries,
@@ -43,23 +55,13 @@ from kmtool.store import purchases as store
 from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
 
-BOUGHT_BEFORE = marked("it may have been charged before this copy was made current; asking")
-LOOK_FOR_ALL = marked("charged before this copy, as this number or a later one? look there")
-"""Who says after that question that it was not made speaks of every number of the line there."""
-LOOK_EVERYWHERE = marked("charged before this copy, here or elsewhere? look at all suppliers")
-"""And here of every number of the line at every supplier."""
 NOT_THERE = "not there after the grace period"
 TOLD_BEFORE = marked("the buyer may have been told before this copy was made current; asking")
-UNPROVED = "purchases_unproved"
-"""Meta: when the shop was set back without a journal; what was ordered before is asked about."""
-SKEW_MS = 600_000
-"""How far a channel's clock may be from ours."""
 PLANNED = (
     LineState.NEW, LineState.READY, LineState.HELD, LineState.UNMAPPED, LineState.CANCELLED,
     LineState.CLOSED,
 )  # fmt: skip
 UNTRIED = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.HUMAN)
-OVER = frozenset({PurchaseState.REJECTED, PurchaseState.FAILED})
 UNSURE = frozenset({PurchaseState.PLANNED, PurchaseState.CANCELLED, PurchaseState.INTENT,
                     PurchaseState.UNKNOWN})  # fmt: skip
 
@@ -76,7 +78,7 @@ class Buying:
 def ask_about_all(shop: Shop) -> None:
     """What this copy knows as unclear or under way may be done since, and its buyer told; what
     waits to tell a buyer of his top-up may have told him."""
-    store.note_open(shop.db, BOUGHT_BEFORE)
+    store.note_open(shop.db, BOUGHT_BEFORE, LOOK)
     for effect in effects.waiting_of_kind(shop.db, EffectKind.PURCHASE):
         last = store.of_line(shop.db, lines_of(shop, effect)[0]["id"])
         if last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}:
@@ -170,36 +172,40 @@ def asks_first(shop: Shop, order: Row, effect: Row, line: Row) -> bool:
     if product is None:
         return False
     if not kept and last is not None and is_unproved(shop, order):
-        generation = 0 if _was_asked(shop, product, last) else _next(last)
+        generation = 0 if was_asked(shop, product, last) else _next(last)
     if not generation or _knows_more(last, generation):
         return False
     _unclear(shop, order, line, product, effect, kept or Kept(generation))
     return True
 
 
-def is_unproved(shop: Shop, order: Row) -> bool:
-    """Tell whether an order is from before a restore at which the send journal was lost."""
-    since = unproved_ms(shop)
-    if since and order["channel"] == COUNTER:  # a number given out since then says so
-        return number_mark(shop) not in order["number"].split("-")
-    return bool(since and order["created_ms"] <= since + SKEW_MS)
-
-
-def number_mark(shop: Shop) -> str:
-    """Return what tells numbers given out here from those of before the send journal was lost."""
-    since = unproved_ms(shop)
-    return code_text(since // 1000, 7) if since else ""
-
-
-def unproved_ms(shop: Shop) -> int:
-    """Return when the shop was set back without a journal, 0 for never."""
-    return house.number(shop.db, UNPROVED) or 0
+def planned_now(shop: Shop, order: Row, line: Row) -> None:
+    """Ask about a purchase that was just planned, where it may have been made before."""
+    effect = effect_of(shop, order, line, UNTRIED) if is_unproved(shop, order) else None
+    if effect is not None:
+        asks_first(shop, order, effect, line)
 
 
 def lose_journal(shop: Shop) -> None:
-    """Nothing tells what was bought since this copy was made: inside a transaction."""
+    """Nothing tells what was bought since this copy was made: inside a transaction.
+
+    What only waits to be bought is asked about at once: a refund would call it off unasked. Who was
+    to look for one number at its supplier is to look for all of them.
+    """
     ask_about_all(shop)
     house.set_meta(shop.db, UNPROVED, str(shop.now_ms()))
+    for effect in effects.waiting_of_kind(shop.db, EffectKind.PURCHASE):
+        line = lines_of(shop, effect)[0]
+        last = store.of_line(shop.db, line["id"])
+        if last is not None and last["state"] == PurchaseState.PLANNED:
+            asks_first(shop, orders.get(shop.db, OrderId(effect["order_id"])), effect, line)
+    for effect in effects.waiting_of_kind(shop.db, EffectKind.PURCHASE, at_person=True):
+        line = lines_of(shop, effect)[0]
+        last = store.of_line(shop.db, line["id"])
+        if last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}:
+            look_for_all(shop, last)
+            if line["state"] == LineState.HUMAN:
+                orders.set_line_reason(shop.db, LineId(line["id"]), where_to_look(shop, last))
 
 
 def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
@@ -210,67 +216,11 @@ def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
     )
 
 
-def was_made_elsewhere(purchase: Row | None) -> bool:
-    """Tell whether a try that is unclear is one of before, of which this copy knows nothing."""
-    return purchase is not None and purchase["note"] in {
-        BOUGHT_BEFORE, LOOK_FOR_ALL, LOOK_EVERYWHERE,
-    }  # fmt: skip
-
-
 def ask_later_number(shop: Shop, order: Row, effect: Row, line: Row, there: Kept) -> None:
     """Ask about a later number of a line from now on: the supplier knows that one."""
     product = products.product(shop.db, line["sku"])
     assert product is not None, "it was bought"
     _unclear(shop, order, line, product, effect, there)
-
-
-def look_for_all(shop: Shop, purchase: Row) -> None:
-    """A person is asked about a number and all later ones, at all suppliers there are."""
-    unclear = [PurchaseState.INTENT, PurchaseState.UNKNOWN]
-    note = LOOK_EVERYWHERE if len(shop.config.suppliers) > 1 else LOOK_FOR_ALL
-    store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=note)
-
-
-def where_to_look(shop: Shop, last: Row) -> Told:
-    """Return what a person is told who is to look for all numbers, as nobody can be asked."""
-    if len(shop.config.suppliers) > 1:
-        return told(
-            "it may have been charged, as {number} or under a later number, and {supplier} cannot"
-            " be asked; another supplier may have charged for it too: look at all of them",
-            number=last["our_no"],
-            supplier=last["supplier"],
-        )
-    return told(
-        "it may have been charged, as {number} or under a later number, and this supplier cannot"
-        " be asked: look there for all of them",
-        number=last["our_no"],
-    )
-
-
-def looks_for_all(shop: Shop, line: Row) -> bool:
-    """Tell whether a person is asked about all numbers of a line."""
-    last = store.of_line(shop.db, line["id"])
-    return last is not None and last["note"] in {LOOK_FOR_ALL, LOOK_EVERYWHERE}
-
-
-def perhaps_elsewhere(shop: Shop, order: Row, purchase: Row) -> bool:
-    """Tell whether a purchase that one supplier does not know may be another's: the journal is
-    lost, and the product may have come from there since the backup."""
-    lost = is_unproved(shop, order) and was_made_elsewhere(purchase)
-    return lost and len(shop.config.suppliers) > 1
-
-
-def _was_asked(shop: Shop, product: Row, last: Row) -> bool:
-    """Tell whether the number that would be used was asked about, or used, since the journal was
-    lost: by itself, or with an earlier one by a person who looked for all of them."""
-    is_over = last["state"] in OVER
-    if not is_over and (was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)):
-        return True
-    supplier = product["supplier"] if is_over else last["supplier"]
-    line_id, since = last["line_id"], unproved_ms(shop)
-    return store.said_unmade(shop.db, line_id, LOOK_EVERYWHERE, since) or store.said_unmade(
-        shop.db, line_id, LOOK_FOR_ALL, since, supplier
-    )
 
 
 def _next(last: Row) -> int:
@@ -356,7 +306,7 @@ def ask_about(shop: Shop, effect_id: EffectId, reason: str) -> None:
     n = effects.begin_effect(db, effect_id, UNTRIED)
     if n is None:
         return
-    session = shop.session or machines.last_session(db)
+    session = shop.session or machines.last_session(db) or _first_session(shop)
     facts = {"effect_id": effect_id, "n": n, "session_id": session, "digest": ""}
     attempt = effects.add_attempt(db, {**facts, "started_ms": now})
     effects.move_attempt(
@@ -365,6 +315,12 @@ def ask_about(shop: Shop, effect_id: EffectId, reason: str) -> None:
     effects.move_effect(
         db, effect_id, [EffectState.INFLIGHT], EffectState.RETRY_AT, now, due_ms=now, reason=reason
     )
+
+
+def _first_session(shop: Shop) -> int:
+    """Nobody ever sent from this copy: what is asked belongs to a session of its own."""
+    machines.skip_sessions(shop.db, 1, secrets.randbits(62), host_name(), shop.now_ms())
+    return machines.last_session(shop.db)
 
 
 def effect_of(

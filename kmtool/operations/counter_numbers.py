@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kmtool.clock import business_day
 from kmtool.domain.states import COUNTER
-from kmtool.operations import bought_before
+from kmtool.operations import without_journal
 from kmtool.shop import Shop
 from kmtool.store import orders, purchases, seen_keys
 
@@ -18,7 +18,7 @@ from kmtool.store import orders, purchases, seen_keys
 def next_number(shop: Shop, letter: str) -> str:
     """Return the next number of the day: letter, day, the mark if there is one, a count."""
     day = business_day(shop.now_ms(), shop.config.shop.timezone).strftime("%Y%m%d")
-    mark = bought_before.number_mark(shop)
+    mark = without_journal.number_mark(shop)
     stem = f"{letter}{day}-{mark}-" if mark else f"{letter}{day}-"
     bought = {number for name, number, _ in purchases.bought_places(shop.db) if name == COUNTER}
     n = orders.count_numbers(shop.db, COUNTER, stem)

@@ -218,3 +218,11 @@ def _look_at_shelves(facts: Facts, lines: Sequence[Row]) -> None:
     for sku in skus:
         costs = [batches[batch]["cost_e5"] for batch in ahead.get(sku, ())]
         facts.shelves[sku] = Shelf(free.get(sku, 0), costs, newest.get(sku, 0))
+
+
+def pause_of(paused: dict[str, Row], channel: str, sku: str | None) -> str:
+    """Return what is paused above this line, empty when nothing is."""
+    for scope, name in (("all", "all"), (f"channel:{channel}", channel), (f"sku:{sku}", sku or "")):
+        if scope in paused:
+            return name
+    return ""

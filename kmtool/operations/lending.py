@@ -19,10 +19,10 @@ from kmtool.errors import Broken, NotFound, Refused, TakenOver, UsageError, told
 from kmtool.journal import JournalEntry
 from kmtool.operations import lending_numbers, pool_forms
 from kmtool.operations.audit import opened
+from kmtool.operations.facts import pause_of
 from kmtool.operations.pack import open_key
 from kmtool.operations.permit import disk_must_have_room, must_be_live
 from kmtool.operations.pool_forms import PoolForm
-from kmtool.operations.reserve import pause_of
 from kmtool.operations.sender import sending
 from kmtool.shop import Shop
 from kmtool.store import deliveries, house, machines, products

@@ -14,7 +14,7 @@ from kmtool.domain.states import (
     RefundState,
 )
 from kmtool.errors import NotFound, Refused, StateMoved, marked, told
-from kmtool.operations import bought_before, chain, topup
+from kmtool.operations import chain, topup, without_journal
 from kmtool.operations.find_order import named
 from kmtool.operations.needs_you import quoted
 from kmtool.operations.pack import address_digest
@@ -251,7 +251,7 @@ def _must_be_known(shop: Shop, order: Row, effect: Row) -> None:
     """Refuse to buy once more what was perhaps bought before this copy as something else: another
     item, or under another number, or at another supplier."""
     for line in _unsure(shop, effect):
-        if not topup.knows_item(shop, line) or bought_before.looks_for_all(shop, line):
+        if not topup.knows_item(shop, line) or without_journal.looks_for_all(shop, line):
             raise Refused(
                 detail="line {line} may have been charged, and what was ordered is not known here:"
                 " look there first",

@@ -13,9 +13,9 @@ from pathlib import Path
 from kmtool.domain.ids import EffectId, LineId, ParcelId
 from kmtool.domain.states import EffectKind, EffectState, KeyState, LineState, Mode
 from kmtool.errors import Broken, TakenOver, marked, told
+from kmtool.operations.facts import pause_of
 from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import CHANGED, NO_GOOD, is_first, take_back, unpack
-from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, orders, sessions

@@ -10,10 +10,10 @@ from kmtool.domain.ids import OrderId
 from kmtool.domain.states import LineState, Mode
 from kmtool.errors import told
 from kmtool.operations import topup
+from kmtool.operations.facts import pause_of
 from kmtool.operations.permit import to_human
 from kmtool.operations.purchase_outcome import later
 from kmtool.operations.refunds import CHANGED, apply_refund, refund_blocks, unpack
-from kmtool.operations.reserve import pause_of
 from kmtool.operations.tries import Sent
 from kmtool.shop import Shop
 from kmtool.store import house, products

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import AttemptState, EffectState, PurchaseState
 from kmtool.errors import Refused, StateMoved, told
-from kmtool.operations.bought_before import effect_of, was_made_elsewhere
+from kmtool.operations.bought_before import effect_of
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
 from kmtool.operations.purchase_end import complete, difference
 from kmtool.operations.purchase_outcome import UNPROVED_TRIES
+from kmtool.operations.without_journal import was_made_elsewhere
 from kmtool.ports import Progress, Purchased
 from kmtool.shop import Shop
 from kmtool.store import effects, orders

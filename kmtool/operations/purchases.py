@@ -21,7 +21,7 @@ from kmtool.errors import (
     told,
 )
 from kmtool.journal import JournalEntry
-from kmtool.operations import awake, bought_before, routes, topup, waited
+from kmtool.operations import awake, bought_before, routes, topup, waited, without_journal
 from kmtool.operations.permit import disk_must_have_room, lines_of, must_be_live, to_human
 from kmtool.operations.purchase_outcome import (
     AGAIN,
@@ -268,7 +268,7 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
     if features.query_by not in BY_OURS:
         _without_asking(shop, features, supplier, effect, tally)
         return
-    tried_ms = max(effect["attempt_ms"], bought_before.unproved_ms(shop))
+    tried_ms = max(effect["attempt_ms"], without_journal.unproved_ms(shop))
     asked_ms = shop.now_ms()  # its answer is of this moment, however late it comes
     answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
     later_no = 0
@@ -308,9 +308,9 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
 def _ask_person(shop: Shop, effect: Row, purchase: Row) -> bool:
     """Let a person look for a purchase that may be another supplier's; tell whether it may be."""
     order = orders.get(shop.db, OrderId(effect["order_id"]))
-    if not bought_before.perhaps_elsewhere(shop, order, purchase):
+    if not without_journal.perhaps_elsewhere(shop, order, purchase):
         return False
-    bought_before.look_for_all(shop, purchase)
+    without_journal.look_for_all(shop, purchase)
     why = told(
         "{supplier} does not know {number}; another supplier may have charged for it before this"
         " copy: look at all of them",
@@ -329,7 +329,7 @@ def _later_number(
 
     Without the journal nobody else knows whether this number was refused and another one bought.
     """
-    if not bought_before.is_unproved(shop, orders.get(shop.db, OrderId(effect["order_id"]))):
+    if not without_journal.is_unproved(shop, orders.get(shop.db, OrderId(effect["order_id"]))):
         return 0, None
     stem, _, nth = str(purchase["our_no"]).rpartition("-")
     for n in range(int(nth) + 1, int(nth) + 1 + LATER):
@@ -351,7 +351,7 @@ def _without_asking(
     order_id, last = OrderId(effect["order_id"]), _purchase(shop, effect)
     assert last is not None, "it was tried"
     order = orders.get(shop.db, order_id)
-    lost = bought_before.is_unproved(shop, order) and bought_before.was_made_elsewhere(last)
+    lost = without_journal.is_unproved(shop, order) and without_journal.was_made_elsewhere(last)
     may_repeat = features.idempotency is Idempotency.REPLAY and not lost and last["item"]
     if may_repeat and not refund_blocks(order):
         if not reread(shop, [effect], tally):
@@ -362,8 +362,8 @@ def _without_asking(
             orders.lock(shop.db, [effect["order_id"]])
             why = told("it may have been charged, and this supplier cannot be asked: look there")
             if lost:
-                bought_before.look_for_all(shop, last)
-                why = bought_before.where_to_look(shop, last)
+                without_journal.look_for_all(shop, last)
+                why = without_journal.where_to_look(shop, last)
             to_human(shop, effect, lines_of(shop, effect), why)
         tally.needs_you += 1
         return

@@ -18,8 +18,8 @@ from kmtool.domain.gates import Shut, Situation, first_shut
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import Gate, LineKind, LineState, Mode, OrderStatus, RefundState
 from kmtool.errors import KmError, Locked, NotSetUp, told
-from kmtool.operations import topup
-from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather, parts_of
+from kmtool.operations import bought_before, topup
+from kmtool.operations.facts import HOUR_MS, Facts, buyer_of, gather, parts_of, pause_of
 from kmtool.operations.holds import sweep
 from kmtool.operations.pack import pack, route_refusal
 from kmtool.operations.pack import parcel_label as parcel_label
@@ -247,14 +247,6 @@ def _paused(facts: Facts, order: Row, line: Row) -> str:
     return next(filter(None, found), "")
 
 
-def pause_of(paused: dict[str, Row], channel: str, sku: str | None) -> str:
-    """Return what is paused above this line, empty when nothing is."""
-    for scope, name in (("all", "all"), (f"channel:{channel}", channel), (f"sku:{sku}", sku or "")):
-        if scope in paused:
-            return name
-    return ""
-
-
 def _waited_enough(shop: Shop, order: Row) -> bool:
     since = order["paid_ms"] or order["seen_ms"]
     return bool(shop.now_ms() - since >= shop.config.deliver.order_wait_ms)
@@ -337,6 +329,7 @@ def _fill(
         for line in lines:
             if line["kind"] == LineKind.TOPUP:
                 topup.plan(shop, order, line)
+                bought_before.planned_now(shop, order, line)
     if packed:
         bind(shop, pack(shop, facts, packed))
 

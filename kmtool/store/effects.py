@@ -283,11 +283,11 @@ def with_late_proof(db: Db) -> list[Row]:
     )
 
 
-def waiting_of_kind(db: Db, kind: str) -> list[Row]:
-    """Return every effect of a kind that waits for a try."""
+def waiting_of_kind(db: Db, kind: str, *, at_person: bool = False) -> list[Row]:
+    """Return every effect of a kind that waits for a try, or for a person."""
+    states = "('human')" if at_person else "('pending', 'retry_at')"
     return db.all(
-        "SELECT * FROM effects WHERE kind = :kind AND state IN ('pending', 'retry_at') ORDER BY id",
-        kind=kind,
+        f"SELECT * FROM effects WHERE kind = :kind AND state IN {states} ORDER BY id", kind=kind
     )
 
 

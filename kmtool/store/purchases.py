@@ -229,9 +229,15 @@ def forget_bought(db: Db, place: Place) -> None:
     db.run("DELETE FROM meta WHERE name = :name", name=_name_of(place))
 
 
-def note_open(db: Db, note: str) -> None:
-    """Say of every purchase that may have been made, or is under way, why that is not known."""
-    db.run(f"UPDATE purchases SET note = :note WHERE state IN {OPEN}", note=note)
+def note_open(db: Db, note: str, but: Sequence[str]) -> None:
+    """Say of every purchase that may have been made, or is under way, why that is not known; but
+    of those with certain notes, which say more."""
+    marks, params = in_clause(list(but))
+    db.run(
+        f"UPDATE purchases SET note = :note WHERE state IN {OPEN} AND note NOT IN {marks}",
+        note=note,
+        **params,
+    )
 
 
 def said_unmade(db: Db, line_id: int, note: str, since_ms: int, supplier: str = "") -> bool:

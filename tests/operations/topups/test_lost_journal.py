@@ -7,15 +7,18 @@ from dataclasses import replace
 import pytest
 
 from adapters.demo_shop import DemoShop
+from kmtool.domain.states import RefundState
+from kmtool.errors import Refused
 from kmtool.operations import purchase_records, restore
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.reserve import reserve_due
 from kmtool.shop import Shop
 from tests.operations.delivery_kit import broken, line, pull
+from tests.operations.import_kit import balances
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
-from tests.operations.topups.kit import PHONE, bought, settled, wish
+from tests.operations.topups.kit import PHONE, bought, refunded, settled, wish
 from tests.operations.topups.test_set_back import (
     SORTS,
     Opener,
@@ -69,6 +72,71 @@ def test_without_a_journal_all_that_was_ordered_before_is_asked_about(
         pull(again, later)
         settled(again, 2)
         assert line(again, "A2")["state"] == "delivered", "what came later is bought at once"
+
+
+@pytest.mark.parametrize("was", ["charged", "not"])
+@pytest.mark.parametrize("known", ["no order", "planned"])
+def test_a_refund_calls_nothing_off_that_may_have_been_charged_before(
+    shop: Shop, lab: DemoShop, opener: Opener, known: str, was: str
+) -> None:
+    """Seed 900013: it was planned again, a refund came before the supplier was asked, and nobody
+    asked any more: an account was charged that the books did not know."""
+    if known == "planned":
+        pull(shop, wish())
+        reserve_due(shop)
+    file = saved(shop)
+    if was == "charged":
+        pull(shop, wish())
+        settled(shop, 2)
+    charged = 980 if was == "charged" else 0
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        if known == "no order":
+            pull(again, wish())
+            reserve_due(again)
+        pull(again, refunded(again, RefundState.FULL))
+        settled(again, 14)
+        assert lab.supply.charged(PHONE) == (1 if charged else 0)
+        assert line(again)["state"] == "refund_case"
+        assert balances(again).get("cost:topup", 0) == charged and broken(again) == []
+
+
+@pytest.mark.parametrize("sort", ["neither"], indirect=True)
+@pytest.mark.parametrize("was", ["at a person", "asked before"])
+def test_who_was_to_look_for_one_number_is_to_look_for_all_of_them(
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str, was: str
+) -> None:
+    """Seed 806413: the question of before was taken for the new one, so it was repeated under its
+    number, while the account had been charged under the next one."""
+    if was == "asked before":  # and set back once before, without the journal too
+        file = saved(shop)
+        pull(shop, wish())
+        lost(shop)
+        back(shop, file, opener)
+    with opener(shop.config) as first:
+        if was == "at a person":
+            lab.fail("place", "closed_before")
+        pull(first, wish())
+        settled(first, 4)
+        assert line(first)["state"] == "human" and lab.supply.orders == {}
+        file = saved(first)
+        purchase_records.settle_charged(first, "A1", "nothing there", 0)
+        redeliver(first, "A1")
+        settled(first, 2)
+        assert lab.supply.charged(PHONE) == 1 and line(first)["state"] == "delivered"
+    lost(shop)
+    assert not back(shop, file, opener).settled.journal
+    with opener(shop.config) as again:
+        settled(again, 2)
+        assert "look there for all of them" in line(again)["reason"]
+        for name in ("", "1"):
+            with pytest.raises(Refused, match="look there first"):
+                redeliver(again, "A1", name)
+        purchase_records.settle_charged(again, "A1", "seen there", 980)
+        settled(again, 4)
+        assert lab.supply.charged(PHONE) == 1 and line(again)["state"] == "delivered"
+        assert balances(again)["cost:topup"] == 980 and broken(again) == []
 
 
 def test_a_journal_that_was_deleted_names_what_was_bought_again(
