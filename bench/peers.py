@@ -13,9 +13,10 @@ hundred calls; whoever was killed is told again by the second call).
 
 Counted at the buyers: keys with two buyers, paid orders without a key, orders with two keys. Then
 kmtool serves as many orders of a simulated shop that loses replies, while its processes are killed:
-`sync`, `deliver` and `run`, one or two at a time, on SQLite (`bench.crash`); four daemons at once on
-PostgreSQL (`bench.crash_workers`). Its orders are of one to eight keys, and none may have another
-number of them. Seconds of kmtool: until the last order is marked as shipped at the shop.
+`sync`, `deliver`, `run`, one or two at a time, on SQLite (`bench.crash`); four daemons at once on
+PostgreSQL (`bench.crash_workers`). Its orders are of one to eight keys, and an order with another
+number of them counts in the third column. Its seconds are those of all processes from the making of
+the shop until the last order is marked as shipped there and `doctor` has looked.
 No technique is a product; what a product does on top of it may mend some of this.
 """
 
@@ -260,8 +261,8 @@ def main(argv: list[str] | None = None) -> int:
                 if place == "SQLite"
                 else Workers(own, given.kills, given.seed, target, 4, given.orders)
             )
-            found, told = _served(crash)
-            wrong += told
+            found, more = _served(crash)
+            wrong += more
             kills = sum(crash.figures.kills.values())
             print(f"{_line(f'kmtool, {place}', found)}  ({kills} × kill -9)", flush=True)
         for told in wrong:
