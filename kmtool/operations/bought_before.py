@@ -194,6 +194,7 @@ def lose_journal(shop: Shop) -> None:
     """
     ask_about_all(shop)
     house.set_meta(shop.db, UNPROVED, str(shop.now_ms()))
+    store.forget_answers(shop.db, LOOK)
     for effect in effects.waiting_of_kind(shop.db, EffectKind.PURCHASE):
         line = lines_of(shop, effect)[0]
         last = store.of_line(shop.db, line["id"])

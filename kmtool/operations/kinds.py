@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kmtool.domain.ids import OrderId, ParcelId
-from kmtool.domain.states import EffectKind, LineState
+from kmtool.domain.states import EffectKind
 from kmtool.errors import Broken
 from kmtool.operations import parts, pictured
 from kmtool.operations.handed import deliver_lines
@@ -82,7 +82,7 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
         if parts.is_part(seen, effect):
             tally.delivered += parts.arrived(shop, seen, effect)
     found = [
-        (seen.order(effect), _as_it_stays(seen, effect, line))
+        (seen.order(effect), parts.as_it_stays(shop, seen, effect, line))
         for effect in whole
         for line in seen.lines_of(effect)
         if is_first(effect) or line["state"] not in ON_THE_WAY
@@ -100,12 +100,6 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
         else:
             ended.append(order)
     mark_when_done(shop, ended)
-
-
-def _as_it_stays(seen: Slice, effect: Row, line: Row) -> Row:
-    """A line that waits for a replacement stays where it is; the keys that arrived are booked."""
-    waits = parts.waits_for_another(seen, effect, line)
-    return {**line, "state": LineState.RESERVED} if waits else line
 
 
 def was_marked(shop: Shop, _seen: Slice, done: Sequence[Row], tally: Sent) -> None:

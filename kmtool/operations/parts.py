@@ -9,7 +9,6 @@ from __future__ import annotations
 from kmtool.domain.ids import EffectId, LineId
 from kmtool.domain.states import (
     AllocationState,
-    EffectKind,
     EffectState,
     KeyState,
     LineState,
@@ -62,18 +61,28 @@ def keys_shown(seen: Slice, effect: Row) -> list[Row]:
 
 
 def waits_for_another(seen: Slice, effect: Row, line: Row) -> bool:
-    """Tell whether a line waits for the parcel of a replacement: what hands it over is older."""
-    own = {effect["parcel_id"], None}
-    if all(key["parcel_id"] in own for key in seen.bound.get(line["id"], ())):
+    """Tell whether a line waits for a younger message, which brings a key in place of one of this:
+    tried already or not, it has not arrived."""
+    own = effect["parcel_id"]
+    if own is None or is_part(seen, effect):
         return False
-    return (
-        effect["kind"] == EffectKind.HAND_OVER
-        and not is_part(seen, effect)
-        and any(
-            key["state"] == AllocationState.RESERVED and key["parcel_id"] not in own
-            for key in seen.bound[line["id"]]
-        )
+    still_to_come = {AllocationState.RESERVED, AllocationState.EXPOSED}
+    return any(
+        key["parcel_id"] is not None and key["parcel_id"] > own and key["state"] in still_to_come
+        for key in seen.bound.get(line["id"], ())
     )
+
+
+def as_it_stays(shop: Shop, seen: Slice, effect: Row, line: Row) -> Row:
+    """Return a line whose message arrived: one that waits for a younger message goes on waiting,
+    the keys that arrived are booked."""
+    if not waits_for_another(seen, effect, line):
+        return line
+    if line["state"] == LineState.SENDING:
+        orders.move_line(
+            shop.db, LineId(line["id"]), LineState.SENDING, LineState.RESERVED, shop.now_ms()
+        )
+    return {**line, "state": LineState.RESERVED}
 
 
 def arrived(shop: Shop, seen: Slice, effect: Row) -> int:

@@ -8,6 +8,7 @@ from kmtool.domain.ids import EffectId, OrderId
 from kmtool.domain.states import EffectKind
 from kmtool.errors import Broken
 from kmtool.operations.handed import deliver_lines
+from kmtool.operations.parts import as_it_stays
 from kmtool.operations.refunds import ON_THE_WAY, apply_refund, is_first, refund_blocks
 from kmtool.operations.routes import Parcel, RefundReply
 from kmtool.operations.shipped import mark_when_done
@@ -49,7 +50,8 @@ def replaced(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> None:
             if key["line_id"] in carried:
                 carried[key["line_id"]].append(key)
         number = seen.parcels[effect["parcel_id"]]["n"]
-        deliver_lines(shop, [(order, line) for line in lines], carried, f":r{number}")
+        found = [(order, as_it_stays(shop, seen, effect, line)) for line in lines]
+        deliver_lines(shop, found, carried, f":r{number}")
         tally.delivered += len(lines)
         if refund_blocks(order):
             apply_refund(shop, OrderId(order["id"]))

@@ -55,12 +55,11 @@ def was_asked(shop: Shop, product: Row, last: Row) -> bool:
     """Tell whether the number that would be used was asked about, or used, since the journal was
     lost: by itself, or with an earlier one by a person who looked for all of them."""
     is_over = last["state"] in OVER
-    if not is_over and (was_made_elsewhere(last) or (last["intent_ms"] or 0) >= unproved_ms(shop)):
+    if not is_over and (was_made_elsewhere(last) or last["intent_ms"] is not None):
         return True
     supplier = product["supplier"] if is_over else last["supplier"]
-    line_id, since = last["line_id"], unproved_ms(shop)
-    return store.said_unmade(shop.db, line_id, LOOK_EVERYWHERE, since) or store.said_unmade(
-        shop.db, line_id, LOOK_FOR_ALL, since, supplier
+    return store.said_unmade(shop.db, last["line_id"], LOOK_EVERYWHERE) or store.said_unmade(
+        shop.db, last["line_id"], LOOK_FOR_ALL, supplier
     )
 
 

@@ -75,15 +75,19 @@ def last_resort(stage: Stage) -> None:
 
 
 def _on_record(stage: Stage, placed: Placed) -> list[str]:
-    """Return the keys that the journal names for an order, sent or not: its message may yet go."""
+    """Return the keys that the journal names for an order, sent or not: its message may yet go.
+    A record that nobody forced is read all the same."""
+    named = {
+        bytes.fromhex(entry.fingerprint)
+        for journal in stage.journals.values()
+        for entry in journal.read()
+        if (entry.kind, entry.channel, entry.order) == ("SEND", *placed.name)
+    }
     made = range(1, stage.world.made.get("T1", 1) + 1)
     every = [f"T-T1-{number:06d}" for number in made]
     every += [key for file in stage.world.owner.files for key in file.keys]
-    return [
-        key
-        for key in every
-        if placed.name in stage.sent.get(acts_stock.FINGERPRINTS.fingerprint(drawn.stored(key)), ())
-    ]
+    marks = [(key, acts_stock.FINGERPRINTS.fingerprint(drawn.stored(key))) for key in every]
+    return [key for key, mark in marks if mark in named or placed.name in stage.sent.get(mark, ())]
 
 
 def _replace_all(number: str, wish: ReplaceWish, shop: Shop) -> None:

@@ -34,6 +34,8 @@ def hold(stage: Stage) -> None:
     forget(stage, f"release {ref(placed)}")
 
     def done(_changed: OrderChanged, seq: int) -> None:
+        if placed.let_go > seq:  # released while this command was still on its way out
+            return
         placed.held = seq
         owner = stage.world.owner
         was = placed.name in owner.released
@@ -66,6 +68,9 @@ def let_go(stage: Stage, placed: Placed) -> str:
     owner.released.add(placed.name)
 
     def done(_changed: OrderChanged, seq: int) -> None:
+        placed.let_go = seq
+        if placed.held < seq:  # held while this command was on its way in
+            placed.held = 0
         owner.decided(seq, lambda: _held_again(stage, placed, before, was=was))
 
     def refused(_error: KmError) -> None:

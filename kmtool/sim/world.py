@@ -122,6 +122,8 @@ class Placed:
     """Up to this revision the owner decided about its refunds: it may go out all the same."""
     held: int = 0
     """Sequence of the commit by which the owner held it; 0: not held."""
+    let_go: int = 0
+    """Sequence of the commit by which the owner last released it; 0: never."""
     quantity: dict[str, int] = field(default_factory=dict)
     """line number → pieces that the owner set (`order release --quantity`)."""
     doubtful: set[str] = field(default_factory=set)

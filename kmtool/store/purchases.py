@@ -240,18 +240,25 @@ def note_open(db: Db, note: str, but: Sequence[str]) -> None:
     )
 
 
-def said_unmade(db: Db, line_id: int, note: str, since_ms: int, supplier: str = "") -> bool:
-    """Tell whether a person said since a moment of a purchase with a note, at any supplier or at
-    one, that it was not made (only then does one that is refused have the moment of an answer)."""
+def said_unmade(db: Db, line_id: int, note: str, supplier: str = "") -> bool:
+    """Tell whether a person said of a purchase with a note, at any supplier or at one, that it was
+    not made (only then does one that is refused have the moment of an answer)."""
     found = db.value(
         "SELECT 1 FROM purchases WHERE line_id = :line AND :supplier IN ('', supplier)"
-        " AND state = 'rejected' AND note = :note AND accepted_ms >= :since LIMIT 1",
+        " AND state = 'rejected' AND note = :note AND accepted_ms IS NOT NULL LIMIT 1",
         line=line_id,
         supplier=supplier,
         note=note,
-        since=since_ms,
     )
     return found is not None
+
+
+def forget_answers(db: Db, notes: Sequence[str]) -> None:
+    """Let what was said of purchases with certain notes, and what was asked of suppliers for those
+    that were not made, count no more: it tells nothing of what was bought since."""
+    marks, params = in_clause(list(notes))
+    db.run(f"UPDATE purchases SET note = '' WHERE state = 'rejected' AND note IN {marks}", **params)
+    db.run("UPDATE purchases SET intent_ms = NULL WHERE state IN ('planned', 'cancelled')")
 
 
 def clear_note(db: Db, purchase_id: int) -> None:

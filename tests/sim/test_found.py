@@ -34,7 +34,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
         yield made
 
 
-@pytest.mark.parametrize("seed", [12, 17, 15, 19, 1002128])
+@pytest.mark.parametrize("seed", [12, 17, 15, 19, 1002128, 1300192, 1300660])
 def test_seeds_that_once_broke_a_promise_keep_them_all(ground: Ground, seed: int) -> None:
     life = play(seed, ground)
     assert life.rule == "", "\n".join((life.told, *life.trace))
