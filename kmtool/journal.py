@@ -61,6 +61,7 @@ class JournalEntry:
     supplier: str = ""
     amount: int = 0
     at: int = 0
+    place: int = 0
 
 
 class Journal:
@@ -232,9 +233,10 @@ class Journal:
         if entry.generation:
             head += f'"generation": {entry.generation}, '
         head += f'"kind": {_quoted(entry.kind)}, "line": {_quoted(entry.line)}'
+        place = f'"place": {entry.place}, ' if entry.place else ""
         rest = (
             f', "n": {entry.n}, "order": {_quoted(entry.order)}, "parcel": {entry.parcel}, '
-            f'"seq": {number}, "session": {entry.session}'
+            f'{place}"seq": {number}, "session": {entry.session}'
         )
         if entry.generation:
             rest += f', "supplier": {_quoted(entry.supplier)}'
@@ -273,6 +275,7 @@ class Journal:
             supplier=str(record.get("supplier", "")),
             amount=int(record.get("amount", 0)),
             at=int(record.get("at", 0)),
+            place=int(record.get("place", 0)),
         )
 
     def _fits(self, raw: bytes, record: dict[str, object], mac: object) -> bool:

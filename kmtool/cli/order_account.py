@@ -44,6 +44,9 @@ def charged(
         ),
     ] = "",
     line: Annotated[str, typer.Option(help=_("the line, if several are top-ups"))] = "",
+    supplier: Annotated[
+        str, typer.Option(help=_("who charged it, if not the supplier that was asked"))
+    ] = "",
     dry_run: doors.DryRun = False,
 ) -> None:
     """Say that a purchase was looked at: charged otherwise than agreed, or charged at all."""
@@ -53,7 +56,7 @@ def charged(
     why = reason or out.ask(_("Why was another amount charged?"), flag="--reason TEXT")
     with doors.open_shop(writes=True, dry_run=dry_run) as shop:
         minor = values.price(amount, shop.config.shop.currency, "--amount")
-        result = purchase_records.settle_charged(shop, number, why, minor, line)
+        result = purchase_records.settle_charged(shop, number, why, minor, line, supplier)
     out.show(result, _charged_view)
 
 

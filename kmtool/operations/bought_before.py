@@ -22,13 +22,15 @@ from kmtool.domain.states import (
     EffectState,
     LineKind,
     LineState,
+    OrderStatus,
     PurchaseState,
+    RefundState,
 )
-from kmtool.errors import marked
+from kmtool.errors import Stored, marked, told
 from kmtool.operations import topup
 from kmtool.operations.home import host_name
 from kmtool.operations.permit import lines_of, must_be_live
-from kmtool.operations.refunds import apply_refund, refund_blocks
+from kmtool.operations.refunds import LOOK_AT, WAITING, apply_refund, reason_of, refund_blocks
 from kmtool.operations.without_journal import (
     BOUGHT_BEFORE,
     LOOK,
@@ -132,11 +134,15 @@ def take_up(shop: Shop, order: Row) -> int:
     Inside a transaction, with the order's row locked. A line that cannot be bought for now (no
     product yet, an account that does not fit) is asked about when it can.
     """
-    if not store.any_bought(shop.db):
+    is_over = order["refund"] == RefundState.FULL or order["status"] == OrderStatus.CLOSED
+    unproved = is_over and order["paid_ms"] and not order["history"] and is_unproved(shop, order)
+    if not unproved and not store.any_bought(shop.db):
         return 0
     count = 0
     for line in orders.lines(shop.db, OrderId(order["id"])):
         kept = store.bought_at(shop.db, _place(order, line))
+        if kept is None and unproved:
+            kept = _perhaps(shop, line)
         if kept is None:
             continue
         named = _with_product(shop, order, line)
@@ -145,6 +151,17 @@ def take_up(shop: Shop, order: Row) -> int:
     if count and refund_blocks(orders.get(shop.db, OrderId(order["id"]))):
         apply_refund(shop, OrderId(order["id"]))
     return count
+
+
+def _perhaps(shop: Shop, line: Row) -> Kept | None:
+    """Return the number to ask about of a line that a refund is about to call off."""
+    product = products.product(shop.db, line["sku"]) if line["sku"] else None
+    if product is None or line["kind"] != LineKind.TOPUP or line["state"] not in WAITING:
+        return None
+    last = store.of_line(shop.db, line["id"])
+    if last is None:
+        return Kept(1)
+    return None if was_asked(shop, product, last) else Kept(_next(last))
 
 
 def _with_product(shop: Shop, order: Row, line: Row) -> Row:
@@ -206,7 +223,17 @@ def lose_journal(shop: Shop) -> None:
         if last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}:
             look_for_all(shop, last)
             if line["state"] == LineState.HUMAN:
-                orders.set_line_reason(shop.db, LineId(line["id"]), where_to_look(shop, last))
+                orders.set_line_reason(shop.db, LineId(line["id"]), _and_look(shop, line, last))
+        elif last is not None and last["state"] in {PurchaseState.PLANNED, *OVER}:
+            asks_first(shop, orders.get(shop.db, OrderId(effect["order_id"])), effect, line)
+
+
+def _and_look(shop: Shop, line: Row, last: Row) -> str:
+    """Return where a person is to look, after what he was to look at before."""
+    where = where_to_look(shop, last)
+    if not line["reason"].startswith(LOOK_AT):
+        return where
+    return told("{reason}; {where}", reason=Stored(line["reason"]), where=where)
 
 
 def perhaps_told(shop: Shop, effect_id: EffectId, purchase: Row) -> bool:
@@ -246,9 +273,17 @@ def _stand_again(shop: Shop, order: Row, line: Row, kept: Kept) -> bool:
     if product is None or not product["supplier"] or not product["account_rule"]:
         return False
     state, account = LineState(line["state"]), topup.account_of(product, line)
-    if state is not LineState.CLOSED and accounts.refusal(product["account_rule"], account):
+    is_over = state in {LineState.CLOSED, LineState.CANCELLED}
+    if not is_over and accounts.refusal(product["account_rule"], account):
         return False  # of a line that is over it is only asked, by its number
     effect = effect_of(shop, order, line, UNTRIED)
+    if effect is None and state not in PLANNED:
+        effect = effect_of(shop, order, line, (EffectState.CANCELLED,))  # a refund stopped it
+        if effect is not None:
+            effects.move_effect(
+                shop.db, EffectId(effect["id"]), [EffectState.CANCELLED], EffectState.HUMAN,
+                shop.now_ms(),
+            )  # fmt: skip
     if effect is None:
         if state not in PLANNED:
             return False
@@ -290,7 +325,7 @@ def _unclear(shop: Shop, order: Row, line: Row, product: Row, effect: Row, kept:
         (LineState.RESERVED, LineState.SENDING),
         (LineState.SENDING, LineState.UNKNOWN),
     ):
-        _move(shop, line, source, target, BOUGHT_BEFORE)
+        _move(shop, line, source, target, reason_of(line, BOUGHT_BEFORE))
     deliveries.stamp_sent(db, [LineId(line["id"])], "sent_ms", now)
     store.forget_bought(db, _place(order, line))
     shop.audit(

@@ -14,7 +14,7 @@ from kmtool.domain.ids import Place
 from kmtool.domain.states import PurchaseState
 from kmtool.errors import KmError
 from kmtool.journal import JournalEntry
-from kmtool.operations import home, topup
+from kmtool.operations import home, topup, without_journal
 from kmtool.operations.replay import LastWord, last_word
 from kmtool.shop import Shop
 from kmtool.store import house, machines, purchases
@@ -133,6 +133,7 @@ def _unnamed(shop: Shop, word: LastWord) -> list[tuple[Place, Row]]:
         place: {
             "generation": one.generation, "parcel_n": one.parcel, "supplier": one.supplier,
             "cap_minor": one.amount_minor, "intent_ms": one.at,
+            "place": one.place,
         }
         for place, one in kept.items() if one is not None
     }  # fmt: skip
@@ -150,7 +151,9 @@ def lacks_purchases(shop: Shop, word: LastWord) -> bool:
     if house.meta(shop.db, _mine(shop, BUYS)) is None:
         return False  # written before purchases were named
     made = (*topup.CHARGED, PurchaseState.ACCEPTED)
-    every = purchases.tried(shop.db, asked=True).items()
+    every = list(purchases.tried(shop.db, asked=True).items())
+    if house.number(shop.db, without_journal.UNPROVED):  # found by asking: that journal is gone
+        every = [(p, row) for p, row in every if not without_journal.was_made_elsewhere(row)]
     return any(place not in word.bought for place, row in every if row["state"] in made)
 
 
@@ -167,6 +170,7 @@ def _bought(place: Place, row: Row, session: int) -> JournalEntry:
         "BUY", channel, number, line_no, "", session,
         parcel=row["parcel_n"] or 0, generation=row["generation"], supplier=row["supplier"],
         amount=row["cap_minor"], at=row["intent_ms"],
+        place=row["place"] if "place" in row else purchases.place_in(row["our_no"]),
     )  # fmt: skip
 
 

@@ -81,8 +81,9 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
     for effect in done if len(whole) < len(done) else ():
         if parts.is_part(seen, effect):
             tally.delivered += parts.arrived(shop, seen, effect)
+    together = {effect["parcel_id"] for effect in whole}
     found = [
-        (seen.order(effect), parts.as_it_stays(shop, seen, effect, line))
+        (seen.order(effect), parts.as_it_stays(shop, seen, effect, line, together))
         for effect in whole
         for line in seen.lines_of(effect)
         if is_first(effect) or line["state"] not in ON_THE_WAY

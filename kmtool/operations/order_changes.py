@@ -251,7 +251,7 @@ def _must_be_known(shop: Shop, order: Row, effect: Row) -> None:
     """Refuse to buy once more what was perhaps bought before this copy as something else: another
     item, or under another number, or at another supplier."""
     for line in _unsure(shop, effect):
-        if not topup.knows_item(shop, line) or without_journal.looks_for_all(shop, line):
+        if not topup.knows_item(shop, line) or without_journal.may_be_another(shop, order, line):
             raise Refused(
                 detail="line {line} may have been charged, and what was ordered is not known here:"
                 " look there first",

@@ -6,7 +6,9 @@ that arrived are delivered and booked with it.
 
 from __future__ import annotations
 
-from kmtool.domain.ids import EffectId, LineId
+from collections.abc import Collection
+
+from kmtool.domain.ids import EffectId, LineId, OrderId
 from kmtool.domain.states import (
     AllocationState,
     EffectState,
@@ -63,26 +65,43 @@ def keys_shown(seen: Slice, effect: Row) -> list[Row]:
 def waits_for_another(seen: Slice, effect: Row, line: Row) -> bool:
     """Tell whether a line waits for a younger message, which brings a key in place of one of this:
     tried already or not, it has not arrived."""
+    return bool(_younger(seen, effect, line))
+
+
+def _younger(seen: Slice, effect: Row, line: Row) -> set[int]:
+    """Return the parcels, younger than that of an effect, whose keys of a line did not arrive."""
     own = effect["parcel_id"]
     if own is None or is_part(seen, effect):
-        return False
+        return set()
     still_to_come = {AllocationState.RESERVED, AllocationState.EXPOSED}
-    return any(
-        key["parcel_id"] is not None and key["parcel_id"] > own and key["state"] in still_to_come
+    return {
+        key["parcel_id"]
         for key in seen.bound.get(line["id"], ())
-    )
+        if key["parcel_id"] is not None and key["parcel_id"] > own and key["state"] in still_to_come
+    }
 
 
-def as_it_stays(shop: Shop, seen: Slice, effect: Row, line: Row) -> Row:
-    """Return a line whose message arrived: one that waits for a younger message goes on waiting,
-    the keys that arrived are booked."""
-    if not waits_for_another(seen, effect, line):
+def as_it_stays(
+    shop: Shop, seen: Slice, effect: Row, line: Row, arrived: Collection[int] = ()
+) -> Row:
+    """Return a line whose message arrived: one that waits for a younger message (none of the
+    parcels that `arrived` with this one) goes on waiting, the keys that arrived are booked."""
+    waits_for = _younger(seen, effect, line) - set(arrived)
+    if not waits_for:
         return line
-    if line["state"] == LineState.SENDING:
+    if line["state"] == LineState.SENDING and not _under_way(shop, effect, waits_for):
         orders.move_line(
             shop.db, LineId(line["id"]), LineState.SENDING, LineState.RESERVED, shop.now_ms()
         )
     return {**line, "state": LineState.RESERVED}
+
+
+def _under_way(shop: Shop, effect: Row, parcels: Collection[int]) -> bool:
+    """Tell whether a message is being sent right now: its end moves its lines."""
+    return any(
+        one["parcel_id"] in parcels and one["state"] == EffectState.INFLIGHT
+        for one in effects.effects_of(shop.db, OrderId(effect["order_id"]))
+    )
 
 
 def arrived(shop: Shop, seen: Slice, effect: Row) -> int:

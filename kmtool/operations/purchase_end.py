@@ -115,7 +115,7 @@ def _notify(shop: Shop, order: Row, line: Row, purchase: Row, *, perhaps_told: b
         shop.audit("not_told", _name(order), str(error)[:300])
         return
     db, now = shop.db, shop.now_ms()
-    n = NOTICES * purchase["generation"] + store.place_of(db, order["id"], line["id"])
+    n = NOTICES * purchase["generation"] + store.place_in(purchase["our_no"])
     route = courier_name(shop, order["channel"])
     sealed, data_key = shop.vault.seal(Secret(body), topup.label(order, n))
     row = {

@@ -1,17 +1,17 @@
 """What a supplier's answer means for a purchase, its line and its effect. Inside a transaction.
 
 An answer that cannot be told apart is unclear and stays counted as spent; a documented refusal ends
-the purchase, and another try is another purchase under another number.
+the purchase, and another try is another purchase under another number. (`put_off` opens its own.)
 """
 
 from __future__ import annotations
 
 from kmtool.domain.ids import EffectId, LineId
 from kmtool.domain.states import AttemptState, EffectState, LineState, PurchaseState
-from kmtool.errors import NeedsOperator, OutsideError, Rejected, Retriable, Unknown, told
+from kmtool.errors import KmError, NeedsOperator, OutsideError, Rejected, Retriable, Unknown, told
 from kmtool.operations import topup
 from kmtool.operations.bought_before import NOT_THERE
-from kmtool.operations.permit import lines_of, to_human
+from kmtool.operations.permit import lines_of, must_be_live, to_human
 from kmtool.operations.purchase_end import complete, failed
 from kmtool.operations.refunds import reason_of
 from kmtool.operations.tries import Sent
@@ -30,6 +30,9 @@ UNPROVED_TRIES = (AGAIN, topup.REPEATED)
 FIRST_ASK_MS = 2_000
 POLL_MAX_MS = 60_000
 GIVE_UP_MS = 24 * 3_600_000
+SLOW_MS = 3_600_000
+ROUTE_MS = 300_000
+OVER = (LineState.REFUND_CASE, LineState.CLOSED, LineState.CANCELLED)
 
 
 def conclude(
@@ -94,6 +97,8 @@ def progress(shop: Shop, effect: Row, purchase: Row, answer: Purchased, tally: S
     elif answer.progress is Progress.FAILED:
         failed(shop, effect, line, purchase)
         tally.needs_you += 1
+    elif shop.now_ms() - purchase["accepted_ms"] >= GIVE_UP_MS and line["state"] in OVER:
+        due(shop, effect, SLOW_MS, "")  # no person waits for it: its cost is still to be booked
     elif shop.now_ms() - purchase["accepted_ms"] >= GIVE_UP_MS:
         why = told("{supplier} has it for a day and is not done", supplier=purchase["supplier"])
         _move_line(shop, line, LineState.SENDING, LineState.UNKNOWN, why)
@@ -182,3 +187,20 @@ def _may_be_made(shop: Shop, effect: Row) -> bool:
 def _tried_enough(shop: Shop, effect: Row, n: int) -> bool:
     age_ms = shop.now_ms() - effect["created_ms"]
     return bool(n >= shop.config.deliver.tries_max and age_ms >= GIVE_UP_MS)
+
+
+def put_off(shop: Shop, effect: Row, purchase: Row, error: KmError, tally: Sent) -> None:
+    """Try a purchase later whose supplier cannot be opened; let a person look for what may have
+    been made, when that lasts for a day."""
+    unclear = purchase["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
+    is_long = unclear and shop.now_ms() - (effect["attempt_ms"] or 0) >= GIVE_UP_MS
+    with shop.db.tx():
+        must_be_live(shop)
+        orders.lock(shop.db, [effect["order_id"]])
+        if is_long:
+            to_human(shop, effect, lines_of(shop, effect), str(error))
+            tally.needs_you += 1
+            return
+        later(shop, effect, ROUTE_MS, str(error))
+    tally.failed += 1
+    tally.notes.append(f"{error}. {error.next_step()}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kmtool.domain.ids import OrderId
 from kmtool.domain.states import AttemptState, EffectState, PurchaseState
-from kmtool.errors import Refused, StateMoved, told
+from kmtool.errors import NotFound, Refused, StateMoved, told
 from kmtool.operations.bought_before import effect_of
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
@@ -79,13 +79,19 @@ def _one(row: Row) -> PurchaseShown:
 
 
 def settle_charged(
-    shop: Shop, number: str, reason: str, amount_minor: int | None = None, line_no: str = ""
+    shop: Shop,
+    number: str,
+    reason: str,
+    amount_minor: int | None = None,
+    line_no: str = "",
+    supplier: str = "",
 ) -> ChargedSettled:
     """Write down that a person looked at what a supplier charged otherwise than agreed (`line_no`:
     for one line).
 
-    With an amount: that a purchase whose outcome is unclear was made, and what it came to; with 0
-    that it was not made.
+    With an amount: that a purchase whose outcome is unclear, or which a supplier does not end, was
+    made, and what it came to; with 0 that it was not made. `supplier`: who charged it, if another
+    one did than the one that was asked.
     """
     shop.must_be_writable()
     order = named(shop, number)
@@ -94,10 +100,15 @@ def settle_charged(
         unclear = [
             row
             for row in store.of_order(shop.db, order["id"])
-            if row["state"] in UNCLEAR and line_no in {"", row["line_no"]}
+            if line_no in {"", row["line_no"]} and _may_be_said(shop, order, row)
         ]
         if amount_minor is not None:
-            _was_made(shop, order, unclear, amount_minor, reason)
+            if supplier and supplier not in shop.config.suppliers:
+                raise NotFound(
+                    kind="supplier", name=supplier, mend="kmtool order show {number}",
+                    number=order["number"],
+                )  # fmt: skip
+            _was_made(shop, order, unclear, amount_minor, reason, supplier)
             return ChargedSettled(order["channel"], order["number"], 1)
         n = store.settle_unequal(shop.db, order["id"], line_no, reason, shop.now_ms())
         if unclear and not n:  # refused: it takes an amount to settle these
@@ -112,8 +123,28 @@ def settle_charged(
     return ChargedSettled(order["channel"], order["number"], n)
 
 
+def _may_be_said(shop: Shop, order: Row, purchase: Row) -> bool:
+    """Tell whether a person may say what came of a purchase."""
+    if purchase["state"] in UNCLEAR:
+        return True
+    if purchase["state"] != PurchaseState.ACCEPTED:
+        return False
+    line = _line_of(shop, order, purchase)
+    return effect_of(shop, order, line, (EffectState.HUMAN,)) is not None
+
+
+def _line_of(shop: Shop, order: Row, purchase: Row) -> Row:
+    rows = orders.lines(shop.db, OrderId(order["id"]))
+    return next(row for row in rows if row["id"] == purchase["line_id"])
+
+
 def _was_made(
-    shop: Shop, order: Row, unclear: Sequence[Row], amount_minor: int | None, reason: str
+    shop: Shop,
+    order: Row,
+    unclear: Sequence[Row],
+    amount_minor: int | None,
+    reason: str,
+    supplier: str = "",
 ) -> None:
     """Take a person's word whether the account was charged: he looked at the supplier."""
     if len(unclear) != 1 or amount_minor is None or amount_minor < 0:
@@ -125,18 +156,15 @@ def _was_made(
             mend="kmtool order charged {number} --amount AMOUNT --reason TEXT --line LINE",
         )
     purchase = unclear[0]
-    line = next(
-        row
-        for row in orders.lines(shop.db, OrderId(order["id"]))
-        if row["id"] == purchase["line_id"]
-    )
+    line = _line_of(shop, order, purchase)
     effect = effect_of(shop, order, line)
     if effect is None or effect["state"] == EffectState.INFLIGHT:
         raise StateMoved(what=told("order {number}", number=order["number"]), state="on its way")
     store.move(
-        shop.db, purchase["id"], sorted(UNCLEAR),
+        shop.db, purchase["id"], sorted({*UNCLEAR, PurchaseState.ACCEPTED}),
         PurchaseState.ACCEPTED if amount_minor else PurchaseState.REJECTED,
         agreed_minor=amount_minor or None, accepted_ms=shop.now_ms(),
+        supplier=(supplier if amount_minor else "") or purchase["supplier"],
         note=purchase["note"] if was_made_elsewhere(purchase) else reason[:300],
     )  # fmt: skip
     _settle_tries(shop, effect, made=amount_minor > 0)

@@ -31,8 +31,8 @@ from kmtool.operations.purchase_outcome import (
     again,
     conclude,
     due,
-    later,
     progress,
+    put_off,
     settle,
 )
 from kmtool.operations.purchase_permit import may_buy
@@ -47,9 +47,8 @@ from kmtool.store.db import Row
 from kmtool.store.purchases import Kept
 
 ASK_MS = 15_000
-ROUTE_MS = 300_000
 BY_OURS = ("ours", "both")
-LATER = 3
+LATER = 9
 """How many later numbers are asked about where the journal was lost."""
 
 
@@ -70,7 +69,7 @@ def run(shop: Shop, found: Sequence[Row], tally: Sent) -> None:
         try:
             supplier = routes.supplier(shop, purchase["supplier"])
         except KmError as error:
-            _put_off(shop, effect, error, tally)
+            put_off(shop, effect, purchase, error, tally)
             continue
         if PurchaseState(purchase["state"]) is PurchaseState.ACCEPTED:
             _poll(shop, supplier, effect, purchase, tally)
@@ -204,6 +203,7 @@ def _entry(shop: Shop, order: Row, line: Row, purchase: Row, parcel: int) -> Jou
         supplier=purchase["supplier"],
         amount=purchase["cap_minor"],
         at=shop.now_ms(),
+        place=store.place_in(purchase["our_no"]),
     )
 
 
@@ -268,13 +268,12 @@ def _resolve(shop: Shop, supplier: Supplier, effect: Row, purchase: Row, tally: 
     if features.query_by not in BY_OURS:
         _without_asking(shop, features, supplier, effect, tally)
         return
-    tried_ms = max(effect["attempt_ms"], without_journal.unproved_ms(shop))
     asked_ms = shop.now_ms()  # its answer is of this moment, however late it comes
     answer = routes.bought(supplier, purchase["supplier"], purchase["our_no"])
     later_no = 0
     if answer is None:
         later_no, answer = _later_number(shop, supplier, effect, purchase)
-    over_ms = waited.over_ms(shop, tried_ms, features.grace_ms)
+    over_ms = waited.over_ms(shop, effect["attempt_ms"], features.grace_ms)
     with shop.db.tx():
         must_be_live(shop)
         orders.lock(shop.db, [effect["order_id"]])
@@ -375,14 +374,6 @@ def _without_asking(
     fresh = effects.effect(shop.db, EffectId(effect["id"]))
     tried = {**effect, **fresh, "attempt_state": "rejected"}
     _try(shop, supplier, last["supplier"], tried, tally)
-
-
-def _put_off(shop: Shop, effect: Row, error: KmError, tally: Sent) -> None:
-    with shop.db.tx():
-        orders.lock(shop.db, [effect["order_id"]])
-        later(shop, effect, ROUTE_MS, str(error))
-    tally.failed += 1
-    tally.notes.append(f"{error}. {error.next_step()}")
 
 
 def _name(order: Row) -> str:

@@ -297,6 +297,7 @@ def stop_effects(shop: Shop, order_id: OrderId) -> None:
         if attempts and attempts[-1]["state"] in {"unknown", "intent"}:
             continue
         if effect["kind"] == EffectKind.PURCHASE and attempts and attempts[-1]["state"] == "ok":
+            _follow(shop, effect)
             continue
         effects.move_effect(
             shop.db,
@@ -306,6 +307,16 @@ def stop_effects(shop: Shop, order_id: OrderId) -> None:
             shop.now_ms(),
             reason=marked("a refund or a closed order"),
         )
+
+
+def _follow(shop: Shop, effect: Row) -> None:
+    """What a supplier is at work on for long is asked about, though no person does any more."""
+    lines, now = deliveries.parcel_lines(shop.db, ParcelId(effect["parcel_id"])), shop.now_ms()
+    if any(topup.is_accepted(shop, line) for line in lines):
+        effects.move_effect(
+            shop.db, EffectId(effect["id"]), [EffectState.HUMAN], EffectState.RETRY_AT, now,
+            due_ms=now,
+        )  # fmt: skip
 
 
 def _asked_about(shop: Shop, order_id: OrderId, line: Row) -> bool:

@@ -115,7 +115,9 @@ def last_word(journal: Journal) -> LastWord:
         elif (
             entry.kind == "BUY" and entry.generation >= bought.get(place, Buying()).kept.generation
         ):
-            kept = Kept(entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at)
+            kept = Kept(
+                entry.generation, entry.parcel, entry.supplier, entry.amount, entry.at, entry.place
+            )
             bought[place] = Buying(kept, entry.session, entry.n)
     return LastWord(sent, released, records, last, tuple(moved), bought, bad, by)
 

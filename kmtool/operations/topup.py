@@ -206,7 +206,7 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, kept: Kept = NEW) -
             return purchases.get(db, last["id"])
         _is_over(shop, last)  # what is bought now is another thing, or another supplier's
     nth = max(kept.generation, 1 + (last["generation"] if last is not None else 0))
-    place = purchases.place_of(db, order["id"], line["id"])
+    place = _place(shop, order, line, last, kept)
     found = purchases.add(
         db,
         {
@@ -223,6 +223,27 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, kept: Kept = NEW) -
     )
     assert found is not None, "the order's row is locked: nobody else plans its lines"
     return purchases.get(db, found)
+
+
+def _place(shop: Shop, order: Row, line: Row, last: Row | None, kept: Kept) -> int:
+    """Return which line of its order a number names: the one it was before, else its place, unless
+    a number of another line names that (the lines came in another order before a restore)."""
+    if kept.place or last is not None:
+        return kept.place or purchases.place_in(last["our_no"] if last is not None else "")
+    db, where = shop.db, (order["channel"], order["number"])
+    taken = {
+        purchases.place_in(row["our_no"])
+        for row in purchases.of_order(db, order["id"])
+        if row["line_id"] != line["id"]
+    }
+    for place in purchases.bought_places(db):
+        if place[:2] == where and place[2] != line["line_no"]:
+            other = purchases.bought_at(db, place)
+            taken.add(other.place if other is not None else 0)
+    n = purchases.place_of(db, order["id"], line["id"])
+    while n in taken:
+        n += 1
+    return n
 
 
 def _is_over(shop: Shop, last: Row) -> None:
@@ -253,6 +274,12 @@ def is_unclear(shop: Shop, line: Row) -> bool:
     """Tell whether only somebody who looks there knows if the account of a line was charged."""
     last = purchases.of_line(shop.db, line["id"]) if line["kind"] == "topup" else None
     return last is not None and last["state"] in {PurchaseState.INTENT, PurchaseState.UNKNOWN}
+
+
+def is_accepted(shop: Shop, line: Row) -> bool:
+    """Tell whether a supplier is at work on a top-up line."""
+    last = purchases.of_line(shop.db, line["id"])
+    return last is not None and last["state"] == PurchaseState.ACCEPTED
 
 
 def knows_item(shop: Shop, line: Row) -> bool:

@@ -70,10 +70,13 @@ def look_for_all(shop: Shop, purchase: Row) -> None:
     store.move(shop.db, purchase["id"], unclear, PurchaseState.UNKNOWN, note=note)
 
 
-def looks_for_all(shop: Shop, line: Row) -> bool:
-    """Tell whether a person is asked about all numbers of a line."""
+def may_be_another(shop: Shop, order: Row, line: Row) -> bool:
+    """Tell whether another number of a line may have been charged: a person is asked about all of
+    them, or nobody was asked yet since the journal was lost."""
     last = store.of_line(shop.db, line["id"])
-    return last is not None and last["note"] in LOOK
+    return last is not None and (
+        last["note"] in LOOK or (is_unproved(shop, order) and was_made_elsewhere(last))
+    )
 
 
 def where_to_look(shop: Shop, last: Row) -> Told:

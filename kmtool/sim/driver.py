@@ -124,6 +124,7 @@ def _end(stage: Stage) -> None:
         supply.settle(stage, n)
         stage.rounds()
         left = next(verdict.unserved(stage), None) or topups.unsettled(stage)
+        left = left or topups.uncharged(stage)
         if left is None:
             break
         if n == ROUNDS_MAX - 1:

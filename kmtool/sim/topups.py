@@ -193,10 +193,10 @@ def look_there(stage: Stage, placed: Placed) -> None:
     What may still come he does not call off: he has it bought again, or waits.
     """
     line = placed.fact.lines[0]
-    every = [one for mine in stage.world.bought.values() for one in mine]
-    found = next((one for one in every if one.account == line.account), None)
+    every = [(name, one) for name, mine in stage.world.bought.items() for one in mine]
+    found = next(((name, one) for name, one in every if one.account == line.account), None)
     if found is not None:
-        _say(stage, placed, found.charged_minor)
+        _say(stage, placed, found[1].charged_minor, found[0])
         return
     again = placed.is_due and perform(
         stage, f"redeliver {ref(placed)} --line {line.line_no}",
@@ -206,11 +206,13 @@ def look_there(stage: Stage, placed: Placed) -> None:
         _say(stage, placed, 0)
 
 
-def _say(stage: Stage, placed: Placed, minor: int) -> None:
+def _say(stage: Stage, placed: Placed, minor: int, supplier: str = "") -> None:
     number = ref(placed)
     perform(
         stage, f"order charged {number} --amount {minor}",
-        lambda shop: purchase_records.settle_charged(shop, number, "looked there", minor),
+        lambda shop: purchase_records.settle_charged(
+            shop, number, "looked there", minor, supplier=supplier
+        ),
     )  # fmt: skip
 
 
@@ -222,15 +224,22 @@ def unsettled(stage: Stage) -> tuple[str, str] | None:
     return (SETTLED, found[0]) if found else None
 
 
-def ask(stage: Stage, shop: Shop) -> None:
-    """In the end: all that is due was charged, and the books say what the suppliers say."""
-    every = [one for mine in stage.world.bought.values() for one in mine]
-    accounts = {one.account for one in every}
+def uncharged(stage: Stage) -> tuple[str, str] | None:
+    """Return an order whose buyer paid for a top-up that no supplier made, and the rule."""
+    accounts = {one.account for mine in stage.world.bought.values() for one in mine}
     for placed in stage.world.orders.values():
         line = placed.fact.lines[0]
         wanted = placed.quantity.get(line.line_no, line.quantity)
         if line.account and placed.is_due and wanted and line.account not in accounts:
-            stage.fail(CHARGED, f"{placed.name}: {line.account}")
+            return CHARGED, f"{placed.name}: {line.account}"
+    return None
+
+
+def ask(stage: Stage, shop: Shop) -> None:
+    """In the end: all that is due was charged, and the books say what the suppliers say."""
+    if left := uncharged(stage):
+        stage.fail(*left)
+    every = [one for mine in stage.world.bought.values() for one in mine]
     known = purchases.tried(shop.db)
     bill = sum(one.charged_minor for one in every if not _is_forgotten(stage, one, known))
     booked = ledger.balance(shop.db, "cost:topup", CURRENCY)

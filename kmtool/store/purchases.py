@@ -76,9 +76,10 @@ def tried(db: Db, *, asked: bool = False) -> dict[Place, Row]:
     chosen = " WHERE p.intent_ms IS NOT NULL" if asked else ""
     rows = db.all(
         "SELECT o.channel, o.number, l.line_no, p.generation, p.state, p.intent_ms, p.supplier,"
-        " p.cap_minor, r.n AS parcel_n FROM purchases p JOIN lines l ON l.id = p.line_id"
-        " JOIN orders o ON o.id = p.order_id LEFT JOIN (SELECT m.line_id, max(q.n) AS n"
-        " FROM parcel_lines m JOIN parcels q ON q.id = m.parcel_id GROUP BY m.line_id) r"
+        " p.our_no, p.note, p.cap_minor, r.n AS parcel_n FROM purchases p"
+        " JOIN lines l ON l.id = p.line_id JOIN orders o ON o.id = p.order_id"
+        " LEFT JOIN (SELECT m.line_id, max(q.n) AS n FROM parcel_lines m"
+        " JOIN parcels q ON q.id = m.parcel_id GROUP BY m.line_id) r"
         f" ON r.line_id = p.line_id{chosen} ORDER BY p.line_id, p.generation"
     )
     return {(row["channel"], row["number"], row["line_no"]): row for row in rows}
@@ -210,6 +211,13 @@ class Kept:
     supplier: str = ""
     amount_minor: int = 0
     at: int = 0
+    place: int = 0
+    """Which line of its order its number names; 0 where that is not known."""
+
+
+def place_in(our_no: str) -> int:
+    """Return which line of its order the number of a purchase names."""
+    return int(our_no.split("-")[-2])
 
 
 def keep_bought(db: Db, place: Place, kept: Kept) -> None:
@@ -287,8 +295,9 @@ def bought_at(db: Db, place: Place) -> Kept | None:
 def _kept(db: Db, name: str, value: str) -> Kept:
     """Read what is kept of a purchase; raises `Broken` when somebody changed it."""
     try:
-        generation, parcel, supplier, amount_minor, at = json.loads(value)
-        return Kept(int(generation), int(parcel), str(supplier), int(amount_minor), int(at))
+        generation, parcel, supplier, amount_minor, at, *more = json.loads(value)
+        place = int(more[0]) if more else 0
+        return Kept(int(generation), int(parcel), str(supplier), int(amount_minor), int(at), place)
     except (ValueError, TypeError):
         raise house.changed(db, name) from None
 
