@@ -17,8 +17,9 @@ BAD names a key that the SEND records of its message bring another one in place 
 before counts that key as given up, and no other.
 
 BUY names no key: it says that a purchase for a line was tried under the number with this
-`generation` (its count among the numbers of the line), so that no older copy buys it again; and
-from whom, for how much at most, and when, so that the limit of the day holds there too.
+`generation` (its count among the numbers of the line) and `place` (which line of the order the
+number names), so that no older copy buys it again; and from whom, for how much at most, and when,
+so that the limit of the day holds there too.
 
 A journal that grew is laid aside under a number (`….0001.log`) when a sender starts; all parts are
 read, in their order.

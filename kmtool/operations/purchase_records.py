@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kmtool.domain.ids import OrderId
-from kmtool.domain.states import AttemptState, EffectState, PurchaseState
-from kmtool.errors import NotFound, Refused, StateMoved, told
+from kmtool.domain.ids import LineId, OrderId
+from kmtool.domain.states import AttemptState, EffectState, LineState, PurchaseState
+from kmtool.errors import NotFound, Refused, StateMoved, UsageError, told
 from kmtool.operations.bought_before import effect_of
 from kmtool.operations.find_order import named
 from kmtool.operations.permit import to_human
@@ -94,6 +94,14 @@ def settle_charged(
     one did than the one that was asked.
     """
     shop.must_be_writable()
+    if supplier and supplier not in shop.config.suppliers:
+        raise NotFound(kind="supplier", name=supplier)
+    if supplier and amount_minor is None:
+        raise UsageError(
+            detail="a supplier is named only beside an amount",
+            mend="kmtool order charged {number} --amount AMOUNT --supplier NAME --reason TEXT",
+            number=number,
+        )
     order = named(shop, number)
     with shop.db.tx():
         order = orders.get(shop.db, OrderId(order["id"]), lock=True)
@@ -103,11 +111,6 @@ def settle_charged(
             if line_no in {"", row["line_no"]} and _may_be_said(shop, order, row)
         ]
         if amount_minor is not None:
-            if supplier and supplier not in shop.config.suppliers:
-                raise NotFound(
-                    kind="supplier", name=supplier, mend="kmtool order show {number}",
-                    number=order["number"],
-                )  # fmt: skip
             _was_made(shop, order, unclear, amount_minor, reason, supplier)
             return ChargedSettled(order["channel"], order["number"], 1)
         n = store.settle_unequal(shop.db, order["id"], line_no, reason, shop.now_ms())
@@ -170,7 +173,10 @@ def _was_made(
     _settle_tries(shop, effect, made=amount_minor > 0)
     shop.audit("charged", f"order:{order['channel']}:{order['number']}", reason[:200])
     if not amount_minor:
-        to_human(shop, effect, [line], told("{number} was not charged", number=purchase["our_no"]))
+        why = told("{number} was not charged", number=purchase["our_no"])
+        to_human(shop, effect, [line], why)
+        if line["state"] == LineState.HUMAN:
+            orders.set_line_reason(shop.db, LineId(line["id"]), why)
         return
     made = Purchased("", Progress.DONE, amount_minor, amount_minor)
     complete(shop, effect, line, store.get(shop.db, purchase["id"]), made)

@@ -26,6 +26,8 @@ from kmtool.store.purchases import Kept
 ROUTE = "supplier:"
 """How the route of a purchase begins; the supplier's name follows."""
 QUANTITY_MAX = 100
+COUNTED = 1_000
+"""Up to here the number of a line is taken for its count in the order, not for an id."""
 REPEATED = "repeated by a person"
 """How a try is closed that nobody could clear up, because a person had it made once more."""
 NEW = Kept(0)
@@ -226,8 +228,9 @@ def planned(shop: Shop, order: Row, line: Row, product: Row, kept: Kept = NEW) -
 
 
 def _place(shop: Shop, order: Row, line: Row, last: Row | None, kept: Kept) -> int:
-    """Return which line of its order a number names: the one it was before, else its place, unless
-    a number of another line names that (the lines came in another order before a restore)."""
+    """Return which line of its order a number names: the one it was before, else the channel's own
+    count of it, where it has a short one, else its place here; and the next one where a number of
+    another line names that (the lines came in another order before a restore)."""
     if kept.place or last is not None:
         return kept.place or purchases.place_in(last["our_no"] if last is not None else "")
     db, where = shop.db, (order["channel"], order["number"])
@@ -240,7 +243,9 @@ def _place(shop: Shop, order: Row, line: Row, last: Row | None, kept: Kept) -> i
         if place[:2] == where and place[2] != line["line_no"]:
             other = purchases.bought_at(db, place)
             taken.add(other.place if other is not None else 0)
-    n = purchases.place_of(db, order["id"], line["id"])
+    own = str(line["line_no"])
+    is_count = own.isascii() and own.isdigit() and 0 < int(own) < COUNTED
+    n = int(own) if is_count else purchases.place_of(db, order["id"], line["id"])
     while n in taken:
         n += 1
     return n

@@ -20,6 +20,8 @@ from kmtool.store import lending, orders, purchases, ship_files, watching
 from kmtool.store import status as store
 from kmtool.store.db import Row
 
+COME_MS = 86_400_000
+"""How long a channel may take to bring an order again that a restore took away."""
 LENT_MS = 7 * 86_400_000
 """A pool that was not read back for this long is asked about."""
 WATCHED_MS = 86_400_000
@@ -85,18 +87,23 @@ def _unclear(shop: Shop) -> Iterator[NeedsYou]:
 
 
 def _not_here(shop: Shop) -> Iterator[NeedsYou]:
-    """Yield top-ups of the counter from before a restore: no channel brings their orders again."""
+    """Yield top-ups from before a restore whose orders are not here: no channel brings those of the
+    counter again, and others come within a day or not at all."""
     for place in purchases.bought_places(shop.db):
         channel, number, _ = place
         kept = purchases.bought_at(shop.db, place)
-        if kept is None or channel != COUNTER or orders.find(shop.db, channel, number) is not None:
+        if kept is None or orders.find(shop.db, channel, number) is not None:
+            continue
+        if channel != COUNTER and shop.now_ms() - kept.at < COME_MS:
             continue
         what = told("{supplier} may have charged for order {number}, which is not here any more:"
                     " write it down again, with this number", supplier=kept.supplier,
                     number=number)  # fmt: skip
+        where = "" if channel == COUNTER else f" --channel {quoted(channel)}"
         yield NeedsYou(
             what, kept.amount_minor, shop.config.shop.currency, kept.at or shop.now_ms(),
-            f"kmtool order add --number {quoted(number)} --sku SKU --amount AMOUNT", 1, NOT_THROUGH,
+            f"kmtool order add{where} --number {quoted(number)} --sku SKU --amount AMOUNT", 1,
+            NOT_THROUGH,
         )  # fmt: skip
 
 

@@ -12,18 +12,20 @@ from adapters.demo_shop import DemoShop, Good
 from adapters.suppliers import demo
 from kmtool.app import create_shop, open_shop
 from kmtool.clock import ManualClock
-from kmtool.errors import Refused
-from kmtool.operations import products, purchase_records
+from kmtool.domain.states import RefundState
+from kmtool.errors import NotFound, Refused
+from kmtool.operations import products, purchase_records, restore
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_changes import redeliver
 from kmtool.operations.products import Fields, Mapping
 from kmtool.operations.reserve import reserve_due
+from kmtool.operations.status import status
 from kmtool.shop import Shop
-from tests.operations.delivery_kit import broken, effects, line, pull
+from tests.operations.delivery_kit import broken, effects, line, pull, tick
 from tests.operations.import_kit import balances
 from tests.operations.test_restore import back, saved
 from tests.operations.test_restore import dump_tools as dump_tools
-from tests.operations.topups.kit import PHONE, TOML, bought, settled, wish
+from tests.operations.topups.kit import PHONE, TOML, bought, refunded, settled, wish
 from tests.operations.topups.test_lost_journal import lost
 from tests.operations.topups.test_set_back import SORTS, Opener
 from tests.operations.topups.test_set_back import opener as opener
@@ -293,3 +295,91 @@ def test_where_the_journal_was_lost_what_one_does_not_know_may_be_the_others(
         settled(again, 4)
         assert lab.supply.charged(PHONE) + second.supply.charged(PHONE) == 1
         assert line(again)["state"] == "delivered" and broken(again) == []
+
+
+def bought_elsewhere(shop: Shop, second: DemoShop) -> None:
+    """Charged by the second supplier, of which the backup knows nothing."""
+    products.change(shop, "TEL", Fields(supplier="second"))
+    pull(shop, wish())
+    settled(shop, 2)
+    assert second.supply.charged(PHONE) == 1
+
+
+def test_what_a_person_saw_elsewhere_is_booked_at_who_charged_it(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """The cost was booked at the supplier that was asked, which had charged nothing."""
+    file = saved(shop)
+    bought_elsewhere(shop, second)
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        settled(again, 14)
+        with pytest.raises(NotFound, match="no supplier nobody"):
+            purchase_records.settle_charged(again, "A1", "seen there", 980, supplier="nobody")
+        assert line(again)["state"] == "human" and "cost:topup" not in balances(again)
+        purchase_records.settle_charged(again, "A1", "seen there", 980, supplier="second")
+        settled(again, 2)
+        assert line(again)["state"] == "delivered" and balances(again)["cost:topup"] == 980
+        assert balances(again)["asset:supplier:second"] == -980
+        assert "asset:supplier:toplab" not in balances(again) and broken(again) == []
+
+
+def test_a_change_of_the_supplier_does_not_answer_who_charged_it(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """What one supplier does not know must not be bought again at the one that had charged it."""
+    file = saved(shop)
+    bought_elsewhere(shop, second)
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, wish())
+        deliver(again)
+        assert line(again)["state"] == "unknown"
+        products.change(again, "TEL", Fields(supplier="second"))
+        settled(again, 14)
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
+        assert line(again)["state"] == "human" and broken(again) == []
+
+
+def test_a_refund_after_a_refusal_has_a_person_look_at_the_other_supplier(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """The backup knew of the refusal only: nobody was told of what another one had charged."""
+    pull(shop, wish())
+    lab.supply.goods["TEL-10"].left = 0
+    deliver(shop)
+    file = saved(shop)
+    products.change(shop, "TEL", Fields(supplier="second"))
+    redeliver(shop, "A1")
+    settled(shop, 2)
+    assert second.supply.charged(PHONE) == 1
+    lost(shop)
+    back(shop, file, opener)
+    with opener(shop.config) as again:
+        pull(again, refunded(again, RefundState.FULL))
+        settled(again, 14)
+        assert line(again)["state"] == "refund_case" and broken(again) == []
+        command = "kmtool order charged A1 --amount AMOUNT"
+        assert any(command in one.command for one in status(again).needs_you)
+
+
+def test_what_was_charged_by_a_supplier_that_is_gone_comes_to_a_person(
+    shop: Shop, lab: DemoShop, second: DemoShop, opener: Opener
+) -> None:
+    """It was put off without end, as a supplier that is away for a moment."""
+    file = saved(shop)
+    bought_elsewhere(shop, second)
+    left = {name: one for name, one in shop.config.suppliers.items() if name != "second"}
+    config = replace(shop.config, suppliers=left)
+    restore.restore(config, shop.clock, file, opener)
+    with opener(config) as again:
+        pull(again, wish())
+        settled(again, 14)
+        tick(again, 3 * 86_400_000)
+        settled(again, 4)
+        assert line(again)["state"] == "human" and "suppliers.second" in line(again)["reason"]
+        assert (lab.supply.charged(PHONE), second.supply.charged(PHONE)) == (0, 1)
+        assert broken(again) == []
