@@ -17,11 +17,18 @@ from kmtool.operations.by_hand import STOPPED
 from kmtool.operations.by_hand_back import TAKEN_BACK
 from kmtool.operations.needs_you import quoted
 from kmtool.operations.order_records import WORDS, LastTry
-from kmtool.operations.permit import waits_for_a_word
+from kmtool.operations.permit import waits_for_a_word, waits_for_the_watch
 from kmtool.operations.rebind import LOST_KEY
-from kmtool.operations.refunds import NO_GOOD, TWICE, all_delivered, refund_blocks, was_refused
+from kmtool.operations.refunds import (
+    CHANGED,
+    NO_GOOD,
+    TWICE,
+    all_delivered,
+    refund_blocks,
+    was_refused,
+)
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, sessions
+from kmtool.store import deliveries, effects, refunds, sessions
 from kmtool.store import ship_files as files
 from kmtool.store.db import Row
 
@@ -133,6 +140,9 @@ def _delivered(
         at = _at(shop, last.next_ms)
         what = told("the buyer has its keys; the same go again at {at}", at=at)
         return what, f"kmtool deliver {number}"
+    if last is not None and last.state == EffectState.HUMAN:
+        what = told("the buyer has its keys; the same could not go again: {why}", why=last.detail)
+        return what, f"kmtool order redeliver {number}"
     mark = next((e for e in reversed(of_order) if e["kind"] == EffectKind.MARK_SHIPPED), None)
     if order["marked_ms"] is not None:
         at = _at(shop, order["marked_ms"])
@@ -166,11 +176,19 @@ def _for_a_person(shop: Shop, order: Row, line: Row, state: LineState) -> str:
 
 
 def _settled_by_hand(shop: Shop, order: Row, line: Row) -> str:
+    if line["reason"].startswith(CHANGED) and refunds.wanted(shop.db, line["id"]):
+        return f"kmtool order release {order['number']}"
+    at_gate = {  # what a replacement waits for
+        Gate.STOCK: f"kmtool import FILE --sku {line['sku']}",
+        Gate.PRODUCT: f"kmtool product set {line['sku']} --state on",
+        Gate.MODE: f"kmtool channel set {order['channel']} --mode ask",
+        Gate.ROUTE: f"kmtool deliver {order['number']}",
+    }.get(line["gate"])
+    return at_gate or _by_its_reason(shop, order, line) or _by_a_word(shop, order, line)
+
+
+def _by_its_reason(shop: Shop, order: Row, line: Row) -> str:
     number = order["number"]
-    if line["gate"] == Gate.STOCK:  # a replacement waits for it
-        return f"kmtool import FILE --sku {line['sku']}"
-    if line["gate"] == Gate.ROUTE:  # nobody carries its replacement
-        return f"kmtool deliver {number}"
     if line["reason"].startswith(TAKEN_BACK):
         return f"kmtool deliver --by-hand {number}"
     if line["reason"] == LOST_KEY:
@@ -179,11 +197,18 @@ def _settled_by_hand(shop: Shop, order: Row, line: Row) -> str:
         which = "--key TAIL" if all_delivered(shop, line) else "--all"
         no = quoted(line["line_no"])
         return f"kmtool order replace {number} --line {no} {which} --reason TEXT"
+    return ""
+
+
+def _by_a_word(shop: Shop, order: Row, line: Row) -> str:
+    number = order["number"]
     if all_delivered(shop, line):
         return f"kmtool order release {number}"
     if topup.is_unclear(shop, line):
         no = quoted(line["line_no"])
         return f"kmtool order charged {number} --amount AMOUNT --reason TEXT --line {no}"
+    if waits_for_the_watch(shop, order["channel"], line["reason"]):
+        return f"kmtool channel set {order['channel']} --mode ask"
     word = waits_for_a_word(shop, order["channel"], line["reason"])
     return f"kmtool order {'release' if word else 'redeliver'} {number}"
 

@@ -37,6 +37,12 @@ def deliver_lines(
     by_state: dict[tuple[str, bool], list[int]] = {}
     lacking = _lacking(shop, lines)
     for line in lines:
+        if line["id"] in lacking and line["state"] != LineState.HUMAN:
+            orders.move_line(
+                db, LineId(line["id"]), LineState(line["state"]), LineState.HUMAN, now,
+                gate=line["gate"], reason=line["reason"],
+            )  # fmt: skip
+    for line in lines:
         if line["state"] in UNDER_WAY and line["id"] not in lacking:
             by_state.setdefault((line["state"], not line["reason"]), []).append(line["id"])
     for (source, silent), ids in by_state.items():
@@ -70,8 +76,8 @@ def deliver_lines(
 
 def _lacking(shop: Shop, lines: Sequence[Row]) -> set[int]:
     """Return the lines that wait for another key: old ones sent again do not make them whole."""
-    human = [line["id"] for line in lines if line["state"] == LineState.HUMAN]
-    return {line_id for line_id in human if refunds.wanted(shop.db, line_id)}
+    mine = [line["id"] for line in lines if line["state"] in (LineState.HUMAN, LineState.UNKNOWN)]
+    return {line_id for line_id in mine if refunds.wanted(shop.db, line_id)}
 
 
 def book(

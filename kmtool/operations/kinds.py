@@ -81,6 +81,23 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
     for effect in done if len(whole) < len(done) else ():
         if parts.is_part(seen, effect):
             tally.delivered += parts.arrived(shop, seen, effect)
+    by_number: dict[int, list[Row]] = {}
+    for effect in whole:
+        by_number.setdefault(seen.parcels[effect["parcel_id"]]["n"], []).append(effect)
+    for n, some in sorted(by_number.items()):
+        tally.delivered += _arrived(shop, seen, some, "" if n == 1 else f":h{n}")
+    ended = []
+    for order in {effect["order_id"]: seen.order(effect) for effect in done}.values():
+        if refund_blocks(order):
+            apply_refund(shop, OrderId(order["id"]))
+        else:
+            ended.append(order)
+    mark_when_done(shop, ended)
+
+
+def _arrived(shop: Shop, seen: Slice, whole: Sequence[Row], part: str) -> int:
+    """Deliver the lines of messages in one piece; `part` tells bookings of one line apart, which
+    has several of them after a restore. Return how many lines."""
     together = {effect["parcel_id"] for effect in whole}
     found = [
         (seen.order(effect), parts.as_it_stays(shop, seen, effect, line, together))
@@ -92,15 +109,8 @@ def keys_arrived(shop: Shop, seen: Slice, done: Sequence[Row], tally: Sent) -> N
     for effect in whole:
         for key in seen.keys_of(effect):
             carried.setdefault(key["line_id"], []).append(key)
-    deliver_lines(shop, found, carried)
-    tally.delivered += len(found)
-    ended = []
-    for order in {effect["order_id"]: seen.order(effect) for effect in done}.values():
-        if refund_blocks(order):
-            apply_refund(shop, OrderId(order["id"]))
-        else:
-            ended.append(order)
-    mark_when_done(shop, ended)
+    deliver_lines(shop, found, carried, part)
+    return len(found)
 
 
 def was_marked(shop: Shop, _seen: Slice, done: Sequence[Row], tally: Sent) -> None:

@@ -20,6 +20,7 @@ from kmtool.operations.needs_you import quoted
 from kmtool.operations.pack import address_digest
 from kmtool.operations.permit import lines_of, waits_for_a_word
 from kmtool.operations.refunds import (
+    CHANGED,
     WAITING,
     all_delivered,
     count_again,
@@ -116,6 +117,10 @@ def release(shop: Shop, number: str, quantity: int | None = None, line: str = ""
 
 
 def _deal_with(shop: Shop, line: Row) -> bool:
+    is_human = line["state"] == LineState.HUMAN
+    if is_human and line["reason"].startswith(CHANGED) and store.wanted(shop.db, line["id"]):
+        orders.set_line_reason(shop.db, LineId(line["id"]), "")  # its replacement may go on
+        return True
     if line["state"] != LineState.HUMAN or not all_delivered(shop, line):
         return False
     return orders.move_line(
@@ -349,6 +354,8 @@ def _try_anew(shop: Shop, order: Row, effect: Row, state: EffectState) -> None:
             if source is LineState.REFUND_CASE:
                 orders.move_line(db, LineId(line["id"]), source, LineState.HUMAN, now)
                 source = LineState.HUMAN
+            if store.wanted(db, line["id"]):
+                continue  # it waits for another key, which this message does not bring
             if source is LineState.HUMAN and is_first(effect) and not all_delivered(shop, line):
                 orders.move_line(db, LineId(line["id"]), source, LineState.RESERVED, now)
         if effect["kind"] != EffectKind.PURCHASE:

@@ -24,7 +24,7 @@ from kmtool.domain.states import (
 from kmtool.errors import KmError, Locked, NeedsAnswer, NotSetUp, Refused, StateMoved, marked, told
 from kmtool.operations.debits import Charge, add_debit, amount_of, book_own_loss
 from kmtool.operations.find_order import named
-from kmtool.operations.pack_replacement import bind_and_pack
+from kmtool.operations.pack_replacement import bind_and_pack, shut_out
 from kmtool.operations.refunds import CHANGED, STILL, all_delivered, refund_blocks
 from kmtool.operations.take import available, take
 from kmtool.shop import Shop
@@ -172,10 +172,13 @@ def _fill_some(shop: Shop, rows: Sequence[Row]) -> int:
 def _fill_one(shop: Shop, order_id: OrderId, line_id: LineId) -> bool:
     order = orders.get(shop.db, order_id, lock=True)
     line = next(x for x in orders.lines(shop.db, order_id) if x["id"] == line_id)
-    stopped = order["hold_reason"] or line["reason"].startswith(CHANGED)
     sent = seen_keys.seen_of_order(shop.db, order["channel"], order["number"])
-    stopped = stopped or any(one["line_no"] == line["line_no"] for one in sent)
-    if refund_blocks(order) or line["state"] != LineState.HUMAN or stopped:
+    stopped = order["hold_reason"] or any(one["line_no"] == line["line_no"] for one in sent)
+    stopped = stopped or line["reason"].startswith(CHANGED) or refund_blocks(order)
+    if stopped or line["state"] != LineState.HUMAN:
+        return False
+    if shut := shut_out(shop, order, line):  # what is packed would be taken back
+        _wait(shop, line_id, *shut)
         return False
     deliveries.lock_stock(shop.db, [order_id])
     return bool(fill(shop, order, line))
@@ -213,18 +216,16 @@ def _wait_for_stock(shop: Shop, line_id: LineId, wanted: Sequence[Row]) -> None:
     skus = sorted({row["sku"] for row in wanted})
     free = available(shop, skus)
     short = next((sku for sku in skus if free.get(sku, 0) < len(wanted)), skus[0])
+    left = free.get(short, 0)
     why = told(
-        "{n} keys to be replaced, {free} of {sku} in stock",
-        n=len(wanted),
-        free=free.get(short, 0),
-        sku=short,
+        "{n} keys to be replaced, {free} of {sku} in stock", n=len(wanted), free=left, sku=short
     )
     _wait(shop, line_id, Gate.STOCK, why)
 
 
 def _wait(shop: Shop, line_id: LineId, gate: Gate, why: str) -> None:
-    human, now = LineState.HUMAN, shop.now_ms()
-    orders.move_line(shop.db, line_id, human, human, now, gate=gate, reason=why)
+    human = LineState.HUMAN
+    orders.move_line(shop.db, line_id, human, human, shop.now_ms(), gate=gate, reason=why)
 
 
 def _chosen(shop: Shop, order: Row, wish: ReplaceWish) -> tuple[Row, list[Row]]:
@@ -262,6 +263,13 @@ def _chosen(shop: Shop, order: Row, wish: ReplaceWish) -> tuple[Row, list[Row]]:
             mend="kmtool order replace {number} --line N",
         )
     _must_stand_still(shop, order)
+    if lines[0]["reason"].startswith(CHANGED) and all_delivered(shop, lines[0]):
+        raise Refused(
+            detail="line {line} was changed at the channel: answer that first",
+            line=lines[0]["line_no"],
+            number=number,
+            mend="kmtool order release {number}",
+        )
     return lines[0], _keys(shop, order, lines[0], wish)
 
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from kmtool.domain.ids import OrderId, ParcelId
 from kmtool.domain.secret import Secret
-from kmtool.domain.states import COUNTER, AllocationState, EffectKind
+from kmtool.domain.states import COUNTER, AllocationState, EffectKind, Gate, Mode
+from kmtool.errors import told
 from kmtool.operations import chain, pictured
 from kmtool.operations.messages import MessageLine, Written, language_of, rendered, source
 from kmtool.operations.pack import (
@@ -26,6 +27,17 @@ from kmtool.shop import Shop
 from kmtool.store import deliveries, effects, products
 from kmtool.store import refunds as store
 from kmtool.store.db import Row
+
+
+def shut_out(shop: Shop, order: Row, line: Row) -> tuple[Gate, str] | None:
+    """Return the gate at which a replacement waits, and why: it may not leave for now."""
+    channel = shop.config.channels.get(order["channel"])
+    if channel is not None and channel.mode is Mode.WATCH:
+        return Gate.MODE, told("{channel} is on watch", channel=order["channel"])
+    wanted = {row["sku"] for row in store.wanted(shop.db, line["id"])}
+    for sku in sorted(products.switched_off(shop.db, sorted({*wanted, line["sku"]}))):
+        return Gate.PRODUCT, told("{sku} is off", sku=sku)
+    return None
 
 
 def bind_and_pack(shop: Shop, order: Row, line: Row, pairs: Sequence[tuple[Row, Row]]) -> None:

@@ -18,11 +18,13 @@ from kmtool.domain.states import (
 from kmtool.errors import marked
 from kmtool.operations.handed import UNDER_WAY, book, deliver_lines
 from kmtool.operations.refunds import reason_of
-from kmtool.operations.split import TURN_MS
+from kmtool.operations.split import TURN_MS, siblings
 from kmtool.operations.tries import WAITING, Slice
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders, route_uses
+from kmtool.store import deliveries, effects, orders, refunds, route_uses
 from kmtool.store.db import Row
+
+OPEN = (EffectState.PENDING, EffectState.RETRY_AT, EffectState.INFLIGHT)
 
 
 def is_part(seen: Slice, effect: Row) -> bool:
@@ -62,23 +64,25 @@ def keys_shown(seen: Slice, effect: Row) -> list[Row]:
     return [key for line in seen.lines_of(effect) for key in seen.bound.get(line["id"], ())]
 
 
-def waits_for_another(seen: Slice, effect: Row, line: Row) -> bool:
+def waits_for_another(shop: Shop, seen: Slice, effect: Row, line: Row) -> bool:
     """Tell whether a line waits for a younger message, which brings a key in place of one of this:
     tried already or not, it has not arrived."""
-    return bool(_younger(seen, effect, line))
+    return bool(_younger(shop, seen, effect, line))
 
 
-def _younger(seen: Slice, effect: Row, line: Row) -> set[int]:
-    """Return the parcels, younger than that of an effect, whose keys of a line did not arrive."""
+def _younger(shop: Shop, seen: Slice, effect: Row, line: Row) -> set[int]:
+    """Return the parcels, younger than that of an effect and no part of the same message, whose
+    keys of a line did not arrive."""
     own = effect["parcel_id"]
-    if own is None or is_part(seen, effect):
+    if own is None:
         return set()
     still_to_come = {AllocationState.RESERVED, AllocationState.EXPOSED}
-    return {
+    found = {
         key["parcel_id"]
         for key in seen.bound.get(line["id"], ())
         if key["parcel_id"] is not None and key["parcel_id"] > own and key["state"] in still_to_come
     }
+    return found - set(siblings(shop, seen.parcels[own])) if found else found
 
 
 def as_it_stays(
@@ -86,9 +90,14 @@ def as_it_stays(
 ) -> Row:
     """Return a line whose message arrived: one that waits for a younger message (none of the
     parcels that `arrived` with this one) goes on waiting, the keys that arrived are booked."""
-    waits_for = _younger(seen, effect, line) - set(arrived)
+    waits_for = _younger(shop, seen, effect, line) - set(arrived)
     if not waits_for:
         return line
+    if line["state"] == LineState.UNKNOWN and not _under_way(shop, effect, waits_for, OPEN):
+        orders.move_line(
+            shop.db, LineId(line["id"]), LineState.UNKNOWN, LineState.HUMAN, shop.now_ms(),
+            reason=reason_of(line, marked("its other key has not arrived")),
+        )  # fmt: skip
     if line["state"] == LineState.SENDING and not _under_way(shop, effect, waits_for):
         orders.move_line(
             shop.db, LineId(line["id"]), LineState.SENDING, LineState.RESERVED, shop.now_ms()
@@ -96,10 +105,16 @@ def as_it_stays(
     return {**line, "state": LineState.RESERVED}
 
 
-def _under_way(shop: Shop, effect: Row, parcels: Collection[int]) -> bool:
-    """Tell whether a message is being sent right now: its end moves its lines."""
+def _under_way(
+    shop: Shop,
+    effect: Row,
+    parcels: Collection[int],
+    states: Collection[EffectState] = (EffectState.INFLIGHT,),
+) -> bool:
+    """Tell whether a message is being sent right now (or is in `states`): its end moves its
+    lines."""
     return any(
-        one["parcel_id"] in parcels and one["state"] == EffectState.INFLIGHT
+        one["parcel_id"] in parcels and one["state"] in states
         for one in effects.effects_of(shop.db, OrderId(effect["order_id"]))
     )
 
@@ -115,6 +130,7 @@ def arrived(shop: Shop, seen: Slice, effect: Row) -> int:
     name = f":p{parcel['n']}"
     again = effect["generation"] > 1
     if not _let_the_next_go(shop, parcel, again):
+        found = [(order, as_it_stays(shop, seen, effect, line)) for line in lines]
         deliver_lines(shop, found, carried, name)
         return len(lines)
     exposed = [
@@ -126,6 +142,8 @@ def arrived(shop: Shop, seen: Slice, effect: Row) -> int:
     deliveries.deliver_keys(shop.db, exposed, shop.now_ms())
     book(shop, found, carried, name)
     for line in lines:
+        if line["state"] == LineState.HUMAN and refunds.wanted(shop.db, line["id"]):
+            continue  # it waits for a key that no part brings
         if line["state"] in UNDER_WAY and not (again and line["state"] == LineState.HUMAN):
             orders.move_line(
                 shop.db,

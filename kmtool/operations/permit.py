@@ -18,7 +18,7 @@ from kmtool.operations.pack import address_digest
 from kmtool.operations.refunds import CHANGED, NO_GOOD, is_first, take_back, unpack
 from kmtool.operations.tries import Slice
 from kmtool.shop import Shop
-from kmtool.store import deliveries, effects, orders, sessions
+from kmtool.store import deliveries, effects, orders, refunds, sessions
 from kmtool.store.db import Row
 
 CARRY = (EffectKind.HAND_OVER, EffectKind.REPLACE)
@@ -75,7 +75,7 @@ def may_leave(shop: Shop, seen: Slice, effect: Row) -> bool:
         if watched:
             to_human(shop, effect, [], NOT_BY_ITSELF)
         return not watched and _goes_where_it_went(shop, seen, effect, [])
-    if not _waits(lines):
+    if not _waits([line for line in lines if not _lacks(shop, line)]):
         to_human(shop, effect, lines, "its lines are not waiting for it any more")
         return False
     changed = [line["reason"] for line in lines if line["reason"].startswith(CHANGED)]
@@ -115,7 +115,7 @@ def may_tell(shop: Shop, seen: Slice, effect: Row) -> bool:
         return True
     digest = address_digest(shop, seen.order(effect))
     written = seen.parcels[effect["parcel_id"]]["address_digest"]
-    if not effect["tries"] and digest != written:
+    if digest != written and (not effect["tries"] or not written):
         deliveries.set_address(shop.db, ParcelId(effect["parcel_id"]), digest)
     if not effect["tries"] or written in {"", digest}:
         return True
@@ -127,6 +127,11 @@ def _waits(lines: Sequence[Row]) -> bool:
     """Tell whether lines wait for their message; one of them may have got another key meanwhile."""
     states = {line["state"] for line in lines}
     return not states.isdisjoint(MAY_LEAVE) and states <= _MAY_LEAVE_OR_GONE
+
+
+def _lacks(shop: Shop, line: Row) -> bool:
+    """Tell whether a line waits for a key in place of a bad one: no message in hand brings it."""
+    return line["state"] == LineState.HUMAN and bool(refunds.wanted(shop.db, line["id"]))
 
 
 def _good(key: Row) -> frozenset[KeyState]:
@@ -156,6 +161,12 @@ def waits_for_a_word(shop: Shop, channel: str, reason: str) -> bool:
     """Tell whether a line that was tried waits only for the word that its channel asks for."""
     found = shop.config.channels.get(channel)
     return found is not None and found.mode is Mode.ASK and reason == NOT_BY_ITSELF
+
+
+def waits_for_the_watch(shop: Shop, channel: str, reason: str) -> bool:
+    """Tell whether a line that was tried waits until its channel is no longer on watch."""
+    found = shop.config.channels.get(channel)
+    return found is not None and found.mode is Mode.WATCH and reason == NOT_BY_ITSELF
 
 
 def lines_of(shop: Shop, effect: Row) -> list[Row]:

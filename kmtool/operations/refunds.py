@@ -157,8 +157,8 @@ def count_again(shop: Shop, order: Row, why: str) -> None:
             continue
         target, reason = LineState.DELIVERED, ""
         if not all_delivered(shop, line):
-            target = LineState.UNKNOWN if _asked_about(shop, order_id, line) else LineState.HUMAN
-            reason = why
+            waits = _asked_about(shop, order_id, line) and not store.wanted(shop.db, line["id"])
+            target, reason = LineState.UNKNOWN if waits else LineState.HUMAN, why
         orders.move_line(db, LineId(line["id"]), LineState.REFUND_CASE, target, now, reason=reason)
         shop.audit("refund_gone", _name(order), f"line {line['line_no']}: {target}")
 

@@ -236,7 +236,7 @@ def _expose(shop: Shop, seen: Slice, leaving: Sequence[_Leaving]) -> None:
         for one in leaving
         if is_first(one.effect)
         for line in one.lines
-        if not one.effect["tries"] or not parts.waits_for_another(seen, one.effect, line)
+        if not one.effect["tries"] or not parts.waits_for_another(shop, seen, one.effect, line)
     }
     for source in MOVING:
         ids = [line["id"] for line in lines if line["state"] == source and line["id"] in waiting]

@@ -48,6 +48,7 @@ def _not_through(shop: Shop) -> Iterator[NeedsYou]:
     for rows, what, command in (
         (store.unmarked(shop.db), marked("delivered, but not marked shipped there"), again),
         (store.untold(shop.db), marked("the buyer was not told: {reason}"), again),
+        (store.unrepeated(shop.db), marked("its keys could not go again: {reason}"), again),
         (
             store.unanswered(shop.db),
             marked("the answer to a refund did not get through: {reason}"),

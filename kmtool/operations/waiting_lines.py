@@ -23,6 +23,7 @@ from kmtool.operations.order_records import ASSUMED
 from kmtool.operations.rebind import LOST_KEY
 from kmtool.shop import Shop
 from kmtool.store import house
+from kmtool.store import refunds as refund_rows
 from kmtool.store import status as store
 from kmtool.store.db import Row
 
@@ -30,6 +31,7 @@ REFUSED, REPLACEMENT, PARTIAL = "refused", "replacement", "partial"
 PASTE, UNSURE, CHANGED, EMPTY, ASKED = "paste", "unsure", "changed", "empty", "asked"
 TEXT, TERMS, OTHER_KEY, LOST, SPEND = "text", "terms", "other_key", "lost", "spend"
 BOUGHT = "bought"
+WATCHED = "watched"
 OTHER_KEYS = "other_keys"
 """Causes beside states and gates."""
 
@@ -91,6 +93,7 @@ _WORDS: dict[str, tuple[int, str, str]] = {
     ),
     Gate.MODE: (3, marked("{orders} of {channel}: your word"), _RELEASE),
     ASKED: (3, marked("{orders} of {channel}: your word"), "kmtool channel release {channel}"),
+    WATCHED: (4, "{reason}", "kmtool channel set {channel} --mode ask"),
     LineState.UNMAPPED: (
         3, marked("not mapped: {title}"), "kmtool product map {channel} {item} SKU{variant}",
     ),
@@ -181,20 +184,34 @@ def _cause(shop: Shop, row: Row) -> tuple[str, str]:
 
 
 def _human(shop: Shop, row: Row) -> tuple[str, str]:
-    if row["gate"] == Gate.STOCK:
-        return REPLACEMENT, row["sku"] or ""
-    if row["gate"] == Gate.ROUTE:  # nobody carries its replacement
-        return Gate.ROUTE, _name(row)
-    if str(row["reason"]).startswith(TAKEN_BACK):
+    if row["reason"].startswith(refunds.CHANGED) and refund_rows.wanted(shop.db, row["id"]):
+        return CHANGED, _name(row)
+    at_gate = {  # what a replacement waits for
+        Gate.STOCK: (REPLACEMENT, row["sku"] or ""),
+        Gate.PRODUCT: (Gate.PRODUCT, row["sku"] or ""),
+        Gate.MODE: (WATCHED, row["channel"]),
+        Gate.ROUTE: (Gate.ROUTE, _name(row)),
+    }.get(row["gate"])
+    return at_gate or _by_its_reason(shop, row) or _by_a_word(shop, row)
+
+
+def _by_its_reason(shop: Shop, row: Row) -> tuple[str, str] | None:
+    if row["reason"].startswith(TAKEN_BACK):
         return UNSURE, _name(row)
-    if str(row["reason"]).startswith((refunds.TWICE, refunds.NO_GOOD)):
+    if row["reason"].startswith((refunds.TWICE, refunds.NO_GOOD)):
         some = OTHER_KEY if refunds.all_delivered(shop, row) else OTHER_KEYS
         return some, _name(row)
     if row["reason"] == LOST_KEY:
         return LOST, row["sku"] or ""
+    return None
+
+
+def _by_a_word(shop: Shop, row: Row) -> tuple[str, str]:
     if topup.is_unclear(shop, row):
         return BOUGHT, _name(row)
-    if permit.waits_for_a_word(shop, row["channel"], str(row["reason"])):
+    if permit.waits_for_the_watch(shop, row["channel"], row["reason"]):
+        return WATCHED, row["channel"]
+    if permit.waits_for_a_word(shop, row["channel"], row["reason"]):
         return CHANGED, _name(row)
     return (CHANGED if refunds.all_delivered(shop, row) else LineState.HUMAN), _name(row)
 

@@ -98,6 +98,20 @@ def twice(db: Db, numbers: Sequence[str]) -> set[str]:
     return {row["number"] for row in rows}
 
 
+def unrepeated(db: Db) -> list[Row]:
+    """Return orders whose keys arrived and were to be sent once more, and could not be."""
+    return db.all(
+        "SELECT o.channel, o.number, o.currency, o.total_minor, e.reason, e.created_ms AS since_ms,"
+        f" {_TWICE} AS twice"
+        " FROM effects e JOIN orders o ON o.id = e.order_id"
+        " WHERE e.state = 'human' AND e.kind IN ('hand_over', 'replace')"
+        " AND EXISTS (SELECT 1 FROM allocations a WHERE a.parcel_id = e.parcel_id"
+        "  AND a.state IN ('exposed', 'delivered'))"
+        " AND NOT EXISTS (SELECT 1 FROM parcel_lines p JOIN lines l ON l.id = p.line_id"
+        "  WHERE p.parcel_id = e.parcel_id AND l.state <> 'delivered') ORDER BY e.created_ms"
+    )
+
+
 def unmarked(db: Db) -> list[Row]:
     """Return orders that are delivered but could not be marked shipped by themselves."""
     return db.all(

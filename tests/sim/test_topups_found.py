@@ -26,6 +26,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         (5000379, "a refusal of the repetition was taken for a proof"),
         (1002779, "it stood still behind its intent, another bought it, and it woke and bought it"),
         (5002827, "nobody was asked what came of a purchase"),
+        (2100253, "a notice that was perhaps told before went to another address on its next try"),
         (1210189, "the clock was set back, and who had looked was asked once more"),
         (806413, "a number was repeated that nobody had looked for since the journal was lost"),
         (900013, "a refund called off what had been charged before the journal was lost"),
