@@ -67,11 +67,7 @@ def _carriers(shop: Shop, of_order: list[Row], line: Row) -> list[Row]:
     parcels = [effect["parcel_id"] for effect in of_order if effect["parcel_id"] is not None]
     lines = deliveries.lines_of_parcels(shop.db, sorted(set(parcels)))
     mine = {parcel for parcel, rows in lines.items() if any(x["id"] == line["id"] for x in rows)}
-    return [
-        effect
-        for effect in of_order
-        if effect["parcel_id"] in mine or effect["kind"] == EffectKind.PURCHASE
-    ]
+    return [effect for effect in of_order if effect["parcel_id"] in mine]
 
 
 def _last(shop: Shop, line: Row, effect: Row) -> LastTry:

@@ -146,3 +146,14 @@ def test_why_names_the_line_that_is_unclear(shop: Shop, lab: DemoShop, sort: str
     with pytest.raises(Refused, match="line 1 may have been charged"):
         redeliver(shop, "A1")
     assert len(lab.supply.orders) == 2
+
+
+def test_why_says_of_a_delivered_line_only_its_own(shop: Shop, lab: DemoShop, sort: str) -> None:
+    """What the other line waits for was told of the one that is delivered, with its command."""
+    lab.supply.goods["TEL-10"].left = 1
+    pull(shop, order("A1", lines=BOTH, amount=2000))
+    settled(shop, 4)
+    assert (line(shop)["state"], line(shop, line_no="2")["state"]) == ("delivered", "human")
+    own, other = order_why.why(shop, "A1").lines
+    assert own.command == "" and "could not go again" not in own.answer
+    assert other.command == "kmtool order redeliver A1"
