@@ -80,18 +80,19 @@ def may_be_another(shop: Shop, order: Row, line: Row) -> bool:
 
 
 def where_to_look(shop: Shop, last: Row) -> Told:
-    """Return what a person is told who is to look for all numbers, as nobody can be asked."""
+    """Return what a person is told who is to look for all numbers: no answer tells of them."""
     if len(shop.config.suppliers) > 1:
         return told(
-            "it may have been charged, as {number} or under a later number, and {supplier} cannot"
-            " be asked; another supplier may have charged for it too: look at all of them",
+            "it may have been charged, as {number} or under a later number, at {supplier} or at"
+            " another supplier: look at all of them",
             number=last["our_no"],
             supplier=last["supplier"],
         )
     return told(
-        "it may have been charged, as {number} or under a later number, and this supplier cannot"
-        " be asked: look there for all of them",
+        "it may have been charged at {supplier}, as {number} or under a later number: look there"
+        " for all of them",
         number=last["our_no"],
+        supplier=last["supplier"],
     )
 
 

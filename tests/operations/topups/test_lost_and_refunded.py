@@ -1,4 +1,4 @@
-"""Top-ups where the send journal was lost, and refunds, changes or words of persons come then."""
+"""Top-ups after a restore with refunds, changes and words of persons; the journal lost or whole."""
 
 from __future__ import annotations
 
@@ -78,23 +78,26 @@ def must_stay_changed(shop: Shop) -> None:
     assert balances(shop)["cost:topup"] == 980 and broken(shop) == []
 
 
+@pytest.mark.parametrize("journal", ["lost", "whole"])
 def test_a_refund_does_not_end_what_was_charged_under_the_next_number(
-    shop: Shop, lab: DemoShop, opener: Opener
+    shop: Shop, lab: DemoShop, opener: Opener, journal: str
 ) -> None:
     """The backup knew of a refusal only: nobody asked for the next number, its cost was missing."""
     sold_out(shop, lab)
     file = saved(shop)
     redeliver(shop, "A1")
     settled(shop, 2)
-    lost(shop)
+    if journal == "lost":
+        lost(shop)
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_know_its_cost(again, lab)
 
 
+@pytest.mark.parametrize("journal", ["lost", "whole"])
 @pytest.mark.parametrize("far", ["comes refunded", "ready", "held"])
 def test_a_refund_does_not_end_what_had_waited_and_may_have_been_charged(
-    shop: Shop, lab: DemoShop, opener: Opener, far: str
+    shop: Shop, lab: DemoShop, opener: Opener, far: str, journal: str
 ) -> None:
     """A line that had no purchase yet was called off unasked: its cost was missing."""
     if far != "comes refunded":
@@ -106,21 +109,24 @@ def test_a_refund_does_not_end_what_had_waited_and_may_have_been_charged(
     if far == "held":
         release(shop, "A1")
     settled(shop, 2)
-    lost(shop)
+    if journal == "lost":
+        lost(shop)
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_know_its_cost(again, lab)
 
 
+@pytest.mark.parametrize("journal", ["lost", "whole"])
 def test_a_refund_does_not_end_what_was_let_go_since_by_a_word(
-    shop: Shop, lab: DemoShop, opener: Opener
+    shop: Shop, lab: DemoShop, opener: Opener, journal: str
 ) -> None:
     """What had waited for a word was called off unasked: its cost was missing."""
     asking = waits_for_a_word(shop, lab)
     file = saved(shop)
     release(asking, "A1")
     settled(asking, 3)
-    lost(shop)
+    if journal == "lost":
+        lost(shop)
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_know_its_cost(again, lab)
@@ -148,15 +154,17 @@ def test_what_changed_before_anybody_was_asked_is_not_bought_again_unseen(
         assert lab.supply.charged(PHONE) == 1 and broken(again) == []
 
 
+@pytest.mark.parametrize("journal", ["lost", "whole"])
 @pytest.mark.parametrize("sort", ["asked", "neither"], indirect=True)
 def test_a_change_is_still_told_of_after_a_person_looked_there(
-    shop: Shop, lab: DemoShop, opener: Opener, sort: str
+    shop: Shop, lab: DemoShop, opener: Opener, sort: str, journal: str
 ) -> None:
     """The change was forgotten over where to look: one piece was delivered where two were due."""
     changed_while_unclear(shop, lab)
     file = saved(shop)
     tick(shop, 60_000)
-    lost(shop)
+    if journal == "lost":
+        lost(shop)
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_stay_changed(again)

@@ -1,4 +1,4 @@
-"""Top-ups in a shop that was set back while its send journal is whole: refunds, changes, lines."""
+"""Top-ups in a shop that was set back: lines, numbers and orders that the send journal names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kmtool.domain.states import RefundState
 from kmtool.operations import topup
 from kmtool.operations.deliver import deliver
 from kmtool.operations.order_add import OrderWish, add
-from kmtool.operations.order_changes import hold, redeliver, release
+from kmtool.operations.order_changes import redeliver
 from kmtool.operations.status import status
 from kmtool.ports import LineFact
 from kmtool.shop import Shop
@@ -23,11 +23,8 @@ from tests.operations.test_restore import dump_tools as dump_tools
 from tests.operations.topups.kit import PHONE, bought, refunded, settled, wish
 from tests.operations.topups.test_lost_and_refunded import (
     OTHER,
-    changed_while_unclear,
     must_know_its_cost,
-    must_stay_changed,
     sold_out,
-    waits_for_a_word,
 )
 from tests.operations.topups.test_lost_journal import lost
 from tests.operations.topups.test_set_back import Opener
@@ -90,51 +87,6 @@ def test_a_line_whose_neighbour_left_the_order_is_charged_once(
         assert broken(again) == []
 
 
-def test_a_refund_does_not_end_what_the_journal_names_under_the_next_number(
-    shop: Shop, lab: DemoShop, opener: Opener
-) -> None:
-    """Of a refusal that a person had tried anew the books must have the cost."""
-    sold_out(shop, lab)
-    file = saved(shop)
-    redeliver(shop, "A1")
-    settled(shop, 2)
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        must_know_its_cost(again, lab)
-
-
-@pytest.mark.parametrize("far", ["comes refunded", "ready", "held"])
-def test_a_refund_does_not_end_what_had_waited_and_the_journal_names(
-    shop: Shop, lab: DemoShop, opener: Opener, far: str
-) -> None:
-    """Of a line that had no purchase yet in the backup the books must have the cost."""
-    if far != "comes refunded":
-        pull(shop, wish())
-    if far == "held":
-        hold(shop, "A1", "look")
-    file = saved(shop)
-    pull(shop, wish())
-    if far == "held":
-        release(shop, "A1")
-    settled(shop, 2)
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        must_know_its_cost(again, lab)
-
-
-def test_a_refund_does_not_end_what_a_word_let_go_and_the_journal_names(
-    shop: Shop, lab: DemoShop, opener: Opener
-) -> None:
-    """Of what had waited for a word in the backup the books must have the cost."""
-    asking = waits_for_a_word(shop, lab)
-    file = saved(shop)
-    release(asking, "A1")
-    settled(asking, 3)
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        must_know_its_cost(again, lab)
-
-
 def test_a_refunded_line_is_asked_about_though_its_account_does_not_fit(
     shop: Shop, lab: DemoShop, opener: Opener
 ) -> None:
@@ -167,19 +119,6 @@ def test_what_an_earlier_refund_had_stopped_is_asked_about_too(
     back(shop, file, opener)
     with opener(shop.config) as again:
         must_know_its_cost(again, lab)
-
-
-@pytest.mark.parametrize("sort", ["asked", "neither"], indirect=True)
-def test_a_change_is_told_of_after_a_person_looked_where_it_was_bought(
-    shop: Shop, lab: DemoShop, opener: Opener, sort: str
-) -> None:
-    """A word about the cost must not deliver one piece where two are due."""
-    changed_while_unclear(shop, lab)
-    file = saved(shop)
-    tick(shop, 60_000)
-    back(shop, file, opener)
-    with opener(shop.config) as again:
-        must_stay_changed(again)
 
 
 def test_an_order_that_no_channel_brings_again_is_told_of(
